@@ -155,7 +155,7 @@ def _plan_in_words(chosen: MaskedDataset) -> str:
     return (
         f"From {plural(chosen.masks, kind)} of {shell.plain(chosen.name)} with a lung mask{drawn}. It takes about "
         f"{job_panel.expected(_request(chosen))} on {plural(cores(), 'processor core')} that nothing else uses, "
-        "and may be stopped."
+        "and longer beside other work. A stop keeps the best epoch so far."
     )
 
 

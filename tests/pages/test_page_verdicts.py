@@ -152,11 +152,6 @@ def test_a_run_that_was_not_audited_offers_it(workspace, run):
     assert "Audit this model" in labels(page_of(run))
 
 
-def test_without_masks_and_segmenter_it_says_beforehand_that_it_will_not_be_able_to_say(workspace, run):
-    page = page_of(run)
-    assert "its result will be *inconclusive*" in words(page)
-
-
 def test_a_run_that_is_not_finished_has_no_panel(workspace):
     failed = made_run(workspace, all_parts(PARTS, 1), "Torn", state=store.FAILED)
     page = page_of(failed)

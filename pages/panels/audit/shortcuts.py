@@ -79,9 +79,9 @@ def _not_run(ladder: Ladder) -> None:
     if any(rung.probe.key in probes.NEED_LUNGS and not rung.was_run for rung in ladder.rungs):
         with st.container(border=True):
             st.markdown(
-                ":material/pulmonology: **Some probes need lung masks.** Masks come with a data set, or from a "
-                "segmenter. A segmenter learns within minutes from a data set with masks, such as synthetic images. "
-                "Train it on the Predict page (under *What outlines the lungs*), then audit again."
+                ":material/pulmonology: **Some probes lacked lung outlines.** An audit of an earlier version needed "
+                "masks: audit again. If too few of these images are outlined, train a segmenter on masks of similar "
+                "images on the Predict page (under *What outlines the lungs*)."
             )
             st.page_link("predict.py", label="Train a segmenter on the Predict page", icon=":material/search:")
 

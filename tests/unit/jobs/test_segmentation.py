@@ -188,6 +188,16 @@ def test_the_epoch_with_the_best_validation_dice_is_kept(fitted):
     assert fitted.dices[fitted.best_epoch - 1] == max(fitted.dices)
 
 
+def test_a_stop_after_the_first_epoch_keeps_the_best_so_far():
+    def progress(share: float, message: str) -> None:
+        if "epoch 3 of" in message:
+            raise Stopped("Stopped by the user.")
+
+    learned = fit_eagerly(pairs(0, 20), pairs(20, 6), 0, progress, epochs=4)
+    assert learned.was_stopped and len(learned.dices) == 2
+    assert learned.dices[learned.best_epoch - 1] == max(learned.dices)
+
+
 def test_more_images_are_gone_through_less_often():
     from covid_core.nets.segmentation import segmenter
 
