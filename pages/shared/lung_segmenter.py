@@ -87,14 +87,16 @@ def _show_serving(one: Segmenter) -> None:
         parts = ", ".join(f"{count(images)} {part}" for part, images in one.record.images.items())
         unused = one.record.left_out
         left_out = f" {plural(unused, 'mask')} could not be used." if unused else ""
+        fixed = f"One fixed outline for the same images has a Dice of {number(one.record.same_for_all_dice)}."
+        if is_built_in:
+            st.caption(f"An outline takes {milliseconds(one.record.milliseconds_per_image)}. {fixed}")
+            return
         st.caption(
             f"Trained {moment(one.record.created)} in {duration(one.record.seconds)} on images of "
             f"{shell.plain(one.dataset.name)} ({parts}).{left_out} An outline takes "
-            f"{milliseconds(one.record.milliseconds_per_image)}. One fixed outline for all test images has a "
-            f"Dice of {number(one.record.same_for_all_dice)}."
+            f"{milliseconds(one.record.milliseconds_per_image)}. {fixed}"
         )
-        if not is_built_in:
-            _delete_button(one)
+        _delete_button(one)
 
 
 def _show_unused(one: Segmenter | BrokenRun) -> None:
@@ -122,13 +124,17 @@ def _delete_button(one: Segmenter | BrokenRun) -> None:
 
 
 def _offer(dataset: str) -> None:
-    """Which data set to learn from, what it will take, and the button; without masks, how to get some."""
-    masked = {one.id: one for one in _masked() if one.masks >= segmenters.LEAST_IMAGES}
+    """Which data set to learn from, what it will take, and the button; without masks, how to get some.
+
+    A segmenter of another data set of synthetic images would not serve: the built-in one goes before it.
+    """
+    useful = [one for one in _masked() if one.id == dataset or not one.synthetic]
+    masked = {one.id: one for one in useful if one.masks >= segmenters.LEAST_IMAGES}
     if not masked:
         with st.container(border=True):
             st.markdown(
-                f"**{segmenters.NO_MASKS}** The COVID-19 Radiography Database comes with masks, and the synthetic "
-                f"images do; at least {segmenters.LEAST_IMAGES} are needed."
+                f"**{segmenters.NO_MASKS}** The COVID-19 Radiography Database comes with masks; at least "
+                f"{segmenters.LEAST_IMAGES} are needed."
             )
             st.page_link("dataset.py", label="Add a data set with masks", icon=":material/arrow_forward:")
         return
@@ -139,8 +145,7 @@ def _offer(dataset: str) -> None:
         chosen = masked[st.selectbox("Learn from", options, format_func=lambda one: masked[one].name, width=360)]
     st.caption(_plan_in_words(chosen))
     label = "Learn to outline lungs" if not listed else "Learn again"
-    kind = "secondary" if listed else "primary"
-    job_panel.start_button(label, _request(chosen), key="segment-start", icon=":material/play_arrow:", type=kind)
+    job_panel.start_button(label, _request(chosen), key="segment-start", icon=":material/play_arrow:")
 
 
 def _request(chosen: MaskedDataset) -> SegmenterRequest:

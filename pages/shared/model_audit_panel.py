@@ -126,7 +126,9 @@ def _start_button(run: Run, label: str, place: str, kind: str = "secondary") -> 
 
 def _show(run: Run, audit: Audit, place: str, at_work: bool) -> None:
     """Verdict, figures, pictures, subgroups, and what it was made from."""
-    st.markdown(f"{badge(of(run))} {shell.plain(evidence_text.conclusion(audit))}", help=HELP)
+    lungs = evidence_text.lungs_in_short(audit)
+    words = " ".join(filter(None, [evidence_text.conclusion(audit), lungs and f"Lungs: {lungs}."]))
+    st.markdown(f"{badge(of(run))} {shell.plain(words)}", help=HELP)
     if "covers" in audit:
         name = f"{place}-{run.id}"
         _figures(run, audit, name)
