@@ -247,7 +247,7 @@ def do_segmenters(workspace: Workspace, _options: argparse.Namespace) -> dict[st
         "segmenters": listed,
         "damaged": [{"segmenter": entry.id, "reason": entry.reason} for entry in broken],
         "jobs": [{"job": job.id, "dataset": job.request.dataset, **encode(job.status)} for job in learning],
-        "text": "\n".join(lines) or "No trained segmenter: the built-in one outlines lungs. segment DATASET trains one on lung masks.",
+        "text": "\n".join(lines) or "Only the built-in one outlines lungs: segment DATASET trains another.",
     }
 
 
