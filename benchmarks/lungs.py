@@ -119,7 +119,7 @@ def outlined(lungs: Any, data: Path, look: int, sheet: Path | None) -> dict[str,
             tiles.append(_tile(image.pixels, outline.mask))
         else:
             refused[label] += 1
-            why[outline.notes[0].partition(": ")[2].partition(" covers ")[0]] += 1
+            why[outline.refusal.figure or "nothing"] += 1
     if sheet:
         sheet.write_bytes(png_bytes(_sheet(tiles)))
     return {

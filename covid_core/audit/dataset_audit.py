@@ -189,7 +189,7 @@ def _shared(workspace: Workspace, dataset: Dataset, other: Dataset, progress: Pr
 def _has_lungs(workspace: Workspace, dataset: Dataset) -> bool:
     """Whether the lungs of its images are known, or could be outlined by a segmenter that is whole."""
     try:
-        return bool(masks.has_mask(dataset).any()) or lungs.serving(workspace, dataset.id) is not None
+        return bool(masks.has_mask(dataset).any() or lungs.serving(workspace, dataset.id))
     except RunDamaged:
         return False  # the probes that need lungs say so; an audit after its repair can run them
 

@@ -160,7 +160,7 @@ def do_segment(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     if answer["state"] != store.COMPLETED:
         return answer
     made = segmenters.open_segmenter(workspace, job.result["segmenter"])
-    return {**answer, **encode(made), "text": f"{made.id}  {made.in_words}"}
+    return {**answer, **encode(made), "text": f"{made.id}  {evidence_text.outline_by(made.origin)}"}
 
 
 @verb("segmenters")
@@ -169,7 +169,8 @@ def do_segmenters(workspace: Workspace, _options: argparse.Namespace) -> dict[st
     listed, broken = segmenters.list_segmenters(workspace)
     learning = [job for job in queue.jobs(workspace, SegmenterRequest) if job.is_active]
     lines = [
-        f"{one.id}  Dice {one.dice_in_words} on {plural(one.record.dice.n, 'test image')}  {one.dataset.name}"
+        f"{one.id}  Dice {evidence_text.dice(one.origin)} on {plural(one.record.dice.n, 'test image')}  "
+        f"{one.dataset.name}"
         for one in listed
     ]
     lines += [f"{entry.id}  damaged: {entry.reason}" for entry in broken]
@@ -178,7 +179,7 @@ def do_segmenters(workspace: Workspace, _options: argparse.Namespace) -> dict[st
         "segmenters": listed,
         "damaged": [{"segmenter": entry.id, "reason": entry.reason} for entry in broken],
         "jobs": [{"job": job.id, "dataset": job.request.dataset, **encode(job.status)} for job in learning],
-        "text": "\n".join(lines) or "No segmenter yet: try segment DATASET, on a data set with lung masks.",
+        "text": "\n".join(lines) or "Only the built-in one outlines lungs: segment DATASET trains another.",
     }
 
 

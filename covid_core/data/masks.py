@@ -14,12 +14,15 @@ from covid_core.data import dataset as data
 from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE
 from covid_core.errors import DataError, ImageError
+from covid_core.evaluation.metrics import Measure
 from covid_core.images.codec import read_mask, resized_map, to_square
 from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
 
 NO_MASKS = "It needs lung masks, no image here has one, and no segmenter outlined them."
-OWN_MASKS, OWN_IN_SHORT = "the data set's own lung masks", "own masks"
+# Kinds of outlines, in the order in which they go first: the data set's masks, those of a segmenter trained here, of
+# the built-in segmenter, and one fixed oval for all images.
+OWN, TRAINED, BUILT_IN, OVAL = "own", "trained", "built-in", "oval"
 SAME_ASPECT = 0.02  # relative difference of a mask's proportions from its image's that rounding to pixels can explain
 
 
@@ -34,16 +37,28 @@ class MaskedDataset:
     synthetic: bool
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where outlines of lungs come from: ``kind`` is OWN, TRAINED, BUILT_IN or OVAL. Of a segmenter, the images that it
+    learned from (name of the data set, whether they are synthetic, how many) and its mean Dice on test images; of the
+    built-in one these are real images."""
+
+    kind: str
+    dataset: str = ""
+    synthetic: bool = False
+    images: int = 0
+    dice: Measure | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class LungMasks:
-    """Lungs of some images: ``masks`` bool (n, size, size), ``available`` bool (n,), ``whose`` in words, and in few
-    words; ``reason`` says why none is available."""
+    """Lungs of some images: ``masks`` bool (n, size, size), ``available`` bool (n,), where they come from; ``reason``
+    says why none is available."""
 
     masks: np.ndarray
     available: np.ndarray
-    whose: str = ""
+    origin: Origin | None = None
     reason: str = ""
-    in_short: str = ""
 
 
 LungSource = Callable[[Workspace, Dataset, Sequence[int], Progress], LungMasks]
@@ -111,7 +126,7 @@ def own_lungs(
     lungs, available = np.zeros((len(rows), size, size), bool), np.zeros(len(rows), bool)
     lungs[having], usable = squares(dataset, np.asarray(rows)[having], size, progress)
     available[having] = usable & lungs[having].any(axis=(1, 2))
-    return LungMasks(lungs, available, OWN_MASKS, "" if available.any() else NO_MASKS, OWN_IN_SHORT)
+    return LungMasks(lungs, available, Origin(OWN), "" if available.any() else NO_MASKS)
 
 
 def _mask_in(dataset: Dataset, row: int) -> np.ndarray:

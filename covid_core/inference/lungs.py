@@ -14,11 +14,10 @@ from scipy import ndimage
 from covid_core import derived, files
 from covid_core.data import masks
 from covid_core.data.dataset import Dataset, open_dataset
-from covid_core.data.masks import LungMasks, own_lungs
+from covid_core.data.masks import OWN, LungMasks, Origin, own_lungs
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.derived import KEY_LENGTH
 from covid_core.errors import RunDamaged, RunError
-from covid_core.formatting import share
 from covid_core.images.codec import GreyImage, resized_map, to_square
 from covid_core.inference.network import LiteNetwork
 from covid_core.runs import segmenters
@@ -30,7 +29,6 @@ FORMAT = 1  # of kept outlines; a change of how they are drawn or kept takes the
 SURE = 0.9  # score from which a pixel counts as surely lung; below one less this, as surely none
 SPECK = 0.002  # of the image; a smaller patch is no lung
 CALL = 8  # images per call
-OWN_MASK = "The lung mask is the data set's own."
 NONE_OF_ITS_OWN = (
     "It needs lung masks, which this data set has, but none of these images has one that can be used. Outlines by a "
     "segmenter are not mixed with them: which images have a mask may go with their class."
@@ -40,14 +38,6 @@ NONE_OF_ITS_OWN = (
 # factor on either end. Set by looking at outlines of some 200 real images, drawn by a segmenter of synthetic images: at
 # these limits most that were wrong are refused, and few of the others. Lungs of the lying are small: more for area.
 MARGINS = {"area": 1.5, "balance": 1.25, "tilt": 1.25, "ragged": 1.25, "unsure": 1.5, "cut": 1.25}
-WHY = {
-    "area": "what looks like lungs covers {value} of it, and lungs cover {low} to {high}",
-    "balance": "only one side looks like a lung",
-    "tilt": "what looks like lungs does not lie side by side",
-    "ragged": "what looks like lungs has no clear edge",
-    "unsure": "the segmenter is unsure of too much of the outline",
-    "cut": "what looks like lungs is cut off by the image's border",
-}
 
 
 @dataclass(frozen=True)
@@ -69,15 +59,28 @@ class Shape:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """Why an outline is not given: the ``figure`` of Shape that lies outside its limits, none where nothing in the
+    image looks like a lung."""
+
+    figure: str = ""
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+
+
+@dataclass(frozen=True)
 class LungOutline:
     """The lungs of an image, or why they are not known.
 
-    ``mask``: bool (height, width) at the image's size, None where no outline is given. ``notes``: sentences, whose
-    outline it is and what speaks against it.
+    ``mask``: bool (height, width) at the image's size, None where no outline is given. ``origin``: what it rests on,
+    None without a segmenter. ``refusal``: why the segmenter's outline is not given; ``error``: what is damaged.
     """
 
     mask: np.ndarray | None
-    notes: tuple[str, ...]
+    origin: Origin | None = None
+    refusal: Refusal | None = None
+    error: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,17 +89,16 @@ class Lungs:
 
     ``network`` takes images, uint8 (n, size, size, 1); its first output is the score map, float32 (n, size, size).
     ``size`` is the side of its images in pixels, ``threshold`` the score above which a pixel is lung, ``limits`` the
-    lowest and highest value of each figure of Shape at which an outline is given. ``origin`` says whose outlines these
-    are, ``key`` is the network's hash, by which its outlines are kept, ``learned_from`` names the images in few words.
+    lowest and highest value of each figure of Shape at which an outline is given. ``origin`` is what its outlines rest
+    on, ``key`` the network's hash, by which its outlines are kept.
     """
 
     network: LiteNetwork
     size: int
     threshold: float
     limits: Mapping[str, Sequence[float]]
-    origin: str = ""
+    origin: Origin | None = None
     key: str = ""
-    learned_from: str = "other images"
 
     @classmethod
     def open(cls, segmenter: Segmenter) -> "Lungs":
@@ -105,39 +107,36 @@ class Lungs:
         if not path.is_file() or files.sha256_of(path) != record.network_sha256:
             raise RunDamaged(f"The segmenter {segmenter.id}: {path.name} is missing or was changed after training.")
         network, limits = LiteNetwork(path), record.limits.model_dump()
-        key, words = record.network_sha256, segmenter.learned_from
-        return cls(network, record.size, record.threshold, limits, segmenter.in_words, key, words)
+        return cls(network, record.size, record.threshold, limits, segmenter.origin, record.network_sha256)
 
     def outline(self, image: GreyImage) -> LungOutline:
         """The lungs of an image, or the reason why no outline is given: a wrong one would be worse than none."""
         (scores,) = scores_of(self.network, to_square(image.pixels, self.size)[None])
         mask = outlined(scores, self.threshold)
-        reason = self.refusal(mask, scores)
-        if reason:
-            return LungOutline(None, (f"No lungs were found in this image: {reason}.",))
+        if refusal := self.refusal(mask, scores):
+            return LungOutline(None, self.origin, refusal)
         height, width = image.pixels.shape
         near = np.where(
             ndimage.binary_dilation(mask), scores, 0
         )  # enlarged and cut anew, so that the edge has no steps
         enlarged = resized_map(np.where(mask & (scores <= self.threshold), 1, near), width, height)
-        return LungOutline(enlarged > self.threshold, (self.origin,) if self.origin else ())
+        return LungOutline(enlarged > self.threshold, self.origin)
 
-    def refusal(self, mask: np.ndarray, scores: np.ndarray) -> str:
-        """Why an outline (s, s) is not given, in words; nothing where it is one of lungs."""
+    def refusal(self, mask: np.ndarray, scores: np.ndarray) -> Refusal | None:
+        """Why an outline (s, s) is not given; None where it is one of lungs."""
         shape = shape_of(mask, scores)
         if shape is None:
-            return "nothing in it looks like a lung"
+            return Refusal()
         for name, (low, high) in self.limits.items():
             value = getattr(shape, name)
             if not low <= value <= high:
-                return WHY[name].format(value=share(value), low=share(low, 0), high=share(high, 0))
-        return ""
+                return Refusal(name, value, low, high)
+        return None
 
 
-def serving(workspace: Workspace, dataset: str = "") -> Lungs | None:
-    """The segmenter that ``segmenters.serving`` names, ready to outline, or None. Raises RunDamaged."""
-    segmenter = segmenters.serving(workspace, dataset)
-    return Lungs.open(segmenter) if segmenter else None
+def serving(workspace: Workspace, dataset: str = "") -> Lungs:
+    """The segmenter that ``segmenters.serving`` names, ready to outline. Raises RunDamaged."""
+    return Lungs.open(segmenters.serving(workspace, dataset))
 
 
 def outline_of(
@@ -157,9 +156,8 @@ def outline_of(
     if image_id:
         own = masks.mask_of(open_dataset(workspace, dataset).imported, image_id)  # left out or not, its mask stays
         if own is not None:
-            return LungOutline(own, (OWN_MASK,))
-    opened = opened or serving(workspace, dataset)
-    return opened.outline(image) if opened else LungOutline(None, (segmenters.NOT_TRAINED,))
+            return LungOutline(own, Origin(OWN))
+    return (opened or serving(workspace, dataset)).outline(image)
 
 
 def of_images(
@@ -174,19 +172,16 @@ def of_images(
 
     Raises RunDamaged, DataError.
     """
-    own = own_lungs(workspace, dataset, rows, progress, size)
     if masks.has_mask(dataset).any():
+        own = own_lungs(workspace, dataset, rows, progress, size)
         return own if own.available.any() else replace(own, reason=NONE_OF_ITS_OWN)
     opened = serving(workspace, dataset.id)
-    if opened is None:
-        return own
     outlines, has_outline = outlined_images(workspace, dataset, rows, opened, progress)
     if size != SUMMARY_SIZE:
         outlines = np.stack([to_square(mask.astype(np.uint8) * 255, size) > 127 for mask in outlines])
         has_outline &= outlines.any(axis=(1, 2))
     reason = "" if has_outline.any() else "It needs the lungs, and the segmenter outlined them in no image here."
-    whose = f"outlines{opened.origin.removeprefix('Outline').rstrip('.')}"
-    return LungMasks(outlines, has_outline, whose, reason, f"outlines learned from {opened.learned_from}")
+    return LungMasks(outlines, has_outline, opened.origin, reason)
 
 
 def of_images_or_why(

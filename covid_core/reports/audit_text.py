@@ -19,6 +19,7 @@ from covid_core.audit.shortcuts.probe_ladder import COARSE, GREYS, LUNGS, OUTLIN
 from covid_core.data.dataset import Dataset
 from covid_core.evaluation.assessment import ALPHA
 from covid_core.formatting import count, interval, number, p_in_words, plural, share
+from covid_core.reports import evidence_text
 from covid_core.reports.comparison_text import Summary, in_words
 
 MORE_LIKELY = "more likely than not"  # the limit of a rule without a unit
@@ -42,7 +43,7 @@ def audit_lines(audit: DatasetAudit) -> list[str]:
     else:
         verdict, rungs = ladder(audit.ladder), audit.ladder.rungs
         lines += _rung_lines([rung for rung in rungs if rung.was_run])
-        lines += [note for note in dict.fromkeys([*(rung.note for rung in rungs), audit.ladder.note]) if note]
+        lines += [note for note in dict.fromkeys([*map(evidence_text.rung_note, rungs), audit.ladder.note]) if note]
         lines += ["", verdict.headline, *verdict.details]
     return [*lines, *sources(audit.sources), *filter(None, [audit.outdated])]
 

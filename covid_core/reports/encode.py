@@ -99,8 +99,14 @@ def _ladder(one: Ladder) -> Fields:
 
 
 def _rung(one: Rung) -> dict[str, Any]:
-    figures = _but(one, "probe") if one.was_run else {"reason": one.reason, "note": one.note}
-    return {"sees": one.probe.input, **_but(one.probe, "input"), "run": one.was_run, **figures}
+    figures = _but(one, "probe", "lungs_from") if one.was_run else {"reason": one.reason}
+    return {
+        "sees": one.probe.input,
+        **_but(one.probe, "input"),
+        "run": one.was_run,
+        **figures,
+        "note": evidence_text.rung_note(one),
+    }
 
 
 def _sources(one: Sources) -> Fields:

@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from covid_core.audit.model import evidence, model_audit
+from covid_core.audit.model import evidence, model_audit, occlusions
 from covid_core.audit.model.evidence import COMPOSING, FEW_IMAGES, FRAME, LUNGS, NO_LUNGS, NO_SKILL, UNKNOWN
 from covid_core.audit.model.randomisation_test import DEPENDS, MEANINGLESS, MapCheck
+from covid_core.audit.shortcuts.probe_ladder import Rung
+from covid_core.data.masks import BUILT_IN, OVAL, OWN, Origin
 from covid_core.errors import RunDamaged
-from covid_core.formatting import interval, p_in_words, plural, points, share
+from covid_core.evaluation.metrics import Measure
+from covid_core.formatting import interval, number, p_in_words, plural, points, share
+from covid_core.inference.lungs import LungOutline
 from covid_core.runs.store import Run
 
 NOT_YET = "not audited yet"
@@ -25,12 +29,14 @@ HELP = (
     f"**{FRAME.capitalize()}**: the frame alone changes more than {share(evidence.FRAME_FROM, 0)} of the predictions. "
     f"The accuracy is then not about lungs only. **{LUNGS.capitalize()}**: the lungs change more than "
     f"{share(evidence.LUNGS_FROM, 0)}, and the frame fewer than {share(evidence.FRAME_BELOW, 0)}. "
-    f"**{UNKNOWN.capitalize()}**: anything else, or no lung masks. Whole 95 % intervals count. Lung masks come with "
-    "the data set, or from a segmenter; the column beside the verdict says which."
+    f"**{UNKNOWN.capitalize()}**: anything else. Whole 95 % intervals count. Lung outlines are the data set's masks, "
+    "or come from a segmenter, or a fixed oval stands for them; the column beside the verdict says which."
 )
 RULE = (
-    f"*{UNKNOWN.capitalize()}* if lung masks are missing, or a class has fewer than {evidence.LEAST_IMAGES} test "
-    "images with known lungs.",
+    f"A fixed oval stands for the lungs if a class has fewer than {evidence.LEAST_IMAGES} test images with known "
+    f"lungs. Then only *{FRAME}* is possible: if the border alone keeps more than {share(evidence.BORDER_KEPT, 0)} of "
+    "the skill, or the image outside the oval changes more than "
+    f"{share(evidence.OVAL_FRAME_FROM, 0)} of the predictions.",
     f"*{UNKNOWN.capitalize()}* if the model is no better than chance on its own test images.",
     f"*{UNKNOWN.capitalize()}* if the model is much worse on images composed of two images of the same class than on "
     "original images. Composing itself then changes the predictions.",
@@ -45,8 +51,8 @@ LIMITS_OF_RULE = (
     "lungs that is no disease (brightness or coding of a source) counts as lungs."
 )
 REASONS = {
-    NO_LUNGS: "the lungs of none of its test images are known",
-    FEW_IMAGES: f"a class has fewer than {evidence.LEAST_IMAGES} test images with known lungs",
+    NO_LUNGS: "an earlier version needed lung masks, and there were none; audit again",
+    FEW_IMAGES: f"a class has fewer than {evidence.LEAST_IMAGES} test images",
     NO_SKILL: "the model is no better than chance on its own test images",
     COMPOSING: "composing two images of the same class already changes too many predictions",
 }
@@ -98,7 +104,7 @@ def of(run: Run) -> EvidenceCheck:
         return EvidenceCheck(DAMAGED, str(error))
     if audit is None:
         return EvidenceCheck(NOT_YET, "The evidence check of this model is not made yet.")
-    return EvidenceCheck(audit["verdict"], conclusion(audit), model_audit.masks_in_short(audit))
+    return EvidenceCheck(audit["verdict"], conclusion(audit), lungs_in_short(audit))
 
 
 def counted(checks: Iterable[EvidenceCheck]) -> str:
@@ -137,6 +143,8 @@ def conclusion(audit: Mapping[str, Any]) -> str:
     if audit["why"] in REASONS:
         return f"The evidence check is inconclusive: {REASONS[audit['why']]}."
     frame, lungs = (_interval(audit["effects"][part]) for part in ("frame", "lungs"))
+    if (audit.get("lungs_from") or {}).get("kind") == OVAL:
+        return _by_oval(audit, frame)
     if audit["verdict"] == LUNGS:
         return f"The lungs change {lungs} of the predictions, the frame around them {frame}."
     if audit["verdict"] == UNKNOWN:
@@ -144,6 +152,21 @@ def conclusion(audit: Mapping[str, Any]) -> str:
     reads_both = audit["effects"]["lungs"]["low"] > evidence.FRAME_FROM
     also = f" The model reads the lungs as well: they change {lungs}." if reads_both else ""
     return f"The frame around the lungs alone changes {frame} of the predictions.{also}"
+
+
+def _by_oval(audit: Mapping[str, Any], frame: str) -> str:
+    """The verdict where a fixed oval stood for the lungs."""
+    whole, border = (
+        _interval(next(row["balanced"] for row in audit["covers"] if row["name"] == name))
+        for name in (occlusions.AS_THEY_ARE, model_audit.BORDER)
+    )
+    figures = (
+        f"The border alone gives a balanced accuracy of {border}, the whole image {whole}. The image outside a fixed "
+        f"oval changes {frame} of the predictions."
+    )
+    if audit["verdict"] == FRAME:
+        return f"{figures} The lungs were not outlined."
+    return f"No shortcut shows in the frame, and without outlines of the lungs no more can be said. {figures}"
 
 
 def heat(audit: Mapping[str, Any]) -> str:
@@ -182,7 +205,8 @@ def worst_subgroup(audit: Mapping[str, Any]) -> str:
 def with_words(audit: Mapping[str, Any]) -> dict[str, Any]:
     """An audit with its sentences, as programs read it."""
     sentences = {"in_words": conclusion, "heat_in_words": heat, "worst_in_words": worst_subgroup}
-    return {**audit, **{key: words(audit) for key, words in sentences.items()}}
+    masks = {"masks": lungs_from(audit), "masks_in_short": lungs_in_short(audit)}
+    return {**audit, **masks, **{key: words(audit) for key, words in sentences.items()}}
 
 
 def lines(audit: Mapping[str, Any]) -> list[str]:
@@ -190,7 +214,7 @@ def lines(audit: Mapping[str, Any]) -> list[str]:
     some = "" if audit["images"] == audit["of_all"] else f" of {audit['of_all']:,}, drawn at random"
     lines = [
         f"{audit['verdict']}: {conclusion(audit)}",
-        f"{plural(audit['images'], 'test image')}{some}; lungs known of {audit['with_lungs']:,} ({audit['masks']})",
+        f"{plural(audit['images'], 'test image')}{some}; lungs known of {audit['with_lungs']:,} ({lungs_from(audit)})",
     ]
     for row in audit["covers"]:
         figures = row.get("note") or (
@@ -206,6 +230,93 @@ _bounds = itemgetter("value", "low", "high")  # of a stored measure
 
 def _interval(value: Mapping[str, Any]) -> str:
     return interval(*_bounds(value))
+
+
+# Outlines of lungs
+
+RELIABLE, DOUBTFUL = 0.90, ", which are doubtful"  # Dice on real images below which a verdict is marked
+OWN_MASKS, OUTLINED = "the data set's own lung masks", "lungs outlined by a segmenter"
+REFUSALS = {  # by the figure of ``lungs.Shape`` that lies outside its limits
+    "": "nothing in it looks like a lung",
+    "area": "what looks like lungs covers {value} of it, and lungs cover {low} to {high}",
+    "balance": "only one side looks like a lung",
+    "tilt": "what looks like lungs does not lie side by side",
+    "ragged": "what looks like lungs has no clear edge",
+    "unsure": "the segmenter is unsure of too much of the outline",
+    "cut": "what looks like lungs is cut off by the image's border",
+}
+
+
+def outline(one: LungOutline) -> str:
+    """What the outline of an image rests on, or why there is none."""
+    if one.refusal is not None:
+        low, high = (share(value, 0) for value in (one.refusal.low, one.refusal.high))
+        reason = REFUSALS[one.refusal.figure].format(value=share(one.refusal.value), low=low, high=high)
+        return f"No lungs were found in this image: {reason}."
+    return one.error or (outline_by(one.origin) if one.origin else "")
+
+
+def outline_by(origin: Origin) -> str:
+    """What outlines rest on, and how far to trust them."""
+    if origin.kind == OWN:
+        return "The lung mask is the data set's own."
+    if origin.kind == OVAL:
+        return "A fixed oval stands for the lungs."
+    if origin.kind == BUILT_IN:
+        real = f"{dice(origin)} on {plural(origin.dice.n, 'real image')}" if origin.dice else "not measured"
+        learned = plural(origin.images, "synthetic image")
+        return f"Outline by the built-in segmenter, trained on {learned}. Its Dice is {real}: check it first."
+    kind, doubtful = ("synthetic image", "a real image") if origin.synthetic else ("image", "other images")
+    tested = f"Its Dice on {plural(origin.dice.n, 'test image')} there is {dice(origin)}. " if origin.dice else ""
+    return (
+        f"Outline by a segmenter trained on {plural(origin.images, kind)} of {origin.dataset}. {tested}"
+        f"It may be wrong on {doubtful}: check it first."
+    )
+
+
+def dice(origin: Origin) -> str:
+    """Mean Dice of a segmenter's outlines on test images, whether or not it would show the outline."""
+    return number(origin.dice.value, origin.dice.low, origin.dice.high) if origin.dice else "not measured"
+
+
+def of_lungs(origin: Origin, short: bool = False) -> str:
+    """Whose the lungs of several images are, in words or in few."""
+    if origin.kind == OWN:
+        return "own masks" if short else OWN_MASKS
+    if origin.kind == OVAL:
+        return "fixed oval" if short else "too few; a fixed oval stands for them"
+    if short and origin.kind == BUILT_IN:
+        return f"outlines by the built-in segmenter{DOUBTFUL if origin.dice and origin.dice.value < RELIABLE else ''}"
+    if short:
+        return f"outlines learned from {origin.dataset}{' (synthetic)' if origin.synthetic else ''}"
+    return outline_by(origin).replace("Outline", "outlines", 1).rstrip(".")
+
+
+def lungs_from(audit: Mapping[str, Any]) -> str:
+    """What the lungs of an audit rest on; an earlier version stored the words."""
+    if "lungs_from" not in audit:
+        return str(audit.get("masks", "none"))
+    return of_lungs(_origin(audit["lungs_from"])) if audit["lungs_from"] else "none"
+
+
+def lungs_in_short(audit: Mapping[str, Any]) -> str:
+    """The same in a few words; nothing without lungs."""
+    if audit.get("lungs_from"):
+        return of_lungs(_origin(audit["lungs_from"]), short=True)
+    if "masks_in_short" in audit:
+        return str(audit["masks_in_short"])
+    known = ((OWN_MASKS, "own masks"), (OUTLINED, "outlines by a segmenter"))
+    return " and ".join(short for words, short in known if words in str(audit.get("masks", "")))
+
+
+def _origin(stored: Mapping[str, Any]) -> Origin:
+    return Origin(**{**stored, "dice": stored["dice"] and Measure(**stored["dice"])})
+
+
+def rung_note(rung: Rung) -> str:
+    """On which images a probe was run, and what their lungs rest on."""
+    lungs = rung.lungs_from and f"With {of_lungs(rung.lungs_from)}."
+    return " ".join(filter(None, [lungs, rung.note]))
 
 
 # The heat map

@@ -107,7 +107,7 @@ def model_audit_of(run: Run) -> Figures | None:
     return audit and {
         "verdict": audit["verdict"],
         "in_words": evidence_text.conclusion(audit),
-        "masks": model_audit.masks_in_short(audit),
+        "masks": evidence_text.lungs_in_short(audit),
     }
 
 

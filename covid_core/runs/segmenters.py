@@ -19,19 +19,20 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from covid_core import files
+from covid_core.data.masks import BUILT_IN, TRAINED, Origin
 from covid_core.errors import DataError, RunDamaged
 from covid_core.evaluation.metrics import Measure
-from covid_core.formatting import number, plural
+from covid_core.formatting import plural
 from covid_core.runs import store
 from covid_core.runs.store import DatasetRecord
 from covid_core.workspace import Workspace, folder_of, new_id
 
 SCHEMA = 1
 NETWORK, RECORD = "lungs.tflite", "segmenter.json"
+BUILT_IN_FOLDER = Path(__file__).with_name("built_in_segmenter")  # made by ``benchmarks.built_in_segmenter``
 LEAST_IMAGES = 20  # with masks; fewer leave three images or less to test on
 MOST_IMAGES = 2400  # that are drawn for one segmenter, of all parts; more would take longer and change little
-NO_MASKS = "No data set here has lung masks, so no segmenter can be trained and no lungs be outlined."
-NOT_TRAINED = "No segmenter has been trained yet, so no lungs are outlined."
+NO_MASKS = "No data set here has lung masks to train another segmenter on."
 
 
 class _LimitsRecord(BaseModel):
@@ -91,24 +92,11 @@ class Segmenter:
         return self.record.dataset
 
     @property
-    def learned_from(self) -> str:
-        """The images that it learned from, in a few words."""
-        return f"{self.dataset.name} (synthetic)" if self.dataset.synthetic else self.dataset.name
-
-    @property
-    def dice_in_words(self) -> str:
-        """Mean Dice of its outlines on test images, whether or not it would show the outline, with its interval."""
-        return number(self.record.dice.value, self.record.dice.low, self.record.dice.high)
-
-    @property
-    def in_words(self) -> str:
-        """Whose outline it is, and how far to trust it."""
-        kind, doubtful = ("synthetic image", "a real image") if self.dataset.synthetic else ("image", "other images")
-        return (
-            f"Outline by a segmenter trained on {plural(self.record.images['train'], kind)} of {self.dataset.name}. "
-            f"Its Dice on {plural(self.record.dice.n, 'test image')} there is {self.dice_in_words}. It may be wrong on "
-            f"{doubtful}: check it first."
-        )
+    def origin(self) -> Origin:
+        """What its outlines rest on."""
+        kind = BUILT_IN if self.path == BUILT_IN_FOLDER else TRAINED
+        images = self.record.images["train"]
+        return Origin(kind, self.dataset.name, self.dataset.synthetic, images, self.record.dice)
 
 
 def open_segmenter(workspace: Workspace, identifier: str) -> Segmenter:
@@ -142,13 +130,18 @@ def delete_segmenter(workspace: Workspace, identifier: str) -> None:
     files.remove_folder(folder_of(workspace.segmenters, identifier, "segmenter"))
 
 
-def serving(workspace: Workspace, dataset: str = "") -> Segmenter | None:
+def built_in() -> Segmenter:
+    """The segmenter that comes with this program. Its ``dice`` is of real images, none of which it learned from."""
+    return _segmenter_in(BUILT_IN_FOLDER)
+
+
+def serving(workspace: Workspace, dataset: str = "") -> Segmenter:
     """Which segmenter outlines lungs: the newest that learned from the data set of that id (the run's), else the newest
-    that learned from real images, else the newest; None where there is none."""
+    that learned from real images, else the built-in one: its synthetic images vary more than those of a data set."""
     listed, _ = list_segmenters(workspace)
     own = [one for one in listed if one.dataset.id == dataset]
     real = [one for one in listed if not one.dataset.synthetic]
-    return next(iter([*own, *real, *listed]), None)
+    return next(iter([*own, *real]), None) or built_in()
 
 
 def fresh_id(dataset: str) -> str:

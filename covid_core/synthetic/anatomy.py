@@ -452,8 +452,10 @@ class Drawing:
     site: str
 
 
-def make_image(label: str, rng: np.random.Generator, size: int = 256, clear: bool = False) -> Drawing:
-    """Draw one image, with lesions from hardly visible to plain, or `clear` ones only.
+def make_image(
+    label: str, rng: np.random.Generator, size: int = 256, clear: bool = False, patient: type[Patient] = Patient
+) -> Drawing:
+    """Draw one image of a `patient`, with lesions from hardly visible to plain, or `clear` ones only.
 
     The lesions have a random stream of their own, so that images of two classes from equal generators show the same
     patient, position and noise.
@@ -464,7 +466,7 @@ def make_image(label: str, rng: np.random.Generator, size: int = 256, clear: boo
     if label not in PHANTOM_CLASSES:
         raise InvalidChoice(f"`label` must be one of {', '.join(PHANTOM_CLASSES)}, received: {label!r}")
     anatomy_rng, lesion_rng, image_rng = rng.spawn(3)
-    body, site = Body(Patient(anatomy_rng), size), SITES[image_rng.integers(len(SITES))]
+    body, site = Body(patient(anatomy_rng), size), SITES[image_rng.integers(len(SITES))]
     air, visible = _air(body)
     solid = _double(_soft_parts(body, anatomy_rng) + _spine(body) + _shoulder_bones(body), size)
     solid += _clavicles(body, anatomy_rng) + _ribs(body, anatomy_rng)

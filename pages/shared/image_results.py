@@ -114,7 +114,7 @@ def lungs(run: Run, source: ImageSource) -> LungOutline:
     try:
         return _made(run, source, f"lungs {lung_segmenter.in_use(dataset)}", outline)
     except CovidCoreError as error:
-        return LungOutline(None, (str(error),))
+        return LungOutline(None, error=str(error))
 
 
 def _small(outline: LungOutline) -> LungOutline:

@@ -4,11 +4,12 @@ import streamlit as st
 
 from covid_core.data import dataset as data
 from covid_core.data import masks
-from covid_core.data.masks import MaskedDataset
+from covid_core.data.masks import BUILT_IN, MaskedDataset
 from covid_core.formatting import count, duration, file_size, milliseconds, moment, number, plural
 from covid_core.inference.lungs import Lungs
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import SegmenterRequest
+from covid_core.reports import evidence_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs import segmenters
 from covid_core.runs.segmenters import Segmenter
@@ -34,19 +35,18 @@ def show(dataset: str = "") -> None:
             _offer(dataset)
 
 
-def opened(dataset: str = "") -> Lungs | None:
-    """The segmenter that outlines lungs for a run of that data set, kept open; None where there is none.
+def opened(dataset: str = "") -> Lungs:
+    """The segmenter that outlines lungs for a run of that data set, kept open.
 
     Raises RunDamaged.
     """
     chosen = segmenters.serving(shell.workspace(), dataset)
-    return _opened(str(chosen.path), run_cache.stamp_of(chosen.path), chosen) if chosen else None
+    return _opened(str(chosen.path), run_cache.stamp_of(chosen.path), chosen)
 
 
 def in_use(dataset: str = "") -> str:
-    """The id of the segmenter that outlines lungs for a run of that data set; nothing where there is none."""
-    chosen = segmenters.serving(shell.workspace(), dataset)
-    return chosen.id if chosen else ""
+    """The id of the segmenter that outlines lungs for a run of that data set."""
+    return segmenters.serving(shell.workspace(), dataset).id
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -60,22 +60,26 @@ def _opened(path: str, stamp: str, _segmenter: Segmenter) -> Lungs:
 def _show_segmenters(dataset: str) -> None:
     listed, broken = segmenters.list_segmenters(shell.workspace())
     chosen = segmenters.serving(shell.workspace(), dataset)
-    if chosen:
-        _show_serving(chosen)
-    others = [one for one in listed if chosen and one.id != chosen.id]
+    _show_serving(chosen)
+    others = [one for one in listed if one.id != chosen.id]
     if others or broken:
         with st.container(border=True, key="other-segmenters"):
-            st.caption("Not in use. A segmenter of the run's own data set goes first, then one of real images.")
+            st.caption(
+                "Not in use. A segmenter of the run's own data set goes first, then one of real images, then the "
+                "built-in one."
+            )
             for one in (*others, *broken):
                 _show_unused(one)
 
 
 def _show_serving(one: Segmenter) -> None:
     with st.container(border=True, key="serving-segmenter"):
-        st.markdown(shell.plain(one.in_words))
+        st.markdown(shell.plain(evidence_text.outline_by(one.origin)))
         with st.grid(3, min_column_width=290):  # a figure with its interval fits
             help_text = DICE_HELP.format(same=number(one.record.same_for_all_dice))
-            st.metric("Dice, test images", one.dice_in_words, help=help_text)
+            is_built_in = one.origin.kind == BUILT_IN
+            kind = "real" if is_built_in else "test"
+            st.metric(f"Dice, {kind} images", evidence_text.dice(one.origin), help=help_text)
             worst = "95 % of the test images have at least this Dice."
             st.metric("Dice, worst 5 %", number(one.record.worst_dice), help=worst)
             refused = "Test images whose outline is no plausible pair of lungs, so that none is shown."
@@ -83,11 +87,14 @@ def _show_serving(one: Segmenter) -> None:
         parts = ", ".join(f"{count(images)} {part}" for part, images in one.record.images.items())
         unused = one.record.left_out
         left_out = f" {plural(unused, 'mask')} could not be used." if unused else ""
+        fixed = f"One fixed outline for the same images has a Dice of {number(one.record.same_for_all_dice)}."
+        if is_built_in:
+            st.caption(f"An outline takes {milliseconds(one.record.milliseconds_per_image)}. {fixed}")
+            return
         st.caption(
             f"Trained {moment(one.record.created)} in {duration(one.record.seconds)} on images of "
             f"{shell.plain(one.dataset.name)} ({parts}).{left_out} An outline takes "
-            f"{milliseconds(one.record.milliseconds_per_image)}. One fixed outline for all test images has a "
-            f"Dice of {number(one.record.same_for_all_dice)}."
+            f"{milliseconds(one.record.milliseconds_per_image)}. {fixed}"
         )
         _delete_button(one)
 
@@ -97,7 +104,9 @@ def _show_unused(one: Segmenter | BrokenRun) -> None:
         if isinstance(one, BrokenRun):
             st.markdown(f":material/warning: {shell.plain(one.reason)}")
         else:
-            st.markdown(f"{shell.plain(one.dataset.name)}, {moment(one.record.created)}, Dice {one.dice_in_words}")
+            st.markdown(
+                f"{shell.plain(one.dataset.name)}, {moment(one.record.created)}, Dice {evidence_text.dice(one.origin)}"
+            )
         _delete_button(one)
 
 
@@ -115,27 +124,28 @@ def _delete_button(one: Segmenter | BrokenRun) -> None:
 
 
 def _offer(dataset: str) -> None:
-    """Which data set to learn from, what it will take, and the button; without masks, how to get some."""
-    masked = {one.id: one for one in _masked() if one.masks >= segmenters.LEAST_IMAGES}
+    """Which data set to learn from, what it will take, and the button; without masks, how to get some.
+
+    A segmenter of another data set of synthetic images would not serve: the built-in one goes before it.
+    """
+    useful = [one for one in _masked() if one.id == dataset or not one.synthetic]
+    masked = {one.id: one for one in useful if one.masks >= segmenters.LEAST_IMAGES}
     if not masked:
         with st.container(border=True):
             st.markdown(
-                f"**{segmenters.NO_MASKS}** The COVID-19 Radiography Database comes with masks, and the synthetic "
-                f"images do; at least {segmenters.LEAST_IMAGES} are needed."
+                f"**{segmenters.NO_MASKS}** The COVID-19 Radiography Database comes with masks; at least "
+                f"{segmenters.LEAST_IMAGES} are needed."
             )
             st.page_link("dataset.py", label="Add a data set with masks", icon=":material/arrow_forward:")
         return
     listed, _ = segmenters.list_segmenters(shell.workspace())
-    if not listed:
-        st.markdown(segmenters.NOT_TRAINED)
     options = sorted(masked, key=lambda one: (one != dataset, masked[one].synthetic))
     chosen = masked[options[0]]
     if len(options) > 1:
         chosen = masked[st.selectbox("Learn from", options, format_func=lambda one: masked[one].name, width=360)]
     st.caption(_plan_in_words(chosen))
     label = "Learn to outline lungs" if not listed else "Learn again"
-    kind = "secondary" if listed else "primary"
-    job_panel.start_button(label, _request(chosen), key="segment-start", icon=":material/play_arrow:", type=kind)
+    job_panel.start_button(label, _request(chosen), key="segment-start", icon=":material/play_arrow:")
 
 
 def _request(chosen: MaskedDataset) -> SegmenterRequest:
@@ -150,7 +160,7 @@ def _plan_in_words(chosen: MaskedDataset) -> str:
     return (
         f"From {plural(chosen.masks, kind)} of {shell.plain(chosen.name)} with a lung mask{drawn}. It takes about "
         f"{job_panel.expected(_request(chosen))} on {plural(cores(), 'processor core')} that nothing else uses, "
-        "and may be stopped."
+        "and longer beside other work. A stop keeps the best epoch so far."
     )
 
 

@@ -14,7 +14,6 @@ import streamlit as st
 
 from covid_core.audit.model import evidence, model_audit, pictures
 from covid_core.audit.model.pictures import Shown
-from covid_core.data import masks
 from covid_core.errors import CovidCoreError, RunDamaged
 from covid_core.evaluation.comparison import Candidate
 from covid_core.figures import evidence as figures
@@ -39,15 +38,6 @@ WHAT_IT_DOES = (
     "The audit tests the finished model on its own test images again: as they are, with parts covered, and with the "
     "lungs of other images. Nothing is trained. It counts as a view of the test images."
 )
-NO_MASKS = (
-    "The lungs of these images are unknown: the data set has no masks, and no segmenter is trained. An audit can still "
-    "cover the border and the middle, but its result will be *inconclusive*."
-)
-HOW_TO_GET_MASKS = (
-    "**Lung masks are missing.** Train the segmenter on the Predict page (under *What outlines the lungs*). It takes "
-    "some minutes. Then audit again."
-)
-MASKS_BY_NOW = "**Lung masks were missing.** A segmenter can outline these lungs by now. Audit again for a verdict."
 
 
 # Beside the accuracy
@@ -126,7 +116,6 @@ def _stored(run: Run, name: str = "") -> Audit | None:
 def _empty(run: Run, place: str) -> None:
     with st.container(border=True, key=f"no-audit-{place}"):
         st.markdown(f"**{NOT_YET.capitalize()}.** An accuracy does not say what it rests on. {WHAT_IT_DOES}", help=HELP)
-        _warn_without_masks([run])
         _start_button(run, "Audit this model", place, "primary")
 
 
@@ -135,32 +124,11 @@ def _start_button(run: Run, label: str, place: str, kind: str = "secondary") -> 
     job_panel.start_button(label, ModelAuditRequest(run=run.id), key=key, type=kind, **options)
 
 
-def _warn_without_masks(runs: Sequence[Run], warning: str = NO_MASKS) -> bool:
-    """Warn where an audit of one of the runs has neither masks nor a segmenter. Returns whether that is so."""
-    without = [run for run in runs if not _has_masks(run)]
-    if without:
-        st.warning(warning, icon=":material/pulmonology:")
-        label, address = "Train the segmenter on the Predict page", {"run": without[0].id}
-        st.page_link("predict.py", label=label, icon=":material/arrow_forward:", query_params=address)
-    return bool(without)
-
-
-def _has_masks(run: Run) -> bool:
-    """Whether an audit would have the data set's masks or a segmenter."""
-    if lung_segmenter.in_use(run.dataset.id):
-        return True
-    try:
-        return bool(masks.has_mask(shell.dataset_of(run)).any())
-    except CovidCoreError:
-        return False
-
-
 def _show(run: Run, audit: Audit, place: str, at_work: bool) -> None:
     """Verdict, figures, pictures, subgroups, and what it was made from."""
-    st.markdown(f"{badge(of(run))} {shell.plain(evidence_text.conclusion(audit))}", help=HELP)
-    no_masks = audit.get("effects") is None and not audit.get("with_lungs")
-    if no_masks and not _warn_without_masks([run], HOW_TO_GET_MASKS):
-        st.info(MASKS_BY_NOW, icon=":material/pulmonology:")
+    lungs = evidence_text.lungs_in_short(audit)
+    words = " ".join(filter(None, [evidence_text.conclusion(audit), lungs and f"Lungs: {lungs}."]))
+    st.markdown(f"{badge(of(run))} {shell.plain(words)}", help=HELP)
     if "covers" in audit:
         name = f"{place}-{run.id}"
         _figures(run, audit, name)
@@ -267,7 +235,11 @@ def _subgroup_table(audit: Audit) -> pd.DataFrame:
 
 def _made_from(audit: Audit) -> str:
     drawn = "" if audit["images"] == audit["of_all"] else f" of {count(audit['of_all'])}, drawn at random"
-    lungs = f"Lungs known of {count(audit['with_lungs'])}: {audit['masks']}" if audit["with_lungs"] else "No lung masks"
+    lungs = (
+        f"Lungs known of {count(audit['with_lungs'])}: {evidence_text.lungs_from(audit)}"
+        if audit["with_lungs"]
+        else "No lung masks"
+    )
     return f"{plural(audit['images'], 'test image')}{drawn}. {lungs.rstrip('.')}. Made {moment(audit['made'])}."
 
 
@@ -307,7 +279,6 @@ def _audit_all(idle: Sequence[Run], of_all: int) -> None:
         return
     are = "is" if len(lacking) == 1 else "are"
     st.markdown(f"**{count(len(lacking))} of {plural(of_all, 'run')} {are} {NOT_YET}.** {WHAT_IT_DOES}")
-    _warn_without_masks(lacking)
     label = "Audit it" if len(lacking) == 1 else f"Audit all {count(len(lacking))} that are {NOT_YET}"
     requests = [ModelAuditRequest(run=run.id) for run in lacking]
     job_panel.start_button(label, *requests, key="audit-all", icon=":material/troubleshoot:", type="primary")

@@ -16,6 +16,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from trained_runs import dataset_of
 
+from covid_core.data.masks import OWN, Origin
 from covid_core.errors import ImageError, RunDamaged
 from covid_core.formatting import probability
 from covid_core.images.codec import png_bytes, read_image
@@ -438,10 +439,10 @@ def test_a_image_of_a_data_set_is_read_as_a_picture_or_not_at_all(tmp_path):
 def test_the_outline_of_a_large_image_is_kept_small():
     mask = np.zeros((4000, 3000), bool)
     mask[1000:3000, 500:2500] = True
-    small = image_results._small(LungOutline(mask, ("Whose it is.",)))
+    small = image_results._small(LungOutline(mask, Origin(OWN)))
     assert max(small.mask.shape) <= image_results.LONGEST_MASK
     assert small.mask.mean() == pytest.approx(mask.mean(), abs=0.002)
-    assert small.notes == ("Whose it is.",)
+    assert small.origin == Origin(OWN)
 
 
 def test_the_report_of_a_image_can_be_downloaded(quick):

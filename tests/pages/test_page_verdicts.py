@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import pytest
 from made_audits import keep_audit
 from made_runs import all_parts, made_repeats, made_run
-from made_segmenters import made_segmenter
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
@@ -86,7 +85,7 @@ def test_the_list_of_runs_has_it_beside_each_accuracy(workspace, run):
 
 
 def test_an_inconclusive_audit_is_called_one_behind_an_accuracy(workspace, run):
-    keep_audit(run, with_lungs=False)
+    keep_audit(run, "lungs", with_lungs=False)
     assert f":gray-badge[evidence check {UNKNOWN}]" in words(opened("train", {"train-sections": RUNS}))
 
 
@@ -151,11 +150,6 @@ def test_a_run_that_was_not_audited_offers_it(workspace, run):
     assert "Not audited yet. An accuracy does not say what it rests on." in told.replace("**", "")
     assert "It counts as a view of the test images." in told
     assert "Audit this model" in labels(page_of(run))
-
-
-def test_without_masks_and_segmenter_it_says_beforehand_that_it_will_not_be_able_to_say(workspace, run):
-    page = page_of(run)
-    assert "its result will be *inconclusive*" in words(page)
 
 
 def test_a_run_that_is_not_finished_has_no_panel(workspace):
@@ -252,18 +246,10 @@ def test_an_audit_of_an_earlier_version_is_shown_as_far_as_it_goes(workspace, ru
     assert "Audit again" in labels(page)
 
 
-def test_an_audit_that_lacked_masks_says_how_to_get_them(workspace, run):
+def test_an_audit_without_masks_has_a_verdict_and_says_what_it_rests_on(workspace, run):
     keep_audit(run, with_lungs=False)
     told = words(page_of(run))
-    assert "Lung masks are missing." in told and "on the Predict page" in told
-
-
-def test_where_a_segmenter_was_trained_since_it_says_to_audit_again(workspace, run):
-    keep_audit(run, with_lungs=False)
-    made_segmenter(workspace, "made")
-    told = words(page_of(run))
-    assert "Lung masks were missing." in told and "Audit again for a verdict" in told
-    assert "Train the segmenter" not in told
+    assert f":orange-badge[{FRAME}" in told and "outside a fixed oval" in told
 
 
 # Compare

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from covid_core.audit.model import model_audit
-from covid_core.audit.model.model_audit import OWN, OWN_IN_SHORT, AuditImages
+from covid_core.audit.model.model_audit import AuditImages
+from covid_core.data.masks import OWN, Origin
 from covid_core.inference.network import Head
 from covid_core.inference.predictor import Predictor
 from covid_core.runs.store import Run
@@ -46,7 +47,9 @@ def images(with_lungs: bool = True) -> AuditImages:
         lungs[:] = False
     by = {"source": np.tile(np.array(["A", "B"], object), EACH)}
     known = np.full(2 * EACH, with_lungs)
-    return AuditImages(pixels.astype(np.uint8), labels, None, lungs, known, by, "made", 2 * EACH)
+    return AuditImages(
+        pixels.astype(np.uint8), labels, None, lungs, known, by, Origin(OWN) if with_lungs else None, 2 * EACH
+    )
 
 
 @cache
@@ -57,6 +60,5 @@ def _audited(place: str, with_lungs: bool) -> dict[str, Any]:
 def keep_audit(run: Run, reads: str = "corner", with_lungs: bool = True, **changes: Any) -> dict[str, Any]:
     """Keep the audit of a made model with a run, as if it were its own; ``changes`` replace entries of the record."""
     found = {**_audited(reads, with_lungs), "head_sha256": run.result.get("head_sha256"), "made": 1.7e9}
-    found |= {"masks": OWN, "masks_in_short": OWN_IN_SHORT} if with_lungs else {"masks": "none", "masks_in_short": ""}
     run.write_audit(model_audit.AUDIT, {**found, **changes})
     return {**found, **changes}

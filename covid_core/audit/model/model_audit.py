@@ -3,7 +3,8 @@
 The exported model (no TensorFlow) answers the test images as they are, with parts covered and
 with the lungs of other images (``audit.model.occlusions``); ``audit.model.evidence`` holds the rule by which one
 verdict comes of it. Lung masks are the data set's own, else outlines by the segmenter that serves, never both
-(``inference.lungs.of_images``); without either, only what needs none is done, and the verdict is "inconclusive".
+(``inference.lungs.of_images``); where these know too few lungs, a fixed oval takes their place in the verdict, which
+then may be "reads the frame" and never "reads the lungs".
 
 At most MOST_IMAGES test images, drawn at random, are used.
 """
@@ -11,7 +12,7 @@ At most MOST_IMAGES test images, drawn at random, are used.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,12 +21,12 @@ import numpy as np
 from covid_core.audit.model import evidence, occlusions
 from covid_core.audit.model.evidence import Conflict
 from covid_core.data.dataset import Dataset
-from covid_core.data.masks import OWN_IN_SHORT, OWN_MASKS
+from covid_core.data.masks import OVAL, Origin
 from covid_core.data.pixels import decode_rows
 from covid_core.data.split import TEST
 from covid_core.errors import RunDamaged
 from covid_core.evaluation import resampling
-from covid_core.evaluation.metrics import wilson_of_groups
+from covid_core.evaluation.metrics import Measure, wilson_of_groups
 from covid_core.images.codec import GreyImage
 from covid_core.inference import lungs as outlines
 from covid_core.inference.heatmap import LungShares, share_inside, share_over
@@ -37,14 +38,12 @@ from covid_core.workspace import Workspace
 
 AUDIT = "model"
 LOOK = "audit of the model"  # as it is noted among the looks at test images
+BORDER = "border only"  # of ``occlusions.COVERS``
 MOST_IMAGES = 1000
 MOST_COMPOSITES = 1500
 PER_CELL = (12, 150)  # composites of each combination of two classes: at least, at most
 AT_ONCE = 64  # images between two reports of progress
 MAP_SIDE = 56  # places along a side at which heat maps meet masks
-OWN = OWN_MASKS
-OUTLINED = "lungs outlined by a segmenter"  # as an earlier version said, also beside the first
-OUTLINED_IN_SHORT = "outlines by a segmenter"
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,8 @@ class AuditImages:
     lungs: np.ndarray
     has_lungs: np.ndarray
     by: dict[str, np.ndarray]
-    masks_from: str
+    origin: Origin | None
     of_all: int
-    masks_in_short: str = ""
 
     def covered(self, cover: occlusions.Cover, at: np.ndarray) -> np.ndarray:
         """Some of the images with parts covered; an unknown lung mask is empty and protects nothing."""
@@ -85,8 +83,9 @@ def make(workspace: Workspace, run: Run, progress: Progress = silent) -> dict[st
 def stored(run: Run) -> dict[str, Any] | None:
     """The audit that is kept with the run; None where none was made of this head. Raises RunDamaged.
 
-    Keys: verdict, why (see ``evidence.verdict``), images, of_all, with_lungs, masks, largest, covers (a list), effects,
-    heat, subgroups (a list), grouped. Earlier versions have sentences in place of why and grouped.
+    Keys: verdict, why (see ``evidence.verdict``), images, of_all, with_lungs, lungs_from (a ``masks.Origin``), largest,
+    covers (a list), effects, heat, subgroups (a list), grouped. Earlier versions have sentences in place of why,
+    grouped and lungs_from.
     """
     record = run.audit(AUDIT)
     if record is None or record.get("head_sha256") != run.result.get("head_sha256"):
@@ -97,16 +96,6 @@ def stored(run: Run) -> dict[str, Any] | None:
     if not is_known or not {"why", "in_words"} & set(record):
         raise RunDamaged(f"{run.name}: the audit of its model is damaged.")
     return record
-
-
-def masks_in_short(audit: Mapping[str, Any]) -> str:
-    """Whose lung masks an audit used, in a few words, also of one that an earlier version kept; nothing without any."""
-    if "masks_in_short" in audit:
-        return str(audit["masks_in_short"])
-    masks = str(audit.get("masks", ""))
-    return " and ".join(
-        short for short, words in ((OWN_IN_SHORT, OWN), (OUTLINED_IN_SHORT, OUTLINED)) if words in masks
-    )
 
 
 def audited(predictor: Predictor, images: AuditImages, progress: Progress = silent) -> dict[str, Any]:
@@ -127,9 +116,16 @@ def audited(predictor: Predictor, images: AuditImages, progress: Progress = sile
             rows.append({**row, **_figures(images, at, plain[at], covered, k)})
         else:
             rows.append({**row, "images": 0, "note": evidence.NO_MASKS})
-    effects, why = _effects(predictor, images, inside, part_of(progress, 0.52, 0.8))
-    as_it_is = evidence.balanced(images.labels[inside], plain[inside], k, _some(images.groups, inside))
-    verdict, why = evidence.verdict(effects, as_it_is, k, why)
+    step, origin = part_of(progress, 0.52, 0.8), images.origin
+    if np.bincount(images.labels[inside], minlength=k).min() >= evidence.LEAST_IMAGES:
+        effects = _effects(predictor, images, inside, step)
+        as_it_is = evidence.balanced(images.labels[inside], plain[inside], k, _some(images.groups, inside))
+        verdict, why = evidence.verdict(effects, as_it_is, k)
+    else:
+        ovals = np.broadcast_to(occlusions.oval(images.pixels.shape[1]), images.pixels.shape)
+        effects, origin = _effects(predictor, replace(images, lungs=ovals), everyone, step), Origin(OVAL)
+        as_it_is, border = (Measure(**_row_of(rows, name)["balanced"]) for name in (occlusions.AS_THEY_ARE, BORDER))
+        verdict, why = evidence.verdict_without_outlines(effects, as_it_is, border, k)
     of_class = np.bincount(images.labels, minlength=k)
     heat = _heat(predictor, images, inside, part_of(progress, 0.8, 1.0))
     subgroups = evidence.subgroups(plain == images.labels, images.by, images.groups)
@@ -140,8 +136,7 @@ def audited(predictor: Predictor, images: AuditImages, progress: Progress = sile
             "images": len(plain),
             "of_all": images.of_all,
             "with_lungs": len(inside),
-            "masks": images.masks_from,
-            "masks_in_short": images.masks_in_short,
+            "lungs_from": None if origin is None else asdict(origin),
             "largest": {"label": predictor.classes[int(of_class.argmax())], "share": of_class.max() / of_class.sum()},
             "covers": rows,
             "effects": None if effects is None else asdict(effects),
@@ -177,8 +172,8 @@ def _images(workspace: Workspace, run: Run, dataset: Dataset, progress: Progress
     }
     labels = np.array([run.classes.index(label) for label in test["label"]], dtype=np.int32)
     groups = test["group"].to_numpy() if run.record.grouped else None
-    masks_from, in_short = (lungs.whose, lungs.in_short) if lungs.available.any() else ("none", "")
-    return AuditImages(pixels, labels, groups, lungs.masks, lungs.available, by, masks_from, of_all, in_short)
+    origin = lungs.origin if lungs.available.any() else None
+    return AuditImages(pixels, labels, groups, lungs.masks, lungs.available, by, origin, of_all)
 
 
 def _parts(rows: np.ndarray, progress: Progress, message: str) -> Iterator[np.ndarray]:
@@ -212,15 +207,17 @@ def _figures(images: AuditImages, at: np.ndarray, plain: np.ndarray, answered: n
     }
 
 
+def _row_of(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    return next(row for row in rows if row["name"] == name)
+
+
 def _effects(
     predictor: Predictor, images: AuditImages, inside: np.ndarray, progress: Progress
-) -> tuple[evidence.Effects | None, str]:
-    """What follows the lungs and what the frame, or why that cannot be measured."""
-    if not len(inside):
-        return None, evidence.NO_LUNGS
+) -> evidence.Effects | None:
+    """What follows the lungs and what the frame; None where a class has too few images."""
     k, labels = len(predictor.classes), images.labels[inside]
     if np.bincount(labels, minlength=k).min() < evidence.LEAST_IMAGES:
-        return None, evidence.FEW_IMAGES
+        return None
     least, most = PER_CELL
     frames, lungs = evidence.pairs(labels, k, max(least, min(most, MOST_COMPOSITES // k**2)), np.random.default_rng(0))
 
@@ -229,7 +226,7 @@ def _effects(
         return occlusions.swapped(images.pixels[frame], images.lungs[frame], images.pixels[donor], images.lungs[donor])
 
     answered = _answers(predictor, np.arange(len(frames)), composed, progress, "Images with the lungs of others")
-    return evidence.effects(Conflict(labels, frames, lungs, answered, k), _some(images.groups, inside)), ""
+    return evidence.effects(Conflict(labels, frames, lungs, answered, k), _some(images.groups, inside))
 
 
 def _heat(predictor: Predictor, images: AuditImages, inside: np.ndarray, progress: Progress) -> LungShares:

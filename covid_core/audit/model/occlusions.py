@@ -29,6 +29,7 @@ RING = 0.15  # width of the border: letters and markers lie there, and little of
 CORNER = (0.20, 0.25)  # height and width of a corner in which hospitals put their letters
 MARK_WIDTH = 0.06  # strokes of letters and wires are thinner
 MARK_STEP = 70  # grey levels by which a burned-in mark is brighter than its surroundings; ribs stay below 50
+OVAL = (0.45, 0.43)  # half the height and half the width of the oval that stands for lungs which nothing outlines
 BLUR = 1 / 32  # standard deviation of the low pass: what is left has details of about a twelfth of the side
 RELAXED = 4  # sweeps after each step of the pyramid; steps of more would be no smoother to the eye
 
@@ -74,6 +75,12 @@ def ring(size: int) -> np.ndarray:
     found = np.ones((size, size), bool)
     found[width : size - width, width : size - width] = False
     return found
+
+
+def oval(size: int) -> np.ndarray:
+    """An upright oval around the place of the lungs, bool (size, size)."""
+    rows, columns = (np.indices((size, size)) + 0.5) / size - 0.5
+    return (rows / OVAL[0]) ** 2 + (columns / OVAL[1]) ** 2 < 1
 
 
 def tags(images: np.ndarray, lungs: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from covid_core.data.masks import Origin
 from covid_core.evaluation import metrics
 from covid_core.evaluation.assessment import ALPHA, at_least_by_chance, majority_share
 from covid_core.evaluation.comparison import holm
@@ -72,7 +73,7 @@ class Rung:
     ``p`` is the chance that answering the largest class always would be right as often. In both, images that belong
     together count for fewer (``metrics.design_effect``). ``sensitivity`` is by class.
     ``reason`` says why the probe could not be run; all else is then undefined. ``note`` says on which images it was run
-    where they are not all.
+    where they are not all. ``lungs_from`` is what the lungs of a probe that needs them rest on.
     """
 
     probe: Probe
@@ -83,6 +84,7 @@ class Rung:
     sensitivity: dict[str, Measure] = field(default_factory=dict)
     reason: str = ""
     note: str = ""
+    lungs_from: Origin | None = None
 
     @property
     def was_run(self) -> bool:

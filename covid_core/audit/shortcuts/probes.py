@@ -394,15 +394,15 @@ def _rung(shown: Shown, row: ProbeKind, question: Question, progress: Callable[[
         reason = shown.lungs.reason or _too_few(question.of(known))
         if reason:
             return Rung(probe, reason=reason)
-        note = f"With {shown.lungs.whose}."
         if not known.all():
-            note += f" On the {count(known.sum())} of {plural(len(known), 'image')} whose lungs are known."
+            note = f"On the {count(known.sum())} of {plural(len(known), 'image')} whose lungs are known."
             shown, question = shown.of(known), question.of(known)
     try:
         features = row.features(shown)
     except DataError as error:
         return Rung(probe, reason=str(error))
-    return probe_ladder.climb(probe, features, question, note, cores(), progress)
+    rung = probe_ladder.climb(probe, features, question, note, cores(), progress)
+    return replace(rung, lungs_from=shown.lungs.origin) if row.needs_lungs else rung
 
 
 def _too_few(question: Question) -> str:

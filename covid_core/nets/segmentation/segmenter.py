@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from covid_core.errors import RunError
+from covid_core.errors import RunError, Stopped
 from covid_core.evaluation import overlap
 from covid_core.nets.keras_fit import Batches
 from covid_core.nets.segmentation import augmentation
@@ -54,11 +54,13 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Learned:
-    """A fit: the network that gives scores, its validation Dice epoch by epoch, and which epoch was kept (from 1)."""
+    """A fit: the network that gives scores, its validation Dice epoch by epoch, which epoch was kept (from 1), and
+    whether it was stopped before the last one."""
 
     network: keras.Model
     dices: tuple[float, ...]
     best_epoch: int
+    was_stopped: bool = False
 
 
 def build(size: int, seed: int) -> keras.Model:
@@ -115,7 +117,8 @@ def fit(train: Pairs, validation: Pairs, seed: int, progress: Progress, epochs: 
     """Learn outlines, and keep the epoch with the best mean Dice on validation images.
 
     ``validation`` should hold changed copies too: a segmenter that is right only on images that look like its own is
-    not what is wanted. Raises RunError when the loss is not a number, and whatever ``progress`` raises.
+    not what is wanted. A stop after the first epoch keeps the best so far. Raises RunError when the loss is not a
+    number, Stopped within the first epoch, and what else ``progress`` raises.
     """
     epochs = epochs or epochs_for(len(train))
     network = build(train.images.shape[1], seed)
@@ -142,15 +145,22 @@ def fit(train: Pairs, validation: Pairs, seed: int, progress: Progress, epochs: 
         progress(done, f"Learning outlines: epoch {epoch + 1} of {epochs}{reached}")
 
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=report)
+    was_stopped = False
     while len(dices) < min(epochs, best_epoch + PATIENCE):
         batches.begin(len(dices))
-        network.fit(batches, callbacks=[callback], shuffle=False, verbose=0)
+        try:
+            network.fit(batches, callbacks=[callback], shuffle=False, verbose=0)
+        except Stopped:
+            if not dices:
+                raise
+            was_stopped = True
+            break
         outlines = predictions(network, validation.images) > 0  # of logits
         dices.append(float(overlap.dice(outlines, validation.masks).mean()))
         if len(dices) == 1 or dices[-1] > dices[best_epoch - 1]:
             best_epoch, best = len(dices), network.get_weights()
     network.set_weights(best)
-    return Learned(with_scores(network), tuple(dices), best_epoch)
+    return Learned(with_scores(network), tuple(dices), best_epoch, was_stopped)
 
 
 def predictions(network: keras.Model, images: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from covid_core.nets.segmentation import segmenter
 from covid_core.nets.segmentation.segmenter import Learned, Pairs
 from covid_core.runs import segmenters
 from covid_core.specs import SplitSpec
-from covid_core.work import Progress, part_of
+from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
 
 SIZE = SUMMARY_SIZE  # pixels; import has decoded the images at this size already
@@ -40,7 +40,8 @@ def train(workspace: Workspace, identifier: str, seed: int, progress: Progress) 
     """Train a segmenter on the masks of a data set and publish it. Returns its id.
 
     Images that belong together stay in one part; of more than MOST_IMAGES images with a mask, so many are drawn. A stop
-    leaves nothing behind. Raises UnknownId, DataError, RunError, and whatever ``progress`` raises.
+    in the first epoch leaves nothing behind; a later one ends the training, and the best epoch so far is published.
+    Raises UnknownId, DataError, RunError, and whatever ``progress`` raises.
     """
     begin = time.monotonic()
     dataset = open_dataset(workspace, identifier)
@@ -49,18 +50,18 @@ def train(workspace: Workspace, identifier: str, seed: int, progress: Progress) 
     device = devices.available().label
     validation = pairs[VALIDATION].with_changed(seed)
     learned = segmenter.fit(pairs[TRAIN], validation, seed, part_of(progress, 0.08, 0.92))
+    if learned.was_stopped:
+        progress = silent  # what is left takes seconds, and would be stopped again
     name = segmenters.fresh_id(dataset.name)
     with segmenters.published(workspace, name) as folder:
         progress(0.93, "Exporting the network")
-        parity = _export(learned, folder / segmenters.NETWORK, pairs[TEST].images[:PARITY_IMAGES])
+        parity = exported(learned, folder / segmenters.NETWORK, pairs[TEST].images[:PARITY_IMAGES])
         progress(0.96, "Outlining the test images")
         network = LiteNetwork(folder / segmenters.NETWORK)
-        chosen = _chosen(network, validation)
+        decided = chosen(network, validation)
         test = pairs[TEST]
         first = GreyImage(test.images[0], "L")
-        # one outline for all images, where most training masks have lung: what the position of lungs alone reaches
-        usual = np.broadcast_to(pairs[TRAIN].masks.mean(axis=0) > 0.5, test.masks.shape)
-        opened = Lungs(network, SIZE, chosen["threshold"], chosen["limits"])
+        opened = Lungs(network, SIZE, decided["threshold"], decided["limits"])
         record = {
             "dataset": {
                 "id": dataset.id,
@@ -72,12 +73,13 @@ def train(workspace: Workspace, identifier: str, seed: int, progress: Progress) 
             "left_out": left_out,
             "seed": seed,
             "size": SIZE,
-            **chosen,
-            **_figures(opened, chosen["threshold"], test, split[split["part"] == TEST]),
-            "same_for_all_dice": float(overlap.dice(usual, test.masks).mean()),
+            **decided,
+            **figures(opened, decided["threshold"], test, split[split["part"] == TEST]),
+            "same_for_all_dice": same_for_all(pairs[TRAIN], test),
             "milliseconds_per_image": publishing.median_milliseconds(lambda: opened.outline(first)),
             "validation_dices": [round(value, 4) for value in learned.dices],
             "best_epoch": learned.best_epoch,
+            "was_stopped": learned.was_stopped,
             "parameters": int(learned.network.count_params()),
             "network_bytes": (folder / segmenters.NETWORK).stat().st_size,
             "parity": parity,
@@ -112,7 +114,7 @@ def _pairs(workspace: Workspace, dataset: Dataset, split: pd.DataFrame, part: st
     return Pairs(np.asarray(images), np.stack(chosen["mask"].tolist()))
 
 
-def _export(learned: Learned, path: Path, images: np.ndarray) -> dict[str, Any]:
+def exported(learned: Learned, path: Path, images: np.ndarray) -> dict[str, Any]:
     """Publish the network as a LiteRT file, and compare its scores with Keras's. Raises RunError where they differ."""
     traced = export.export_network(learned.network, path)
     (scores,) = traced(images[..., None])
@@ -122,7 +124,7 @@ def _export(learned: Learned, path: Path, images: np.ndarray) -> dict[str, Any]:
     return {"largest_difference": difference, "images": len(images)}
 
 
-def _chosen(network: LiteNetwork, validation: Pairs) -> dict[str, Any]:
+def chosen(network: LiteNetwork, validation: Pairs) -> dict[str, Any]:
     """What validation images decide: the threshold with the best mean Dice, and what an outline may look like.
 
     Raises RunError where the best is not even an outline.
@@ -143,7 +145,7 @@ def _chosen(network: LiteNetwork, validation: Pairs) -> dict[str, Any]:
     }
 
 
-def _figures(opened: Lungs, threshold: float, test: Pairs, images: pd.DataFrame) -> dict[str, Any]:
+def figures(opened: Lungs, threshold: float, test: Pairs, images: pd.DataFrame) -> dict[str, Any]:
     """How well outlines agree with the masks of images that nothing was chosen by, at SIZE pixels."""
     scores = lungs.scores_of(opened.network, test.images)
     outlines = np.stack([lungs.outlined(one, threshold) for one in scores])
@@ -160,6 +162,12 @@ def _figures(opened: Lungs, threshold: float, test: Pairs, images: pd.DataFrame)
             for label in np.unique(labels)
         },
     }
+
+
+def same_for_all(train: Pairs, test: Pairs) -> float:
+    """Mean Dice of one outline for all images, where most training masks have lung: what their place alone reaches."""
+    usual = np.broadcast_to(train.masks.mean(axis=0) > 0.5, test.masks.shape)
+    return float(overlap.dice(usual, test.masks).mean())
 
 
 def _as_record(measure: Measure) -> dict[str, float]:

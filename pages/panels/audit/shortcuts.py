@@ -17,7 +17,7 @@ from covid_core.figures import data as data_figures
 from covid_core.formatting import count, interval, p_value, plural, share
 from covid_core.images.codec import png_bytes
 from covid_core.inference import lungs
-from covid_core.reports import audit_text
+from covid_core.reports import audit_text, evidence_text
 from pages.shared import shell
 from pages.shared.audit_panel import Audited
 
@@ -70,7 +70,7 @@ def _row(ladder: Ladder, rung: Rung) -> dict[str, object]:
         "Share of the gain": share(ladder.share_of_gain(rung), 0),
         "p": p_value(rung.p),
         **{f"Sensitivity, {label}": share(measure.value) for label, measure in rung.sensitivity.items()},
-        "Note": rung.note,
+        "Note": evidence_text.rung_note(rung),
     }
 
 
@@ -79,9 +79,9 @@ def _not_run(ladder: Ladder) -> None:
     if any(rung.probe.key in probes.NEED_LUNGS and not rung.was_run for rung in ladder.rungs):
         with st.container(border=True):
             st.markdown(
-                ":material/pulmonology: **Some probes need lung masks.** Masks come with a data set, or from a "
-                "segmenter. A segmenter learns within minutes from a data set with masks, such as synthetic images. "
-                "Train it on the Predict page (under *What outlines the lungs*), then audit again."
+                ":material/pulmonology: **Some probes lacked lung outlines.** An audit of an earlier version needed "
+                "masks: audit again. If too few of these images are outlined, train a segmenter on masks of similar "
+                "images on the Predict page (under *What outlines the lungs*)."
             )
             st.page_link("predict.py", label="Train a segmenter on the Predict page", icon=":material/search:")
 

@@ -55,7 +55,7 @@ def show(answers: Sequence[tuple[Run, Assessment]], source: ImageSource) -> None
         done = "; ".join(one.done) or "nothing"
         with reasons:
             st.markdown(shell.plain(text))
-            st.caption(shell.plain(" ".join((*outline.notes, f"Done to the picture: {done}."))))
+            st.caption(shell.plain(f"{evidence_text.outline(outline)} Done to the picture: {done}."))
             if kind == WHERE:
                 _check_map(run)
 

@@ -85,6 +85,25 @@ def test_why_a_check_is_inconclusive():
     assert evidence.verdict(effects((0.4, 0.3, 0.49), (0.0, -0.03, 0.04)), SEEN, 3) == (UNKNOWN, evidence.BETWEEN)
 
 
+@pytest.mark.parametrize(
+    ("found", "border", "verdict", "why"),
+    [
+        (effects((0.5, 0.4, 0.6), (0.1, 0.05, 0.15)), Measure(0.80, 0.75, 0.85), FRAME, ""),
+        (effects((0.5, 0.4, 0.6), (0.4, 0.3, 0.5)), Measure(0.4, 0.3, 0.5), FRAME, ""),
+        (effects((0.9, 0.85, 0.95), (0.0, -0.03, 0.04)), Measure(0.4, 0.3, 0.5), UNKNOWN, evidence.NO_OUTLINES),
+        (None, Measure(0.80, 0.75, 0.85), UNKNOWN, evidence.FEW_IMAGES),
+    ],
+    ids=["border is enough", "frame exchange", "an oval acquits nobody", "few images"],
+)
+def test_the_rule_without_outlines(found, border, verdict, why):
+    assert evidence.verdict_without_outlines(found, SEEN, border, 3) == (verdict, why)
+
+
+def test_without_outlines_a_model_no_better_than_chance_has_no_verdict():
+    found, chance = effects((0.5, 0.4, 0.6), (0.4, 0.3, 0.5)), Measure(0.4, 0.3, 0.5)
+    assert evidence.verdict_without_outlines(found, chance, chance, 3) == (UNKNOWN, evidence.NO_SKILL)
+
+
 def test_balanced_accuracy_counts_classes_alike():
     found = evidence.balanced(LABELS, np.zeros_like(LABELS), 3)
     assert found.value == pytest.approx(1 / 3) and found.low == pytest.approx(1 / 3)

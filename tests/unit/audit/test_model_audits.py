@@ -9,8 +9,9 @@ from made_audits import IN_CORNER, IN_LUNGS, images, predictor
 from made_runs import all_parts, made_run
 
 from covid_core.audit.model import model_audit
-from covid_core.audit.model.evidence import FRAME, LUNGS, NO_LUNGS, UNKNOWN
+from covid_core.audit.model.evidence import FRAME, LUNGS, NO_OUTLINES, UNKNOWN
 from covid_core.commands import main
+from covid_core.data.masks import OVAL
 from covid_core.errors import JobRefused, RunDamaged, Stopped
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import ModelAuditRequest
@@ -41,12 +42,18 @@ def test_a_model_that_reads_a_corner_is_told_so():
     assert of(found, "tags covered")["accuracy"]["value"] == 0.5
 
 
-def test_without_masks_only_what_needs_none_is_told():
+def test_without_masks_a_model_that_reads_a_corner_is_convicted_by_what_needs_none():
     found = model_audit.audited(predictor(IN_CORNER), images(with_lungs=False))
-    assert (found["verdict"], found["why"]) == (UNKNOWN, NO_LUNGS)
+    assert (found["verdict"], found["why"], found["lungs_from"]["kind"]) == (FRAME, "", OVAL)
+    assert found["effects"]["frame"]["value"] == 1
     assert [row["name"] for row in found["covers"] if "note" in row] == ["without the lungs", "lungs only"]
     assert of(found, "border only")["accuracy"]["value"] == 1
     assert found["heat"]["share"] is None
+
+
+def test_without_masks_a_model_that_reads_the_lungs_is_not_acquitted():
+    found = model_audit.audited(predictor(IN_LUNGS), images(with_lungs=False))
+    assert (found["verdict"], found["why"]) == (UNKNOWN, NO_OUTLINES)
 
 
 def test_an_audit_names_the_largest_class_of_its_images():
@@ -54,10 +61,10 @@ def test_an_audit_names_the_largest_class_of_its_images():
 
 
 def test_whose_masks_are_told_in_short_also_by_audits_of_an_earlier_version():
-    assert model_audit.masks_in_short({"masks_in_short": "own masks"}) == "own masks"
-    assert model_audit.masks_in_short({"masks": model_audit.OWN}) == "own masks"
-    assert model_audit.masks_in_short({"masks": f"{model_audit.OUTLINED}: by one"}) == "outlines by a segmenter"
-    assert model_audit.masks_in_short({"masks": "none"}) == model_audit.masks_in_short({}) == ""
+    assert evidence_text.lungs_in_short({"masks_in_short": "own masks"}) == "own masks"
+    assert evidence_text.lungs_in_short({"masks": evidence_text.OWN_MASKS}) == "own masks"
+    assert evidence_text.lungs_in_short({"masks": f"{evidence_text.OUTLINED}: by one"}) == "outlines by a segmenter"
+    assert evidence_text.lungs_in_short({"masks": "none"}) == evidence_text.lungs_in_short({}) == ""
 
 
 def test_images_that_belong_together_count_for_fewer_in_an_audit_and_that_is_said():

@@ -197,7 +197,7 @@ def test_a_class_whose_images_with_known_lungs_all_belong_together_makes_no_prob
     def lungs_of_copies(workspace, dataset, rows, progress):
         about = dataset.images.iloc[rows]
         known = (about["label"] == "Normal") | about["image_id"].str.contains("copy")
-        return masks.LungMasks(np.tile(LUNGS, (len(rows), 1, 1)), known.to_numpy(), "made masks")
+        return masks.LungMasks(np.tile(LUNGS, (len(rows), 1, 1)), known.to_numpy(), masks.Origin(masks.OWN))
 
     rung = by_key(probes.ladder(workspace, dataset, lungs_of_copies))["outside"]
     assert rung.reason == "All images with known lungs belong together of COVID."

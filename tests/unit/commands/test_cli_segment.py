@@ -67,7 +67,7 @@ def test_segmenters_are_listed_with_damaged_ones(answer, workspace):
 
 def test_the_list_in_words(capsys, workspace):
     main.main(["segmenters"])
-    assert "No segmenter yet" in capsys.readouterr().out
+    assert "built-in one outlines lungs" in capsys.readouterr().out
     made = made_segmenter(workspace)
     main.main(["segmenters"])
     told = capsys.readouterr().out.strip()

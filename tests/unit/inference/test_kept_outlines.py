@@ -11,11 +11,13 @@ from made_segmenters import LIMITS
 from covid_core import cache
 from covid_core.data.dataset import decide, delete_dataset
 from covid_core.data.decisions import LEAVE_OUT, Decision
+from covid_core.data.masks import OWN, TRAINED, Origin
 from covid_core.data.pixels import SUMMARY_SIZE
 from covid_core.errors import NoRoom, Stopped
 from covid_core.inference import lungs
 from covid_core.inference.lungs import Lungs
 
+ORIGIN = Origin(TRAINED, "Made images")
 ROWS = np.arange(6)
 
 
@@ -37,7 +39,7 @@ def images(tmp_path):
 
 
 def outlined(images, network, rows=ROWS, **more):
-    return lungs.outlined_images(*images, rows, Lungs(network, SUMMARY_SIZE, 0.5, LIMITS, "Made.", "one"), **more)
+    return lungs.outlined_images(*images, rows, Lungs(network, SUMMARY_SIZE, 0.5, LIMITS, ORIGIN, "one"), **more)
 
 
 def test_a_image_is_outlined_once_whether_or_not_it_has_lungs(images):
@@ -97,7 +99,7 @@ def test_a_full_cache_takes_no_outline_from_whoever_asked_and_hides_no_stop(imag
 def test_another_segmenter_draws_its_own(images):
     outlined(images, Network())
     network = Network()
-    lungs.outlined_images(*images, ROWS, Lungs(network, SUMMARY_SIZE, 0.5, LIMITS, "Made.", "two"))
+    lungs.outlined_images(*images, ROWS, Lungs(network, SUMMARY_SIZE, 0.5, LIMITS, ORIGIN, "two"))
     assert network.shown == len(ROWS)
 
 
@@ -119,7 +121,7 @@ def test_outlines_go_with_the_data_set(images):
 def test_a_data_set_with_masks_is_not_outlined(tmp_path):
     workspace, dataset = made_database(tmp_path, counts={"COVID": 3, "Normal": 3})
     found = lungs.of_images(workspace, dataset, ROWS)
-    assert found.available.all() and "own lung masks" in found.whose
+    assert found.available.all() and found.origin == Origin(OWN)
     assert not list(workspace.pixels.glob("*lungs*"))
 
 
@@ -129,21 +131,21 @@ def test_masks_and_outlines_are_not_mixed_where_only_some_images_have_a_mask(tmp
     lacking = dataset.images["mask_path"].where(dataset.images["label"] == "COVID", "")
     some = dataclasses.replace(dataset, images=dataset.images.assign(mask_path=lacking))
     network = Network()
-    segmenter = Lungs(network, SUMMARY_SIZE, 0.5, LIMITS, "Outline by a segmenter.", "one")
+    segmenter = Lungs(network, SUMMARY_SIZE, 0.5, LIMITS, ORIGIN, "one")
     monkeypatch.setattr(lungs, "serving", lambda *_given: segmenter)
     found = lungs.of_images(workspace, some, ROWS)
     assert found.available.tolist() == (dataset.images["label"] == "COVID").tolist()
-    assert found.in_short == "own masks"
+    assert found.origin == Origin(OWN)
     none = lungs.of_images(workspace, some, np.flatnonzero(lacking == ""))
     assert not none.available.any() and none.reason == lungs.NONE_OF_ITS_OWN
     assert not network.shown
 
 
 def test_outlines_come_at_the_size_that_is_asked_for(images, monkeypatch):
-    segmenter = Lungs(Network(), SUMMARY_SIZE, 0.5, LIMITS, "Outline by a segmenter.", "one", "Made images")
+    segmenter = Lungs(Network(), SUMMARY_SIZE, 0.5, LIMITS, ORIGIN, "one")
     monkeypatch.setattr(lungs, "serving", lambda *_given: segmenter)
     found = lungs.of_images(*images, ROWS, size=48)
     assert found.masks.shape == (6, 48, 48)
     assert found.available.tolist() == [True, False] * 3
     assert found.masks[0].mean() == pytest.approx((lung_mask(48) > 0).mean(), abs=0.03)
-    assert (found.whose, found.in_short) == ("outlines by a segmenter", "outlines learned from Made images")
+    assert found.origin == ORIGIN

@@ -18,6 +18,7 @@ from covid_core.data import dataset as data
 from covid_core.data import decisions, importing
 from covid_core.data.dataset import Dataset
 from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
+from covid_core.data.masks import OWN, Origin
 from covid_core.data.split import TEST, make_split
 from covid_core.errors import DataError, UnknownId
 from covid_core.images.codec import read_image
@@ -198,7 +199,7 @@ def test_a_models_audit_asks_no_segmenter_where_only_some_images_have_a_mask(wor
     made_segmenter(workspace).network_path.write_bytes(b"another network")  # whoever asks it is told so
     of_audit = model_audit._images(workspace, run, some, silent)
     assert of_audit.has_lungs.tolist() == (of_audit.labels == 0).tolist()
-    assert of_audit.masks_in_short == "own masks"
+    assert of_audit.origin == Origin(OWN)
     assert pictures.examples(workspace, run)[-1].name == "lungs of another image"
 
 

@@ -17,6 +17,7 @@ from covid_core.images.codec import GreyImage, read_image
 from covid_core.inference import lungs as lungs_module
 from covid_core.inference.lungs import Lungs
 from covid_core.jobs.kinds import SegmenterRequest
+from covid_core.reports import evidence_text
 from covid_core.runs import segmenters, store
 from covid_core.runs.segmenters import Segmenter
 from covid_core.synthetic.phantom import image_at
@@ -65,7 +66,7 @@ def test_the_ladder_of_images_without_masks_takes_its_outlines_and_keeps_them(pl
     ladder = probes.ladder(place, bare, lungs_module.of_images)
     rungs = {rung.probe.key: rung for rung in ladder.rungs}
     assert all(rungs[key].was_run for key in probes.NEED_LUNGS)
-    assert rungs["outside"].note.startswith("With outlines by a segmenter trained on")
+    assert evidence_text.rung_note(rungs["outside"]).startswith("With outlines by a segmenter trained on")
     assert len(list(place.pixels.glob("*lungs*"))) == 1
     again = probes.ladder(place, bare, lungs_module.of_images)
     assert [rung.accuracy.value for rung in again.rungs[:-1]] == [rung.accuracy.value for rung in ladder.rungs[:-1]]
@@ -94,7 +95,7 @@ def test_images_that_it_has_never_seen_are_outlined_at_their_own_size(lungs):
     for number in range(10):
         image = image_at(number, seed=7, size=200)
         found = lungs.outline(GreyImage(image.pixels, "L"))
-        assert found.mask is not None, found.notes
+        assert found.mask is not None, found.refusal
         assert found.mask.shape == (200, 200)
         dices.append(float(overlap.dice(found.mask[None], image.lung_mask[None] > 0)[0]))
     assert np.mean(dices) > GOOD
@@ -117,8 +118,7 @@ def test_what_is_no_chest_image_gets_no_outline(lungs, kind):
         "disc": np.where(np.hypot(*np.indices((160, 160)) - 80) < 60, 200, 30),
     }
     found = lungs.outline(GreyImage(np.ascontiguousarray(pictures[kind].astype(np.uint8)), "L"))
-    assert found.mask is None
-    assert found.notes[0].startswith("No lungs were found in this image: ")
+    assert found.mask is None and found.refusal
 
 
 def test_a_changed_network_is_told(place, made):
@@ -187,6 +187,16 @@ def test_the_epoch_with_the_best_validation_dice_is_kept(fitted):
     outlined = segmenter.predictions(fitted.network, validation.images) > 0.5
     assert overlap.dice(outlined, validation.masks).mean() == pytest.approx(max(fitted.dices), abs=1e-3)
     assert fitted.dices[fitted.best_epoch - 1] == max(fitted.dices)
+
+
+def test_a_stop_after_the_first_epoch_keeps_the_best_so_far():
+    def progress(share: float, message: str) -> None:
+        if "epoch 3 of" in message:
+            raise Stopped("Stopped by the user.")
+
+    learned = fit_eagerly(pairs(0, 20), pairs(20, 6), 0, progress, epochs=4)
+    assert learned.was_stopped and len(learned.dices) == 2
+    assert learned.dices[learned.best_epoch - 1] == max(learned.dices)
 
 
 def test_more_images_are_gone_through_less_often():

@@ -9,6 +9,7 @@ from made_segmenters import made_segmenter
 
 from covid_core import files
 from covid_core.data import importing
+from covid_core.data.masks import BUILT_IN
 from covid_core.errors import DataError, RunDamaged, UnknownId
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import SegmenterRequest
@@ -22,19 +23,10 @@ def database(workspace, tmp_path):
     return made_database(tmp_path, workspace, counts=ENOUGH)[1]
 
 
-def test_a_workspace_of_an_earlier_version_has_no_segmenters(workspace):
+def test_a_workspace_of_an_earlier_version_has_the_built_in_segmenter(workspace):
     workspace.root.mkdir()
     assert segmenters.list_segmenters(workspace) == ([], [])
-    assert segmenters.serving(workspace) is None
-
-
-def test_a_segmenter_tells_where_it_learned_and_how_far_to_trust_it(workspace):
-    real = made_segmenter(workspace).in_words
-    assert "trained on 68 images of The images. Its Dice on 16 test images there is 0.950 [0.940, 0.960]" in real
-    assert "It may be wrong on other images" in real
-    drawn = made_segmenter(workspace, synthetic=True).in_words
-    assert "68 synthetic images" in drawn
-    assert "It may be wrong on a real image" in drawn
+    assert segmenters.serving(workspace).origin.kind == BUILT_IN
 
 
 def test_the_newest_is_listed_first(workspace):
@@ -44,14 +36,14 @@ def test_the_newest_is_listed_first(workspace):
     assert not broken
 
 
-def test_the_runs_own_data_set_goes_before_real_images_and_these_before_the_newest(workspace):
+def test_the_runs_own_data_set_goes_before_real_images_and_these_before_the_built_in_one(workspace):
     own = made_segmenter(workspace, "own", synthetic=True, age=30)
     real = made_segmenter(workspace, "real", age=20)
     made_segmenter(workspace, "drawn", synthetic=True, age=10)
     assert segmenters.serving(workspace, "own").id == own.id
     assert segmenters.serving(workspace, "another").id == real.id
     segmenters.delete_segmenter(workspace, real.id)
-    assert segmenters.serving(workspace, "another").dataset.id == "drawn"
+    assert segmenters.serving(workspace, "another").origin.kind == BUILT_IN
 
 
 @pytest.mark.parametrize(

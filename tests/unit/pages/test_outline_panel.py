@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import SegmenterRequest
+from covid_core.reports import evidence_text
 from covid_core.runs import segmenters, store
 from covid_core.runs.store import JobFolder, Status
 from pages import shared
@@ -72,7 +73,7 @@ def test_without_masks_it_says_so_and_shows_the_way_to_some(shown, workspace, tm
 
 def test_with_masks_it_says_what_learning_takes(shown, database):
     page = shown()
-    assert segmenters.NOT_TRAINED in words(page)
+    assert evidence_text.outline_by(segmenters.built_in().origin) in words(page)
     assert "From 24 images of Made database with a lung mask. It takes about" in words(page)
     assert page.button(key="segment-start").label == "Learn to outline lungs"
 
@@ -142,7 +143,7 @@ def test_a_job_that_ended_is_told_once_with_what_it_made(shown, workspace, datab
 def test_the_one_in_use_shows_its_dice_with_interval_and_images(shown, workspace, database):
     made = made_segmenter(workspace, database.id, left_out=2)
     page = shown(database.id)
-    assert made.in_words in words(page)
+    assert evidence_text.outline_by(made.origin) in words(page)
     figures = {metric.label: metric.value for metric in page.metric}
     assert figures["Dice, test images"] == "0.950 [0.940, 0.960]"
     assert figures["No outline shown"] == "0.0 % [0.0, 20.0]"
@@ -151,13 +152,14 @@ def test_the_one_in_use_shows_its_dice_with_interval_and_images(shown, workspace
     assert page.button(key="segment-start").label == "Learn again"
 
 
-def test_deleting_asks_and_then_nobody_outlines(shown, workspace, database):
+def test_deleting_asks_and_then_the_built_in_one_outlines(shown, workspace, database):
     made = made_segmenter(workspace, database.id)
     page = shown(database.id)
     assert "Delete the segmenter that learned from" in words(page)
     page.button(key=f"delete-segmenter-now-{made.id}").click().run()
     assert not made.path.exists()
-    assert segmenters.NOT_TRAINED in words(page)
+    assert evidence_text.outline_by(segmenters.built_in().origin) in words(page)
+    assert f"delete-segmenter-now-{segmenters.BUILT_IN_FOLDER.name}" not in keys(page)
 
 
 def test_another_and_a_damaged_one_are_listed_below(shown, workspace, database):

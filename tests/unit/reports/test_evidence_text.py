@@ -1,15 +1,20 @@
 """The verdict in the words that stand beside an accuracy: every state, several runs, and the command line."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from made_audits import keep_audit
 from made_runs import all_parts, made_run
 
 from covid_core.audit.model import randomisation_test
-from covid_core.audit.model.evidence import BETWEEN, FRAME, LUNGS, UNKNOWN
+from covid_core.audit.model.evidence import BETWEEN, FRAME, LUNGS, NO_LUNGS, UNKNOWN
 from covid_core.audit.model.randomisation_test import Likeness, MapCheck
 from covid_core.commands import main
+from covid_core.data.masks import BUILT_IN, OWN, TRAINED, Origin
+from covid_core.evaluation.metrics import Measure
+from covid_core.inference.lungs import MARGINS, LungOutline, Refusal
 from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import ModelAuditRequest
 from covid_core.reports import evidence_text, image_report
@@ -44,11 +49,34 @@ def test_an_audit_is_told_with_whose_masks_it_rests_on(run, reads, verdict):
     assert evidence_text.of(run).in_short == f"{verdict} (own masks)"
 
 
-def test_an_audit_without_masks_is_inconclusive_and_names_none(run):
+def test_a_verdict_without_masks_names_the_oval_and_the_border_alone(run):
     keep_audit(run, with_lungs=False)
     check = evidence_text.of(run)
-    assert (check.verdict, check.masks, check.in_passing) == (UNKNOWN, "", "evidence check inconclusive")
-    assert "the lungs of none of its test images are known" in check.in_words
+    assert (check.verdict, check.masks) == (FRAME, "fixed oval")
+    assert check.in_words.startswith("The border alone gives a balanced accuracy of 100.0 %")
+    assert check.in_words.endswith("The lungs were not outlined.")
+
+
+def test_without_masks_a_model_that_reads_the_lungs_is_inconclusive_with_its_figures(run):
+    keep_audit(run, "lungs", with_lungs=False)
+    check = evidence_text.of(run)
+    assert (check.verdict, check.masks, check.in_passing) == (UNKNOWN, "fixed oval", "evidence check inconclusive")
+    assert check.in_words.startswith("No shortcut shows in the frame")
+
+
+def test_an_audit_of_an_earlier_version_without_masks_says_to_audit_again(run):
+    keep_audit(run, with_lungs=False, verdict=UNKNOWN, why=NO_LUNGS, effects=None, lungs_from=None)
+    check = evidence_text.of(run)
+    assert (check.verdict, check.masks) == (UNKNOWN, "")
+    assert check.in_words.endswith("audit again.")
+
+
+def test_a_verdict_names_the_built_in_segmenter_and_whether_it_is_good_enough():
+    origin = Origin(BUILT_IN, "drawn", True, 2400, Measure(0.91, 0.87, 0.94, 11))
+    assert evidence_text.of_lungs(origin, short=True) == "outlines by the built-in segmenter"
+    assert "Its Dice is 0.910 [0.870, 0.940] on 11 real images" in evidence_text.outline_by(origin)
+    doubtful = replace(origin, dice=Measure(0.85, 0.8, 0.9, 11))
+    assert evidence_text.of_lungs(doubtful, short=True).endswith("which are doubtful")
 
 
 def test_an_audit_of_an_earlier_version_says_what_it_said(run):
@@ -176,3 +204,27 @@ def test_several_audits_are_queued_for_one_process_or_none_of_them(workspace, ru
     assert launched == [tuple(queued)]
     assert [job.request()["run"] for job in queued] == [run.id, other.id]
     assert queue.submit_all(workspace, []) == [] and len(launched) == 1
+
+
+# Outlines of lungs
+
+
+def test_an_outline_says_what_it_rests_on_and_how_far_to_trust_it():
+    real = Origin(TRAINED, "The images", False, 68, Measure(0.95, 0.94, 0.96, 16))
+    words = evidence_text.outline(LungOutline(np.ones((2, 2), bool), real))
+    assert "trained on 68 images of The images. Its Dice on 16 test images there is 0.950 [0.940, 0.960]" in words
+    assert "It may be wrong on other images" in words
+    drawn = evidence_text.outline_by(replace(real, synthetic=True))
+    assert "68 synthetic images" in drawn and "It may be wrong on a real image" in drawn
+    assert evidence_text.outline_by(Origin(OWN)) == "The lung mask is the data set's own."
+
+
+@pytest.mark.parametrize("figure", evidence_text.REFUSALS)
+def test_an_outline_that_is_not_given_has_its_reason(figure):
+    words = evidence_text.outline(LungOutline(None, None, Refusal(figure, 0.999, 0.1, 0.6)))
+    assert words.startswith("No lungs were found in this image: ")
+    assert figure != "area" or words.endswith("covers 99.9 % of it, and lungs cover 10 % to 60 %.")
+
+
+def test_every_figure_of_an_outline_has_a_reason():
+    assert set(evidence_text.REFUSALS) == {"", *MARGINS}

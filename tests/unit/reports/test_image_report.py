@@ -31,9 +31,7 @@ def heat(_label: str, shape: tuple[int, int]) -> np.ndarray:
 def page(run, name="One", mask=None, **more) -> str:
     image = grey(warnings=("A name may be burned in.",), notes=("inverted",))
     one = assessment(name, image=image, heat=heat, warnings=image.warnings, **more)
-    return image_report.to_html(
-        [(run, one)], lambda _run: LungOutline(mask, ()), lambda _run: unknown("it was not made")
-    )
+    return image_report.to_html([(run, one)], lambda _run: LungOutline(mask), lambda _run: unknown("it was not made"))
 
 
 def test_it_loads_nothing_and_runs_nothing(run):
