@@ -152,7 +152,7 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     synthetic = run.dataset.synthetic
     lines = [*map(_predicted_row, rows), _scale_in_words(run, predictor.calibration)]
     if synthetic:
-        lines.append("Trained on synthetic images: this says nothing about a real one.")
+        lines.append("Trained on synthetic images: a prediction for a real image means nothing.")
     return {
         "run": run.id,
         "trained_on_synthetic": synthetic,
@@ -195,7 +195,7 @@ def _predicted_row(row: dict[str, Any]) -> str:
     if "error" in row:
         return f"{row['file']}: {row['error']}"
     told = [f"{row['file']}: {row['answer']} {row['figures']}".rstrip()]
-    told += [*filter(None, [row["although"]]), *row["warnings"], *_not_checked(row)]
+    told += [*row["notes"], *filter(None, [row["although"]]), *row["warnings"], *_not_checked(row)]
     for scale in ("probabilities", "scores"):
         if row[scale]:
             told.append(f"{scale}: {', '.join(f'{label} {value:.3f}' for label, value in row[scale].items())}")

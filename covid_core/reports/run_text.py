@@ -37,12 +37,12 @@ def calibration_images(run: Run, calibration: Calibration) -> str:
 
 
 def prediction_sets(sets: Evaluated) -> str:
-    """A sentence for a report: ``Sets at 90 % hold the right class of 89.6 % [87.0, 91.7] of 643 test images; ...``."""
+    """A sentence for a report: ``At 90 % target coverage, 89.6 % [87.0, 91.7] of prediction sets contain ...``."""
     covered = interval(sets.covered.value, sets.covered.low, sets.covered.high)
     return (
-        f"Sets at {share(sets.coverage, 0)} hold the right class of {covered} of the {sets.covered.n:,} test images, "
-        f"{sets.mean_size:.2f} classes each on average: one class for {share(sets.single.value)}, none for "
-        f"{share(sets.empty.value)}."
+        f"At {share(sets.coverage, 0)} target coverage, {covered} of {sets.covered.n:,} prediction sets of test images "
+        f"contain the true class. A set has {sets.mean_size:.2f} classes on average: one for "
+        f"{share(sets.single.value)}, none for {share(sets.empty.value)}."
     )
 
 
