@@ -80,7 +80,9 @@ def training_note(assessment: Assessment) -> Note | None:
         case training if training.why:
             return Note(f"Not compared with the training images: {training.why}.")
         case training if training.image_id:
-            return Note(f"This image was in the training part, as {training.image_id}. The run has memorised it.", True)
+            return Note(
+                f"This image was in the training part, as {training.image_id}. It shows nothing about new images.", True
+            )
     return Note("This image was not in the training part.")
 
 
@@ -200,7 +202,9 @@ def urgent_because(entry: Sequence[Assessment]) -> str:
         case Urgency.UNCHECKED:
             return next(check(one.unchecked) for one in entry if one.unchecked)
         case Urgency.DOUBTED:
-            return " ".join(entry[0].warnings)
+            learned = next((one for one in entry if one.training and one.training.is_in_training), None)
+            note = training_note(learned) if learned else None
+            return " ".join([*entry[0].warnings, *([note.text] if note else [])])
     return ""
 
 

@@ -164,7 +164,7 @@ def test_beside_an_answer_stand_its_classes_its_evidence_its_training_and_its_ho
             False,
         ),
         ("Evidence check: reads the frame (own masks).", True),
-        ("This image was in the training part, as COVID-7. The run has memorised it.", True),
+        ("This image was in the training part, as COVID-7. It shows nothing about new images.", True),
         ("The hottest place lies on letters or a marker.", True),
     ]
 
