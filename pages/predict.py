@@ -176,7 +176,7 @@ def offer_examples(dataset: Dataset, names: list[str], small: bool) -> None:
     place.caption("Or try an image of the run's test part. The run was not trained on it.")
     with place.container(horizontal=True, gap="small"):
         for name, (picture, label) in uploads.thumbnails(dataset, tuple(names)).items():
-            with st.container(width=THUMBNAIL + 8, key=f"tile-{name}", gap=None):
+            with st.container(width=THUMBNAIL, key=f"tile-{name}", gap=None):
                 st.image(picture, width=THUMBNAIL, alt=f"Example image {name}, {label}")
                 st.button(
                     shell.plain(label),

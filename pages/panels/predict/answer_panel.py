@@ -38,7 +38,7 @@ ICONS = {True: ":green[:material/check_circle:]", False: ":red[:material/cancel:
 FIXED = ("First", "Image", "File", "Why here")  # columns that no run's name may take
 OPENED = "predict_opened"  # session: hash of the file whose row was chosen; it stays open when the order changes
 STEPS = "predict_steps"  # session: how often a button opened another image
-LIST_HEIGHT = 230  # pixels: three rows, so that the answer stays above the fold
+LIST_HEIGHT = 176  # pixels: two rows and a half, so that the answer stays above the fold
 ROW_HEIGHT = 56  # pixels: an image of that size shows what it is
 GROUPS = {
     Urgency.UNREAD: "could not be read",
@@ -237,7 +237,7 @@ def pick_image(sources: Sequence[ImageSource], entries: Entries) -> ImageSource:
     """The list, and the image that is open: the most urgent one, until a row, a button or a key opens another."""
     sources = sorted(sources, key=lambda source: place(entries[source.key]))
     order = [entries[source.key] for source in sources]
-    st.markdown(f"**{plural(len(sources), 'image')}**, most urgent first: {_summary(order)}.")
+    st.caption(f"**{plural(len(sources), 'image')}**, most urgent first: {_summary(order)}.")
     frame = worklist(order, [uploads.memory("miniatures").get(source.key) for source in sources])
     names = [source.file for source in sources]
     opened = st.session_state.get(OPENED)

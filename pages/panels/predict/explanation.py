@@ -53,13 +53,16 @@ def show(answers: Sequence[tuple[Run, Assessment]], source: ImageSource, others:
             overlay, text = _where(run, one, label, outline)
         elif kind == WHAT_MOVES:
             overlay, text = _what_moves(run, one, label, source)
-        viewer.show(
+        turned = viewer.show(
             _picture(one.image, one.name),
             overlay=overlay,
             lungs=outline.mask,
             beside=beside,
-            on_turned=lambda quarters, mirrored: uploads.turn(source, Turn(quarters, mirrored)),
+            rereads=True,
         )
+        if turned:
+            uploads.turn(source, Turn(*turned))
+            st.rerun()  # the whole page, not this part of it: the image is another one
         done = "; ".join(one.done) or "none"
         with reasons:
             st.markdown(shell.plain(text))

@@ -16,7 +16,6 @@ import json
 import math
 import struct
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -93,7 +92,7 @@ def view_message(
     lungs: np.ndarray | None,
     height: int,
     *,
-    offers_reading: bool = False,
+    rereads: bool = False,
 ) -> bytes:
     """All that the viewer needs beside the images' pixels: words, windows, the heat map and the lungs.
 
@@ -102,9 +101,9 @@ def view_message(
         panes: the image, and the one beside it where there is one.
         lungs: bool or number (any height, width), above 0 inside the lungs.
         height: of the images on the screen, in CSS pixels.
-        offers_reading: whether an image that is turned can be read again so.
+        rereads: whether an image that is turned can be read again so.
     """
-    header: dict = {"kind": "view", "key": key, "height": height, "opacity": OPACITY, "rereads": offers_reading}
+    header: dict = {"kind": "view", "key": key, "height": height, "opacity": OPACITY, "rereads": rereads}
     header["panes"] = [_pane(picture) for picture in panes]
     values = b""
     if overlay is not None:
@@ -213,8 +212,8 @@ def show(
     beside: Picture | None = None,
     key: str = KEY,
     height: int = HEIGHT,
-    on_turned: Callable[[int, bool], None] | None = None,
-) -> None:
+    rereads: bool = False,
+) -> tuple[int, bool] | None:
     """Draw an image, what is laid over it, and a second image next to it.
 
     Args:
@@ -223,8 +222,9 @@ def show(
         beside: an image to compare with; it has a window of its own and follows zoom and position.
         key: the viewer's name on the page. Zoom and window are kept under it while the image stays the same.
         height: of the images on the screen, in CSS pixels; less on narrow and low screens.
-        on_turned: called with quarters clockwise and whether it is mirrored, when the image is to be read again as it
-            is turned in the viewer. Without it that is not offered.
+        rereads: whether an image that is turned in the viewer can be read again so.
+
+    Returns quarters clockwise and whether it is mirrored, once, where the image is to be read again as it is turned.
     """
     panes = [picture] if beside is None else [picture, beside]
     packed = st.session_state.setdefault(PACKED, {})
@@ -233,14 +233,9 @@ def show(
     with st.container(gap=None):
         for position, message in enumerate(packed[key].values()):
             _mount(key=f"{key}-image-{position}", data=message)
-        message = view_message(key, panes, overlay, lungs, height, offers_reading=on_turned is not None)
-        _mount(key=key, data=message, on_turned_change=lambda: _turned(key, on_turned))
-
-
-def _turned(key: str, on_turned: Callable[[int, bool], None] | None) -> None:
-    turned = st.session_state[key].get("turned")
-    if on_turned and turned:
-        on_turned(int(turned["quarters"]) % 4, bool(turned["mirrored"]))
+        message = view_message(key, panes, overlay, lungs, height, rereads=rereads)
+        turned = _mount(key=key, data=message, on_turned_change=lambda: None).turned
+    return (int(turned["quarters"]) % 4, bool(turned["mirrored"])) if rereads and turned else None
 
 
 def clear() -> None:

@@ -136,10 +136,10 @@ class Sheet {
     path.lineTo(...at(to));
     this.stroke(path, "#ffd666", 1.75);
     const [x, y] = at(to);
-    this.words(words, Math.min(x + 8 * devicePixelRatio, this.canvas.width - 90 * devicePixelRatio), y - 4 * devicePixelRatio);
+    this.drawWords(words, Math.min(x + 8 * devicePixelRatio, this.canvas.width - 90 * devicePixelRatio), y - 4 * devicePixelRatio);
   }
 
-  words(text, x, y) {
+  drawWords(text, x, y) {
     const unit = devicePixelRatio;
     this.context.font = `500 ${12 * unit}px ${getComputedStyle(this.canvas).fontFamily}`;
     this.context.textBaseline = "bottom";
@@ -231,7 +231,7 @@ class Sheet {
     path.lineTo(right, bottom - 6 * unit);
     this.stroke(path, "#fff", 1.5);
     const words = length >= 10 ? `${length / 10} cm` : `${length} mm`;
-    this.words(words, left + 5 * unit, bottom - 3 * unit);
+    this.drawWords(words, left + 5 * unit, bottom - 3 * unit);
   }
 
   // A thin line that is seen on bright and on dark ground.

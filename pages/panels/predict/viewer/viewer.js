@@ -3,7 +3,7 @@
 const STEP = 1.25; // zoom per key or button
 const WHEEL = 0.0015; // zoom per unit of the wheel, as an exponent
 const LARGEST = 20; // screen pixels per image pixel
-const DOUBLING = 240; // CSS pixels of a drag that double the window's width
+const DOUBLING = 180; // CSS pixels of a drag that double the window's width
 const ACROSS_HEIGHT = 300; // CSS pixels of a drag that move the centre by one width
 const QUIET = 600; // milliseconds without change until it is read out
 const PRESETS = { lung: [0.02, 0.6], bone: [0.35, 0.995], range: [0, 1] }; // shares of pixels between which greys are parted
