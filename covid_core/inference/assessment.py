@@ -238,7 +238,7 @@ def urgency(entry: Sequence[Assessment]) -> Urgency:
         return Urgency.OPEN
     if any(one.unchecked for one in entry):
         return Urgency.UNCHECKED
-    if entry[0].warnings or any(one.training and one.training.is_in_training for one in entry):
+    if entry[0].warnings:
         return Urgency.DOUBTED
     return Urgency.NORMAL if entry[0].label.lower() in NORMAL_NAMES else Urgency.FINDING
 

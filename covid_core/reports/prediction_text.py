@@ -202,9 +202,7 @@ def urgent_because(entry: Sequence[Assessment]) -> str:
         case Urgency.UNCHECKED:
             return next(check(one.unchecked) for one in entry if one.unchecked)
         case Urgency.DOUBTED:
-            learned = next((one for one in entry if one.training and one.training.is_in_training), None)
-            note = training_note(learned) if learned else None
-            return " ".join([*entry[0].warnings, *([note.text] if note else [])])
+            return " ".join(entry[0].warnings)
     return ""
 
 

@@ -22,6 +22,7 @@ from covid_core.audit.model.randomisation_test import MapCheck, unknown
 from covid_core.errors import CovidCoreError
 from covid_core.formatting import count, duration
 from covid_core.images.codec import GreyImage, data_url, jpeg_bytes, thumbnail
+from covid_core.images.image import Turn
 from covid_core.inference import training_match
 from covid_core.inference.assessment import Assessment, assess, assess_all, hottest_place_of, with_shared_refusal
 from covid_core.inference.lungs import LungOutline, outline_of
@@ -130,6 +131,8 @@ def lungs(run: Run, source: ImageSource) -> LungOutline:
     """
     image = uploads.opened(source)
     dataset, name = (source.dataset.id, source.name) if source.dataset else (run.dataset.id, "")
+    if uploads.turn_of(source) != Turn():
+        name = ""  # the data set's mask is that of the image as its file holds it
 
     def outline() -> LungOutline:
         return _small(outline_of(Workspace.default(), image, dataset, name, lung_segmenter.opened(dataset)))

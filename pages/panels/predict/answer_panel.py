@@ -294,6 +294,10 @@ def worklist(order: Sequence[Sequence[Assessment]], pictures: Sequence[str | Non
     rows = []
     for number, (entry, picture) in enumerate(zip(order, pictures, strict=True), 1):
         why = prediction_text.urgent_because(entry) or f"{GROUPS[urgency(entry)].capitalize()}."
+        learned = next(
+            (note for one in entry if (note := prediction_text.training_note(one)) and note.is_warning), None
+        )
+        why = f"{why} {learned.text}" if learned else why
         row = {"First": number, "Image": picture, "File": entry[0].name, "Why here": why}
         for one in [one for one in entry if not one.error]:
             column = one.run if one.run not in FIXED else f"{one.run} (run)"
