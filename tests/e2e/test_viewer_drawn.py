@@ -46,7 +46,7 @@ def tabs(browser: Browser) -> Iterator[Callable[..., Page]]:
 
     def tab(**kind: object) -> Page:
         if str(kind) not in known:
-            context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **kind})
+            context = browser.new_context(**{"viewport": {"width": 1280, "height": 1100}, **kind})
             known[str(kind)] = context.new_page()
         return known[str(kind)]
 
@@ -201,7 +201,7 @@ def test_the_wheel_zooms_around_the_pointer_and_a_double_click_shows_the_whole_i
     place = probe(page)
     page.mouse.wheel(0, -900)
     frames(page)
-    assert status(page)[2] > 80
+    assert status(page)[2] > 90
     np.testing.assert_allclose(probe(page)[:2], place[:2], atol=8)  # a screen pixel is 8 of this image's at first
     page.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     np.testing.assert_array_equal(greys(page), before)
@@ -276,7 +276,7 @@ def test_on_the_full_screen_the_image_fills_it_and_comes_back(opened):
     page.keyboard.press("f")
     page.wait_for_function("document.fullscreenElement")
     still(page, stage(page))
-    assert before < stage(page).bounding_box()["height"] < 900
+    assert before < stage(page).bounding_box()["height"] < 1100
     page.keyboard.press("f")
     page.wait_for_function("!document.fullscreenElement")
     still(page, stage(page))
