@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError, ImageError
@@ -25,11 +26,13 @@ from pages.shared.uploads import ImageSource
 EXAMPLES_PER_CLASS = 2
 CHOSEN = "predict_runs"
 MOST_RUNS = 8  # side by side: more bars than that nobody reads
+UPLOADED = "uploaded"  # query parameter, and session: how many images were uploaded; whether some were
+OLD_IMAGE = "film"  # query parameter of earlier versions
 THUMBNAIL = 104  # pixels; three stand side by side on a phone
 
 
 def page() -> None:
-    shell.heading("What do the models say of this image?")
+    shell.heading("What do the models predict for this image?")
     runs, broken = shell.usable_runs()
     if not runs:
         with st.container(border=True):
@@ -39,30 +42,27 @@ def page() -> None:
             st.page_link("train.py", label="Train a model", icon=":material/arrow_forward:")
         shell.broken_notice(broken)
         return
-    answer = st.container()
-    left, right = st.columns([3, 1], gap="medium")
-    with left:
+    drop, choice, certainty = st.columns([1.4, 0.6, 0.4], gap="medium")
+    with choice:
         chosen = pick_runs(runs)
-    with right:
+    with certainty:
         coverage = answer_panel.pick_coverage()
     image_results.warm_up(chosen)
     sandbox.warm_up()
+    with drop:
+        sources = pick_images(chosen)
     shell.broken_notice(broken)
-    sources = pick_images(chosen)
     image_results.forget_all_but(chosen, sources)
     if not sources:
         viewer.clear()
-    with answer:
-        if not chosen:
-            st.markdown("Choose at least one run.")
-        elif not sources:
-            st.markdown("Drop an image below, or try one of the examples: the model has not been trained on them.")
-        else:
-            show(chosen, sources, coverage)
+    if not chosen:
+        st.markdown("Choose at least one run.")
+    elif sources:
+        show(chosen, sources, coverage)
     if chosen:
-        with st.expander("What outlines the lungs", icon=":material/pulmonology:"):
+        with st.expander("Lung segmenter", icon=":material/pulmonology:"):
             lung_segmenter.show(chosen[0].dataset.id)
-    st.caption(f"{shell.RESEARCH_ONLY} Uploads are not kept: they stay in this browser session's memory.")
+    st.caption(f"{shell.RESEARCH_ONLY} Uploads stay in this browser session's memory and are not saved.")
 
 
 def pick_runs(runs: list[Run]) -> list[Run]:
@@ -73,7 +73,8 @@ def pick_runs(runs: list[Run]) -> list[Run]:
         missing = next((name for name in wanted if name not in by_id), "")
         if missing:
             st.warning(
-                f"There is no finished run {shell.plain(missing[:80])}; it is not asked.", icon=":material/link_off:"
+                f"There is no finished run {shell.plain(missing[:80])}: the address names it.",
+                icon=":material/link_off:",
             )
         st.session_state[CHOSEN] = [name for name in wanted if name in by_id][:MOST_RUNS] or [
             validations_choice(runs).id
@@ -89,7 +90,7 @@ def pick_runs(runs: list[Run]) -> list[Run]:
         key=CHOSEN,
         format_func=lambda name: labels[name],
         max_selections=MOST_RUNS,
-        help="Every run that is chosen looks at every image.",
+        help="Every chosen run predicts every image.",
     )
     st.query_params["run"] = ",".join(names)
     return [by_id[name] for name in names]
@@ -123,9 +124,9 @@ def warn_of(runs: list[Run]) -> None:
     """What to beware of before a run's answer is read."""
     synthetic = [shell.plain(run.name) for run in runs if run.dataset.synthetic]
     if synthetic:
-        verb, says = ("was", "it says") if len(synthetic) == 1 else ("were", "they say")
+        verb = "was" if len(synthetic) == 1 else "were"
         st.warning(
-            f"{', '.join(synthetic)} {verb} trained on synthetic images. What {says} of a real image means nothing.",
+            f"{', '.join(synthetic)} {verb} trained on synthetic images. A prediction for a real image means nothing.",
             icon=":material/draw:",
         )
 
@@ -133,63 +134,78 @@ def warn_of(runs: list[Run]) -> None:
 def pick_images(runs: list[Run]) -> list[ImageSource]:
     """Uploads, or an example; an upload goes first."""
     files = st.file_uploader(
-        "Images (DICOM, PNG, JPEG or TIFF, whatever their names)",
+        "Images (DICOM, PNG, JPEG or TIFF)",
         accept_multiple_files=True,
-        help="Several at once are fine. They are read in this session's memory and are not kept. Of a DICOM file only "
-        "what the reading needs is looked at, and nothing personal.",
+        help="Several at once are possible. The app reads pixels and technical tags of a DICOM file, nothing personal.",
         key="uploads",
         max_upload_size=LARGEST_FILE // 2**20,
     )
     sources = uploads.uploaded(files)
+    note_reload(sources)
     if sources or not runs:
         return sources
     example = pick_example(runs[0])
     return [example] if example else []
 
 
+def note_reload(sources: list[ImageSource]) -> None:
+    """Note uploads in the address, so that a reload, which empties the session's memory, can be explained."""
+    if sources:
+        st.session_state[UPLOADED] = True
+        st.query_params[UPLOADED] = str(len(sources))
+    elif st.query_params.get(UPLOADED) and not st.session_state.get(UPLOADED):
+        st.info("The upload is gone: a reload empties the memory. Drop the image again.", icon=":material/refresh:")
+    else:
+        st.query_params.pop(UPLOADED, None)
+
+
 def pick_example(run: Run) -> ImageSource | None:
     """An image of the run's data set: one of a few from its test part, or the one in the address."""
+    chosen = st.query_params.get("image") or st.query_params.get(OLD_IMAGE)
     try:
         dataset = shell.dataset_to_try(run)
-        names = uploads.example_ids(run, EXAMPLES_PER_CLASS)
-        offer_examples(dataset, names)
-        chosen = st.query_params.get("image")
+        offer_examples(dataset, uploads.example_ids(run, EXAMPLES_PER_CLASS), small=bool(chosen))
         return uploads.from_dataset(dataset, chosen) if chosen else None
     except CovidCoreError as error:
-        st.warning(f"No example: {shell.plain(error)}", icon=":material/image_not_supported:")
+        lead = f"The image {shell.plain(chosen[:80])} of the address cannot be opened" if chosen else "No example"
+        st.warning(f"{lead}: {shell.plain(error)}", icon=":material/image_not_supported:")
         return None
 
 
-def offer_examples(dataset: Dataset, names: list[str]) -> None:
-    """Thumbnails to click, each with its class."""
-    st.caption("Or try an image of the run's own test part, on which it was not trained:")
-    with st.container(horizontal=True, gap="small"):
+def offer_examples(dataset: Dataset, names: list[str], small: bool) -> None:
+    """Thumbnails to click, each with its class; out of the way while an image is open."""
+    place = st.popover("Test images", icon=":material/photo_library:") if small else st.container()
+    place.caption("Or try an image of the run's test part. The run was not trained on it.")
+    with place.container(horizontal=True, gap="small"):
         for name, (picture, label) in uploads.thumbnails(dataset, tuple(names)).items():
-            with st.container(width=THUMBNAIL + 8):
+            with st.container(width=THUMBNAIL, key=f"tile-{name}", gap=None):
                 st.image(picture, width=THUMBNAIL, alt=f"Example image {name}, {label}")
-                if st.button(
-                    shell.plain(label), key=f"example-{name}", width="stretch", help=f"Try {shell.plain(name)}"
-                ):
-                    st.query_params["image"] = name
+                st.button(
+                    shell.plain(label),
+                    key=f"example-{name}",
+                    width="stretch",
+                    help=f"Try {shell.plain(name)}",
+                    on_click=lambda name=name: st.query_params.update(image=name),
+                )
 
 
 def show(runs: list[Run], sources: list[ImageSource], coverage: float) -> None:
-    """One image in full; several as a work-list to choose from."""
-    warn_of(runs)
+    """The image beside its answer; of several images also a work-list, whose open image is shown."""
     offer_references(runs)
     runs = usable(runs)
+    picture, answer = st.columns([1.4, 1], gap="medium")
     with shell.errors_shown():
-        if len(sources) == 1:
-            show_image(runs, sources[0], coverage)
-            return
-        if not runs:
-            return
-        preview = st.empty()
-        entries = image_results.entries(runs, sources, coverage, lambda some: preview.dataframe(so_far(some)))
-        preview.empty()
-        chosen = answer_panel.pick_image(sources, entries)
-        if chosen:
-            show_image(runs, chosen, coverage)
+        chosen = sources[0]
+        if len(sources) > 1:
+            if not runs:
+                return
+            with answer:
+                preview = st.empty()
+                entries = image_results.entries(runs, sources, coverage, lambda some: preview.dataframe(so_far(some)))
+                preview.empty()
+                chosen = answer_panel.pick_image(sources, entries)
+        others = [source for source in sources if source.file != chosen.file]
+        show_image(runs, chosen, others, coverage, picture, answer)
 
 
 def offer_references(runs: list[Run]) -> None:
@@ -199,8 +215,8 @@ def offer_references(runs: list[Run]) -> None:
         return
     names = shell.plain(" and ".join(run.name for run in lacking.values()))
     st.warning(
-        f"{names} cannot tell a chest image from any other picture: an earlier version trained "
-        f"{'it' if len(lacking) == 1 else 'them'}, and kept nothing to judge images by.",
+        f"{names} cannot check whether an image is a chest X-ray: an earlier version trained "
+        f"{'it' if len(lacking) == 1 else 'them'} and kept no reference.",
         icon=":material/rule:",
     )
 
@@ -212,11 +228,11 @@ def offer_references(runs: list[Run]) -> None:
     for run in lacking.values():
         if run.id not in under_way:
             job_panel.start_button(
-                f"Let {shell.plain(run.name)} check images",
+                f"Make the reference of {shell.plain(run.name)}",
                 ReferenceRequest(run=run.id),
                 key=f"reference-{run.id}",
                 icon=":material/fact_check:",
-                help="Its training images are read once. Nothing is trained.",
+                help="This reads the training images once. It trains nothing.",
             )
 
 
@@ -236,37 +252,52 @@ def so_far(entries: Entries) -> pd.DataFrame:
     return answer_panel.worklist(order, [None] * len(order)).drop(columns="Image", errors="ignore")
 
 
-def show_image(runs: list[Run], source: ImageSource, coverage: float) -> None:
-    """The answer, the image in its viewer, the scores, and the reasons."""
+def show_image(
+    runs: list[Run],
+    source: ImageSource,
+    others: list[ImageSource],
+    coverage: float,
+    picture: DeltaGenerator,
+    answer: DeltaGenerator,
+) -> None:
+    """The scores first, then the image in its viewer; then what takes longer, in the places that wait for it.
+
+    ``others`` are images that can stand beside this one; ``picture`` and ``answer`` the places of image and answer.
+    """
     try:
         image = uploads.opened(source)
     except ImageError as error:
-        answer_panel.unread(source.name, str(error))
-        if uploads.is_read_otherwise(source):
-            st.button("Read it through its first window", on_click=uploads.set_window, args=(source, 0))
-        elif str(error) == INVALID_WINDOW:
-            st.button("Read it over its full range", on_click=uploads.set_window, args=(source, FULL_RANGE))
+        with answer:
+            answer_panel.unread(source.name, str(error))
+            if uploads.is_read_otherwise(source):
+                st.button("Read it through its first window", on_click=uploads.set_window, args=(source, 0))
+            elif str(error) == INVALID_WINDOW:
+                st.button("Read it over its full range", on_click=uploads.set_window, args=(source, FULL_RANGE))
         return
     if not runs:
         return
-    assessments = answer_panel.headline(image_results.assessments(runs, source, coverage), source.key)
-    every = list(zip(runs, assessments, strict=True))
-    answers = [pair for pair in every if pair[1].has_answer]
-    if source.label:
-        st.caption(f"Its data set calls it {shell.plain(source.label)}. {trained_on(runs, source)}")
-    pick_window(source, image)
-    picture, answer = st.columns([1.4, 1], gap="medium")
-    with picture:
-        explanation.show(answers or every[:1], source)
+    evidence = run_cache.verdicts_of(runs)
     with answer:
+        assessments, notes = answer_panel.headline(image_results.assessments(runs, source, coverage), source, evidence)
+        every = list(zip(runs, assessments, strict=True))
+        answers = [pair for pair in every if pair[1].has_answer]
+        warn_of(runs)
+        if source.label:
+            st.caption(f"Label in its data set: {shell.plain(source.label)}.")
         if answers:
             answer_panel.numbers(answers)
+    with picture:
+        explanation.show(answers or every[:1], source, others)
+        pick_window(source, image)
+    examined = image_results.examined(runs, source, assessments)
+    answer_panel.show_notes(notes, examined, evidence)
+    with answer:
         answer_panel.checks(assessments)
         if len(runs) > 1:
             answer_panel.agreement(assessments)
     explanation.similar(*every[0], source, assessments[0].run if len(runs) > 1 else "")
     answer_panel.numbers_table([one for _, one in answers])
-    answer_panel.report_button(every, source)
+    answer_panel.report_button(list(zip(runs, examined, strict=True)), source)
 
 
 def pick_window(source: ImageSource, image: GreyImage) -> None:
@@ -281,16 +312,8 @@ def pick_window(source: ImageSource, image: GreyImage) -> None:
         format_func=lambda place: image.windows[place].name,
         key=key,
         on_change=lambda: uploads.set_window(source, st.session_state[key]),
-        help="The window that becomes the picture which the models see. Dragging in the viewer changes the view alone.",
+        help="The models read the image through this window. Dragging in the viewer changes the view alone.",
     )
-
-
-def trained_on(runs: list[Run], image: ImageSource) -> str:
-    """Which of the runs have seen the image in training: their answer about it is learned by heart."""
-    of = image.dataset  # as it is or as it was, or another import of the same images
-    related = [run for run in runs if run.dataset.id == of.id or run.dataset.version == of.version]
-    names = [shell.plain(run.name) for run in related if uploads.part_of(run, image.name) == "train"]
-    return f"Used for training by {', '.join(names)}." if names else "None of these runs was trained on it."
 
 
 page()

@@ -323,13 +323,24 @@ def test_only_the_store_knows_the_files_of_a_run():
     assert not found
 
 
-def test_no_page_writes_html():
+def is_style_sheet(call: ast.Call) -> bool:
+    """``st.html(STYLE)``: a file of ours, the same for everybody, with nothing formatted into it."""
+    return [ast.unparse(argument) for argument in call.args] == ["STYLE"] and not call.keywords
+
+
+def test_no_page_writes_formatted_html():
     found = [
         place(path, node)
         for path in [*sources(PAGES), *ENTRY]
         for node in nodes(path)
         if (isinstance(node, ast.keyword) and node.arg == "unsafe_allow_html")
-        or (isinstance(node, ast.Attribute) and node.attr == "html" and isinstance(node.value, ast.Name))
+        or (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "html"
+            and isinstance(node.func.value, ast.Name)
+            and not is_style_sheet(node)
+        )
     ]
     assert not found
 

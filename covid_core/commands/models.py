@@ -119,7 +119,7 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     synthetic = run.dataset.synthetic
     lines = [*map(prediction_text.line, rows), run_text.scale(run, predictor.calibration)]
     if synthetic:
-        lines.append("Trained on synthetic images: this says nothing about a real one.")
+        lines.append("Trained on synthetic images: a prediction for a real image means nothing.")
     return {
         "run": run.id,
         "trained_on_synthetic": synthetic,

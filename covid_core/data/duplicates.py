@@ -78,8 +78,8 @@ def pairs(pixels: np.ndarray, others: np.ndarray | None = None, progress: Progre
         two blocks of BLOCK images have more than MOST pairs, as many copies of one picture, only enough of them to hold
         the same images together; each image keeps the one that it is most alike.
     """
-    own = _sketches(pixels, part_of(progress, 0, 0.4))
-    other, other_sketches = (pixels, own) if others is None else (others, _sketches(others, silent))
+    own = sketches(pixels, part_of(progress, 0, 0.4))
+    other, other_sketches = (pixels, own) if others is None else (others, sketches(others))
     parts = []
     for row in range(0, len(pixels), BLOCK):
         for column in range(row if others is None else 0, len(other), BLOCK):
@@ -95,7 +95,17 @@ def pairs(pixels: np.ndarray, others: np.ndarray | None = None, progress: Progre
     return table.sort_values("detail", ascending=False, kind="stable", ignore_index=True)
 
 
-def _sketches(pixels: np.ndarray, progress: Progress) -> np.ndarray:
+def most_alike(image: np.ndarray, others: np.ndarray, rows: np.ndarray, sketched: np.ndarray) -> int | None:
+    """Position in ``rows`` of the image among ``others[rows]`` that shows the same picture; None where none does.
+
+    Of several it is the most alike. ``sketched`` are the sketches of ``others[rows]``.
+    """
+    likely = np.flatnonzero(sketches(image[None])[0] @ sketched.T >= LIKELY)
+    same = _same_picture(image[None], others[rows[likely]], np.ones((1, len(likely)), bool))
+    return int(likely[int(same[same[:, 2].argmax(), 1])]) if len(same) else None
+
+
+def sketches(pixels: np.ndarray, progress: Progress = silent) -> np.ndarray:
     """The detail of images (n, size, size) on SKETCH random directions, as rows of length 1, float32.
 
     Blurring is symmetric, so it is taken from the directions once instead of from every image.

@@ -3,7 +3,7 @@
 ``images.codec`` opens pictures, ``images.dicom`` DICOM files; both make a ``GreyImage``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -154,3 +154,42 @@ def grey_of_colours(rgb: np.ndarray, notes: list[str]) -> np.ndarray:
     if spread / grey.size > COLOUR_SPREAD:
         notes.append("a colour picture, turned to grey; X-ray images are grey")
     return grey
+
+
+class Turn(NamedTuple):
+    """How a person turns an image before it is read: quarters clockwise, then mirrored left to right, then inverted."""
+
+    quarters: int = 0
+    mirrored: bool = False
+    inverted: bool = False
+
+    def then(self, other: "Turn") -> "Turn":
+        """This turn and another after it."""
+        quarters = self.quarters + (-other.quarters if self.mirrored else other.quarters)
+        return Turn(quarters % 4, self.mirrored != other.mirrored, self.inverted != other.inverted)
+
+    @property
+    def in_words(self) -> str:
+        parts = [f"turned by {90 * self.quarters} degrees clockwise"] if self.quarters else []
+        parts += ["mirrored"] if self.mirrored else []
+        return ", ".join([*parts, *(["inverted"] if self.inverted else [])])
+
+
+def turned(image: GreyImage, turn: Turn) -> GreyImage:
+    """The image as a person turned it, with a note of that. Its deep greys go with it unless it is inverted."""
+    if turn == Turn():
+        return image
+
+    def moved(pixels: np.ndarray) -> np.ndarray:
+        rotated = np.rot90(pixels, -turn.quarters)
+        return np.ascontiguousarray(rotated[:, ::-1] if turn.mirrored else rotated)
+
+    pixels, deep = moved(image.pixels), None if image.deep is None else moved(image.deep)
+    return replace(
+        image,
+        pixels=255 - pixels if turn.inverted else pixels,
+        deep=None if turn.inverted else deep,
+        window=None if turn.inverted else image.window,
+        spacing=image.spacing[::-1] if image.spacing and turn.quarters % 2 else image.spacing,
+        notes=(*image.notes, f"{turn.in_words} by hand"),
+    )

@@ -20,10 +20,15 @@ import numpy as np
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import USUAL_COVERAGE, PredictionSet, Sets
 from covid_core.images.codec import GreyImage, to_square
+from covid_core.inference import hottest_place, training_match
 from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, Check
+from covid_core.inference.hottest_place import HottestPlace
 from covid_core.inference.network import softmax
 from covid_core.inference.predictor import UNCALIBRATED, Heat, Predictor
 from covid_core.inference.reference import Judgement, Neighbour
+from covid_core.inference.training_match import TrainingMatch
+from covid_core.runs.store import Run
+from covid_core.workspace import Workspace
 
 NO_REFERENCE = "the run keeps no reference of its training images; it can be made from the data set at any time"
 UNJUDGED: Judgement = tuple(Check(name, None, reason=NO_REFERENCE) for name in (CHEST_IMAGE, LIKE_TRAINING)), ()
@@ -37,6 +42,7 @@ class Assessment:
     be read, nothing else is set. ``done`` and ``warnings`` are of the reading, ``logits`` of shape (classes,).
     ``sets`` gives the prediction set at ``coverage``, None where the run's predictions have no logits. ``anyway`` shows
     the numbers of an image that failed a check. ``image`` and ``heat`` are there where one image was assessed alone.
+    ``training`` and ``hottest`` take longer than the scores: None until they are made (``examined``).
     """
 
     name: str = ""
@@ -54,6 +60,8 @@ class Assessment:
     anyway: bool = False
     image: GreyImage | None = field(default=None, repr=False)
     heat: Heat | None = field(default=None, repr=False)
+    training: TrainingMatch | None = None
+    hottest: HottestPlace | None = None
 
     @cached_property
     def scores(self) -> np.ndarray:
@@ -130,6 +138,20 @@ def assess(predictor: Predictor, image: GreyImage, **more: Any) -> Assessment:
     logits, features, heat = predictor.explained(square)
     (assessment,) = _assessed(predictor, [image], square[None], logits, features)
     return replace(assessment, image=image, heat=heat, **more)
+
+
+def examined(workspace: Workspace, run: Run, assessment: Assessment, image: GreyImage) -> Assessment:
+    """The same with what takes longer than the scores: whether the run was trained on the image, and where its heat map
+    is highest."""
+    (training,) = training_match.of(workspace, run, [image])
+    return replace(assessment, training=training, hottest=hottest_place_of(assessment, image))
+
+
+def hottest_place_of(assessment: Assessment, image: GreyImage) -> HottestPlace | None:
+    """Where the heat map of the image's class is highest; None without an answer or a heat map."""
+    if assessment.heat is None or not assessment.has_answer:
+        return None
+    return hottest_place.of(assessment.heat, assessment.label, image)
 
 
 def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assessment]:

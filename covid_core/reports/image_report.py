@@ -26,13 +26,14 @@ from covid_core.formatting import count, plural, probability, share
 from covid_core.images import sandbox
 from covid_core.images.codec import GreyImage, content_of, data_url, fitted, jpeg_bytes, png_bytes
 from covid_core.inference import lungs
-from covid_core.inference.assessment import Assessment, assess, place
+from covid_core.inference.assessment import Assessment, assess, examined, place
 from covid_core.inference.gate import Check
 from covid_core.inference.heatmap import overlaid, share_inside
 from covid_core.inference.lungs import LungOutline
 from covid_core.inference.predictor import Predictor
 from covid_core.reports import evidence_text, prediction_text
 from covid_core.reports.comparison_text import in_words
+from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
@@ -41,11 +42,10 @@ LONGEST = 900  # pixels of a picture in the report
 OPACITY = 0.6  # of the heat map
 MARK_DIGITS = 8  # of the image's hash: tells images apart, names nobody
 LIMITS = (
-    "It is a statistical answer of a program that has seen the images of one data set. It is no diagnosis.",
-    "Probabilities and the set of possible classes hold for images like those validation images, in that mix of "
-    "classes; not for another hospital's.",
-    "The program knows the classes of its data set and no other: whatever else the image shows, it will not say so.",
-    "A heat map shows what raised a number. It does not show that the reason is a medical one.",
+    "This is no diagnosis. It is the prediction of a model that was trained on one data set.",
+    "Probabilities and prediction sets hold for images like the validation images, in that mix of classes.",
+    "They do not hold for images of another hospital.",
+    "A heat map shows what raised a number. The reason need not be a medical one.",
 )
 
 
@@ -68,6 +68,9 @@ def to_html(
         "mark": _mark(image),
         "made": f"{datetime.now():%d %B %Y, %H:%M}",
         "answer": " ".join(filter(None, prediction_text.verdict(assessments))),
+        "notes": [
+            vars(note) for note in prediction_text.notes(assessments, [evidence_text.of(run) for run, _ in answers])
+        ],
         "warnings": [*filter(None, [prediction_text.although(assessments)]), *image.warnings],
         "pictures": [
             _picture(png_bytes(shown), "The image as it was read", "Image"),
@@ -103,8 +106,8 @@ def _drawn(shown: np.ndarray, one: Assessment, lungs: np.ndarray | None, check: 
     """The heat map, with its share inside the lungs where these are known, and whether it means anything."""
     heat = one.heat(one.label, shown.shape)
     inside = prediction_text.lung_share(share_inside(heat, lungs)) if lungs is not None else ""
-    caption = f"{one.run}: Grad-CAM, what speaks for {one.label}. {inside} {evidence_text.map_check(check)}"
-    alt = f"Heat map over the image: what speaks for {one.label}"
+    caption = f"{one.run}: Grad-CAM for {one.label}. {inside} {evidence_text.map_check(check)}"
+    alt = f"Heat map over the image: what raises the score of {one.label}"
     return _picture(jpeg_bytes(overlaid(shown, heat, OPACITY), quality=90), " ".join(caption.split()), alt)
 
 
@@ -147,14 +150,11 @@ def card_line(run: Run) -> str:
         learned = count(int((table["part"] == "train").sum()))
         reached = metrics.accuracy(test, groups_of(test.image_ids, run.groups()))
         largest = share(float(test.images.max() / test.n)) if test.n else "–"
-        words = (
-            f"it answers {in_words(reached)} of its {plural(test.n, 'test image')} rightly "
-            f"(always answering the largest class: {largest})"
-        )
+        words = f"Its accuracy is {in_words(reached)} on {plural(test.n, 'test image')} (majority baseline {largest})"
     except CovidCoreError as error:
-        return f"{kind}, run {run.id}. What it reaches cannot be told: {error}"
+        return f"{kind}, run {run.id}. Its accuracy is not known: {error}"
     return (
-        f"{kind}, trained on {learned} {synthetic}images of the data set {run.dataset.name}; {words}. "
+        f"{kind}, trained on {learned} {synthetic}images of the data set {run.dataset.name}. {words}. "
         f"{evidence_text.of(run).in_full} Run {run.id}."
     )
 
@@ -184,24 +184,26 @@ def of_files(
 
     Raises InvalidChoice for a coverage that cannot be had and a folder that cannot be written into.
     """
-    rows = []
+    rows, evidence = [], evidence_text.of(run)
     for path in paths:
         about = {"name": path, "run": run.name, "coverage": coverage, "anyway": anyway}
         try:
-            one = assess(predictor, sandbox.read_image(content_of(path), window), **about)
+            image = sandbox.read_image(content_of(path), window)
+            one = examined(workspace, run, assess(predictor, image, **about), image)
         except ImageError as error:
             one = Assessment(error=str(error), **about)
         report = {"report": str(_written(workspace, run, one, reports))} if reports and one.image else {}
-        rows.append((place([one]), {**to_json(one), **report}))
+        rows.append((place([one]), {**to_json(one, evidence), **report}))
     return [answer for _, answer in sorted(rows, key=lambda row: row[0])]
 
 
-def to_json(assessment: Assessment) -> dict[str, Any]:
+def to_json(assessment: Assessment, evidence: EvidenceCheck) -> dict[str, Any]:
     """A run's answer, its checks, and its numbers, which are None where a check failed."""
     if assessment.error:
         return {"file": assessment.name, "error": assessment.error}
     answer, figures = prediction_text.verdict([assessment])
     shown, by_class = assessment.has_answer, assessment.by_class
+    training, hottest = assessment.training, assessment.hottest
     calibrated = assessment.probabilities if shown else None
     return {
         "file": assessment.name,
@@ -210,6 +212,11 @@ def to_json(assessment: Assessment) -> dict[str, Any]:
         "although": prediction_text.although([assessment]) or None,
         "refused_by": assessment.refused_by.name if assessment.refused_by else None,
         "checks": [_check_json(check) for check in assessment.checks],
+        "notes": [note.text for note in prediction_text.notes([assessment], [evidence])],
+        "evidence_check": evidence.verdict,
+        "in_training_part": training.is_in_training if training else None,
+        "training_image": (training.image_id or None) if training else None,
+        "hottest_place": vars(hottest) if hottest else None,
         "predicted": assessment.predicted if shown else None,
         "possible": list(assessment.possible) if shown and assessment.prediction_set else None,
         "probabilities": None if calibrated is None else by_class(calibrated),

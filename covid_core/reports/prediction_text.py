@@ -1,15 +1,18 @@
 """All sentences about an image: the same on the page, in the report and on the command line."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from covid_core.audit.model.evidence import FRAME
 from covid_core.evaluation import conformal
 from covid_core.evaluation.conformal import PredictionSet
 from covid_core.formatting import count, plural, probability, share
-from covid_core.inference import gate
+from covid_core.inference import gate, hottest_place
 from covid_core.inference.assessment import Assessment, Urgency, urgency
 from covid_core.inference.gate import CHEST_IMAGE, Check, Limit
 from covid_core.inference.heatmap import LungShare
+from covid_core.reports.evidence_text import EvidenceCheck
 
 NO_ANSWER = "I do not know."
 READINGS = {
@@ -33,6 +36,67 @@ def verdict(assessments: Sequence[Assessment]) -> tuple[str, str]:
         return answer, figures
     verb = "does" if len(silent) == 1 else "do"
     return f"{answer} {' and '.join(one.run for one in silent)} {verb} not answer.", reason
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence that stands beside an answer. ``is_warning`` where it speaks against trusting the answer."""
+
+    text: str
+    is_warning: bool = False
+
+
+def notes(assessments: Sequence[Assessment], evidence: Sequence[EvidenceCheck]) -> list[Note]:
+    """What has to stand beside the answers of runs, in this order: that there are no other classes, the runs' evidence
+    checks, whether the image was in the training part, and where the heat map is highest.
+
+    The last two are missing until they are made (``assessment.examined``). What all runs have alike is one sentence.
+    """
+    runs = [one for one in assessments if not one.error]
+    rows = [
+        [Note(only_classes(one)) for one in runs],
+        [Note(f"Evidence check: {made.in_short}.", made.verdict == FRAME) for made in evidence],
+        [note for one in runs if (note := training_note(one))],
+        [note for one in runs if (note := hottest_note(one))],
+    ]
+    return [note for row in rows for note in _merged([one.run for one in runs], row)]
+
+
+def _merged(names: Sequence[str], row: Sequence[Note]) -> list[Note]:
+    if len(set(row)) < 2:
+        return list(row[:1])
+    return [Note(f"{name}: {note.text}", note.is_warning) for name, note in zip(names, row, strict=False)]
+
+
+def only_classes(assessment: Assessment) -> str:
+    """``One of these classes only: COVID, Normal or Viral Pneumonia. Other diseases are called one of them.``"""
+    return f"One of these classes only: {_either(assessment.classes)}. Other diseases are called one of them."
+
+
+def training_note(assessment: Assessment) -> Note | None:
+    """Whether the run was trained on the image; None until that is known."""
+    match assessment.training:
+        case None:
+            return None
+        case training if training.why:
+            return Note(f"Not compared with the training images: {training.why}.")
+        case training if training.image_id:
+            return Note(
+                f"This image was in the training part, as {training.image_id}. It shows nothing about new images.", True
+            )
+    return Note("This image was not in the training part.")
+
+
+def hottest_note(assessment: Assessment) -> Note | None:
+    """Where the heat map is highest; None until that is known."""
+    if assessment.hottest is None:
+        return None
+    return {
+        hottest_place.MARGIN: Note("The hottest place lies on the margin, where no lung is.", True),
+        hottest_place.LETTERS: Note("The hottest place lies on letters or a marker.", True),
+        hottest_place.ELSEWHERE: Note("The hottest place lies neither on the margin nor on letters."),
+        hottest_place.NOWHERE: Note("The heat map is empty."),
+    }[assessment.hottest.on]
 
 
 def refusal(assessments: Sequence[Assessment]) -> str:
@@ -60,8 +124,8 @@ def _of_several(assessments: Sequence[Assessment], runs: int) -> tuple[str, str]
     possible = [in_short(one) for one in assessments]
     if len(set(possible)) == 1 and len(assessments) == runs:
         everyone = "Both runs" if runs == 2 else f"All {runs} runs"
-        return f"{everyone} say {possible[0]}.", " ".join(f"{one.run}: {highest(one)}." for one in assessments)
-    parts = ", ".join(f"{one.run} says {classes}" for one, classes in zip(assessments, possible, strict=True))
+        return f"{everyone} predict {possible[0]}.", " ".join(f"{one.run}: {highest(one)}." for one in assessments)
+    parts = ", ".join(f"{one.run} predicts {classes}" for one, classes in zip(assessments, possible, strict=True))
     return (f"The runs differ: {parts}." if len({one.label for one in assessments}) > 1 else f"{parts}."), ""
 
 
@@ -103,20 +167,20 @@ def set_notes(made: PredictionSet) -> list[str]:
     needed, wanted, better = plural(least, "image"), share(made.coverage, 0), share(made.better)
     if made.few and made.images < least:
         have = count(made.images)
-        notes.append(f"At least {needed} are needed for {wanted}, and there are {have}: no class can be ruled out.")
+        notes.append(f"No class can be ruled out: {wanted} needs at least {needed}, and there are {have}.")
     elif made.few:
         have = ", ".join(f"{label} has {count(images)}" for label, images in made.few.items())
         notes.append(
-            f"{wanted} holds over all images together, not within each class: at least {needed} of a class are needed "
-            f"for that, and {have}."
+            f"{wanted} holds over all images together, not within each class. That needs at least {needed} of a class; "
+            f"{have}."
         )
     if made.excluded and made.classes:
-        notes.append(f"{made.excluded} is ruled out all the same: {better} of its own images fit it better.")
+        notes.append(f"{made.excluded} is ruled out: {better} of its own images fit it better.")
     elif made.excluded:
         whose = "all" if made.few else "its own"
         notes.append(
-            f"Of all classes {made.excluded} fits best, but less well than {better} of {whose} images fit theirs; "
-            "above that coverage it would be in the set."
+            f"{made.excluded} fits best, but less well than {better} of {whose} images. "
+            "Above that coverage it would be in the set."
         )
     return notes
 
@@ -157,20 +221,26 @@ def outcome(made: Check) -> str:
 def _figures(made: Check) -> str:
     limit = made.limit
     if made.passed is None:
-        few = f"the run has {limit.images} validation images to set a limit by, and at least {gate.LEAST} are needed"
+        few = f"a limit needs {gate.LEAST} validation images, and the run has {limit.images}"
         return f"This could not be checked: {made.reason or few}."
     if made.name != CHEST_IMAGE:
+        unlike = "It is not unlike" if made.passed else "It is unlike"
         return (
-            f"It is {'not ' if made.passed else ''}unlike the training images: its distance to the nearest of them is "
-            f"{made.figure:.1f} times the usual one; {images_within(limit)} stay at {limit.value:.1f} or below."
+            f"{unlike} the training images: its distance is {made.figure:.1f}, where 1 is usual. "
+            f"{_limit(images_within(limit))} {limit.value:.1f} or less."
         )
-    lead = f"read upright it is {abs(made.figure):.2f} {'ahead of' if made.figure >= 0 else 'behind'} the best other "
-    needed = f"{images_within(limit)} are {limit.value:.2f} ahead or more"
+    lead = f"the upright reading {'leads' if made.figure >= 0 else 'trails'} by {abs(made.figure):.2f}"
+    needed = f"{_limit(images_within(limit))} a lead of {limit.value:.2f} or more."
     if made.reading:
         like = f"It looks like a chest image that is {READINGS[made.reading]}"
-        return f"{like}: {lead}reading, where {needed}; put right, it would pass."
+        return f"{like}: {lead}. {needed} Put right, it would pass."
     looks = "It looks" if made.passed else "It does not look"
-    return f"{looks} like a frontal chest image: {lead}reading (turned, upside down, inverted); {needed}."
+    return f"{looks} like a frontal chest image: {lead}. {needed}"
+
+
+def _limit(images: str) -> str:
+    """The subject of a limit with its verb: ``98 % of 321 validation images have``."""
+    return f"{images[:1].upper()}{images[1:]} have"
 
 
 def images_within(limit: Limit) -> str:
@@ -183,10 +253,10 @@ def images_within(limit: Limit) -> str:
 def lung_share(inside: LungShare) -> str:
     """How much of a heat map lies inside the lungs, against chance."""
     if not inside.is_defined:
-        return f"The share inside the lungs cannot be told: {inside.why}."
+        return f"The share of the heat inside the lungs is not defined: {inside.why}."
     return (
-        f"{share(inside.share, 0)} of the heat lies inside the lungs, which fill {share(inside.chance, 0)} of the "
-        f"picture: {inside.ratio:.1f} times chance."
+        f"{share(inside.share, 0)} of the heat lies inside the lungs, {inside.ratio:.1f} times chance: the lungs fill "
+        f"{share(inside.chance, 0)} of the image."
     )
 
 
@@ -195,7 +265,7 @@ def line(row: Mapping[str, Any]) -> str:
     if "error" in row:
         return f"{row['file']}: {row['error']}"
     lines = [f"{row['file']}: {row['answer']} {row['figures']}".rstrip()]
-    lines += [*filter(None, [row["although"]]), *row["warnings"], *_not_checked(row)]
+    lines += [*row["notes"], *filter(None, [row["although"]]), *row["warnings"], *_not_checked(row)]
     for scale in ("probabilities", "scores"):
         if row[scale]:
             lines.append(f"{scale}: {', '.join(f'{label} {value:.3f}' for label, value in row[scale].items())}")

@@ -22,10 +22,13 @@ from covid_core.audit.model.randomisation_test import MapCheck, unknown
 from covid_core.errors import CovidCoreError
 from covid_core.formatting import count, duration
 from covid_core.images.codec import GreyImage, data_url, jpeg_bytes, thumbnail
-from covid_core.inference.assessment import Assessment, assess, assess_all, with_shared_refusal
+from covid_core.images.image import Turn
+from covid_core.inference import training_match
+from covid_core.inference.assessment import Assessment, assess, assess_all, hottest_place_of, with_shared_refusal
 from covid_core.inference.lungs import LungOutline, outline_of
 from covid_core.inference.occlusion import Occlusion, occluded
 from covid_core.inference.predictor import Predictor, trunk_path_of
+from covid_core.inference.training_match import TrainingMatch
 from covid_core.reports import run_text
 from covid_core.runs import prediction_sets
 from covid_core.runs.candidates import unique_names
@@ -63,6 +66,29 @@ def _assessment(run: Run, source: ImageSource) -> Assessment:
     return _made(run, source, "assessment", lambda: replace(assess(predictor_of(run), image), image=None))
 
 
+def examined(runs: Sequence[Run], source: ImageSource, made: Sequence[Assessment]) -> list[Assessment]:
+    """The assessments with what takes longer than the scores: the match in the training part, the hottest place."""
+    image = uploads.opened(source)
+    return [
+        replace(
+            one,
+            training=training_of(run, source, image),
+            hottest=_made(run, source, f"hottest {one.label}", lambda one=one: hottest_place_of(one, image))
+            if one.has_answer
+            else None,
+        )
+        for run, one in zip(runs, made, strict=True)
+    ]
+
+
+def training_of(run: Run, source: ImageSource, image: GreyImage) -> TrainingMatch:
+    """Whether the run was trained on the image; kept, with the assessments, as long as the image is on the page."""
+    matches, key = memory("training"), (_mark(run), source.key)
+    if key not in matches:
+        (matches[key],) = training_match.of(Workspace.default(), run, [image])
+    return matches[key]
+
+
 def _named(runs: Sequence[Run], source: ImageSource, made: Sequence[Assessment], coverage: float) -> list[Assessment]:
     names = unique_names(list(runs))
     about = {"name": source.name, "coverage": coverage}
@@ -72,9 +98,7 @@ def _named(runs: Sequence[Run], source: ImageSource, made: Sequence[Assessment],
 def sets_in_words(run: Run, assessment: Assessment) -> str:
     """What the set of possible classes is worth, on the run's own test images."""
     if assessment.prediction_set is None:
-        return (
-            "Which classes stay possible cannot be told: the run's predictions are missing, damaged or without logits."
-        )
+        return "This run has no prediction sets: its predictions are missing, damaged or without logits."
     return _sets_in_words(run, assessment.coverage)
 
 
@@ -107,6 +131,8 @@ def lungs(run: Run, source: ImageSource) -> LungOutline:
     """
     image = uploads.opened(source)
     dataset, name = (source.dataset.id, source.name) if source.dataset else (run.dataset.id, "")
+    if uploads.turn_of(source) != Turn():
+        name = ""  # the data set's mask is that of the image as its file holds it
 
     def outline() -> LungOutline:
         return _small(outline_of(Workspace.default(), image, dataset, name, lung_segmenter.opened(dataset)))
@@ -133,7 +159,7 @@ def map_check(run: Run) -> MapCheck:
         return unknown(str(error).rstrip("."))
 
 
-@st.cache_data(max_entries=64, show_spinner="Checking that the heat map depends on the weights, once per run")
+@st.cache_data(max_entries=64, show_spinner="Testing the heat map against a randomised network, once per run")
 def _map_check(path: str, head: str, _run: Run) -> MapCheck:
     return heatmap_sanity.of(Workspace.default(), _run)
 
@@ -157,7 +183,7 @@ def entries(
     second with what is there so far. Raises RunDamaged.
     """
     missing = [source for source in sources if not _has_all(runs, source)]
-    bar = st.progress(0.0, "Looking at the images") if len(missing) > BAR_FROM else None
+    bar = st.progress(0.0, "Predicting") if len(missing) > BAR_FROM else None
     begin = shown = time.monotonic()
     done = 0
     for batch in _batches(missing):
@@ -165,7 +191,7 @@ def entries(
         done += len(batch)
         if bar:
             left = (time.monotonic() - begin) / done * (len(missing) - done)
-            words = f"Looked at {count(done)} of {count(len(missing))} images, about {duration(left)} left"
+            words = f"{count(done)} of {count(len(missing))} images predicted, about {duration(left)} left"
             bar.progress(done / len(missing), words)
             if time.monotonic() - shown > SHOWN_EVERY:
                 show(_entries(runs, sources, coverage))
@@ -223,7 +249,9 @@ def _assess_batch(runs: Sequence[Run], batch: Sequence[tuple[ImageSource, GreyIm
         new = [(source, image) for source, image in readable if (mark, source.key) not in assessed]
         if new:
             made = assess_all(predictor_of(run), [image for _, image in new])
-            assessed |= {(mark, source.key): one for (source, _), one in zip(new, made, strict=True)}
+            matches = training_match.of(Workspace.default(), run, [image for _, image in new])
+            for (source, _), one, match in zip(new, made, matches, strict=True):
+                assessed[mark, source.key] = replace(one, training=match)
 
 
 def _mark(run: Run) -> str:
@@ -236,7 +264,7 @@ def forget_all_but(runs: Sequence[Run], sources: Sequence[ImageSource]) -> None:
     keys, marks = {source.key for source in sources}, {_mark(run) for run in runs}
     for kind in ("open", "miniatures"):
         uploads.retain(kind, lambda key: key in keys)
-    for kind in ("assessed", "made"):
+    for kind in ("assessed", "made", "training"):
         uploads.retain(kind, lambda key: key[0] in marks and key[1] in keys)
     uploads.retain("anyway", lambda key: key[0] in keys)
 
@@ -247,9 +275,12 @@ def predictor_of(run: Run) -> Predictor:
 
 
 def warm_up(runs: Iterable[Run]) -> None:
-    """Open models in the background, so that the first image need not wait for that."""
-    for run in list(runs)[:WARMED]:
+    """Open models in the background, then sketch their training images, so that the first image need not wait."""
+    warmed = list(runs)[:WARMED]
+    for run in warmed:
         _shared().start(run)
+    for run in warmed:
+        _shared().prepare(run)
 
 
 @st.cache_resource(show_spinner=False)
@@ -265,6 +296,8 @@ class Predictors:
         self._guard = threading.Lock()
         self._kept: OrderedDict[str, tuple[dict[Path, int], Future[Predictor]]] = OrderedDict()
         self._opener = ThreadPoolExecutor(1, "open-model")
+        self._sketcher = ThreadPoolExecutor(1, "sketch-training-images")
+        self._prepared: set[str] = set()
 
     def of(self, run: Run) -> Predictor:
         """The run's predictor, opened now or before. Raises RunDamaged; the next call tries again then."""
@@ -286,6 +319,19 @@ class Predictors:
             while len(self._kept) > 1 and self._bytes() > self._most_bytes:
                 self._kept.popitem(last=False)
             return self._kept[key][1]
+
+    def prepare(self, run: Run) -> None:
+        """Have its training images sketched after the models are open, once."""
+        opened = self.start(run)
+
+        def prepare() -> None:
+            opened.exception()  # waits; the scores come first
+            training_match.of(Workspace.default(), run, ())
+
+        with self._guard:
+            if _mark(run) not in self._prepared:
+                self._prepared.add(_mark(run))
+                self._sketcher.submit(prepare)
 
     def _bytes(self) -> int:
         """What the open models take; runs on one network share it."""

@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -24,6 +25,7 @@ MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&])")
 TERMS = "page_terms"  # session: glossary keys of the open page
 TERMS_WIDTH = 480  # pixels; less on a phone
 IN_USE, VIEWED = "dataset_in_use", "datasets_viewed"  # session: an id; ids
+STYLE = Path(__file__).with_name("style.css")
 RESEARCH_ONLY = "For research and teaching. Not a medical device."
 SYNTHETIC = (
     "These images are synthetic: a program drew them, without any patient. Figures on them are no medical findings."
@@ -42,6 +44,7 @@ def workspace() -> Workspace:
 
 def heading(question: str, answer: str = "") -> None:
     """The page's question in one line, and its answer, in words with the figures it rests on, in the next."""
+    st.html(STYLE)
     with st.container(horizontal=True, vertical_alignment="center", wrap=False):
         st.title(question)
         _terms_of_page()

@@ -6,7 +6,7 @@ What runs make of them is in ``image_results``.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from covid_core.data.dataset import Dataset
 from covid_core.images import sandbox
 from covid_core.images.codec import PICTURES, GreyImage, jpeg_bytes, read_image, thumbnail
+from covid_core.images.image import Turn, turned
 from covid_core.runs.store import Run
 
 THUMBNAIL_SIDE = 208  # pixels; twice its place on screen, for sharp displays
@@ -30,7 +31,7 @@ BY_FILES: dict[str | type, Callable] = {  # what tells them apart in a cache
 class ImageSource:
     """One image that can be read. ``read`` decodes it, or raises ImageError; the same key means the same pixels.
 
-    ``label`` and ``dataset`` are of an image that a data set holds.
+    ``label`` and ``dataset`` are of an image that a data set holds. ``file`` is the key without window and turn.
     """
 
     key: str
@@ -38,6 +39,7 @@ class ImageSource:
     read: Callable[[], GreyImage] = field(repr=False)
     label: str = ""
     dataset: Dataset | None = field(default=None, repr=False)
+    file: str = ""
 
 
 def uploaded(files: Sequence[UploadedFile]) -> list[ImageSource]:
@@ -48,7 +50,8 @@ def uploaded(files: Sequence[UploadedFile]) -> list[ImageSource]:
             keys[file.file_id] = hashlib.sha256(file.getbuffer()).hexdigest()
         digest = keys[file.file_id]
         window = memory("windows").get(digest, 0)
-        sources.setdefault(digest, ImageSource(f"{digest}-{window}", file.name, partial(_read_upload, file, window)))
+        source = ImageSource(f"{digest}-{window}", file.name, partial(_read_upload, file, window), file=digest)
+        sources.setdefault(digest, _as_turned(source))
     retain("keys", {file.file_id for file in files}.__contains__)
     return list(sources.values())
 
@@ -60,17 +63,35 @@ def _read_upload(file: UploadedFile, window: int) -> GreyImage:
 
 def set_window(source: ImageSource, window: int) -> None:
     """Read an upload through another of the windows that its file holds; 0 is the one that the file asks for."""
-    memory("windows")[file_of(source)] = window
+    memory("windows")[source.file] = window
+
+
+def turn(source: ImageSource, by: Turn) -> None:
+    """Read an image turned, beside what it is turned by already."""
+    turns = memory("turns")
+    turns[source.file] = turns.get(source.file, Turn()).then(by)
+
+
+def forget_turn(source: ImageSource) -> None:
+    """Read an image as its file holds it."""
+    memory("turns").pop(source.file, None)
+
+
+def turn_of(source: ImageSource) -> Turn:
+    """How an image is turned before it is read."""
+    return memory("turns").get(source.file, Turn())
+
+
+def _as_turned(source: ImageSource) -> ImageSource:
+    by = turn_of(source)
+    if by == Turn():
+        return source
+    return replace(source, key=f"{source.key} {by.in_words}", read=lambda: turned(source.read(), by))
 
 
 def is_read_otherwise(source: ImageSource) -> bool:
     """Whether another window than the first was chosen for an upload."""
-    return memory("windows").get(file_of(source), 0) != 0
-
-
-def file_of(source: ImageSource) -> str:
-    """The hash of an upload's bytes, whatever window it is read through."""
-    return source.key.rpartition("-")[0]
+    return memory("windows").get(source.file, 0) != 0
 
 
 def from_dataset(dataset: Dataset, image_id: str) -> ImageSource:
@@ -78,7 +99,8 @@ def from_dataset(dataset: Dataset, image_id: str) -> ImageSource:
     row = dataset.row_of(image_id)
     read = partial(read_image, dataset.path_of(row), kinds=PICTURES)
     label = dataset.images["label"].iat[row]
-    return ImageSource(f"{dataset.version} {image_id}", image_id, read, label, dataset)
+    key = f"{dataset.version} {image_id}"
+    return _as_turned(ImageSource(key, image_id, read, label, dataset, key))
 
 
 def opened(source: ImageSource) -> GreyImage:
@@ -89,6 +111,16 @@ def opened(source: ImageSource) -> GreyImage:
         images.clear()
         images[source.key] = image
         return image
+    return images[source.key]
+
+
+def beside(source: ImageSource) -> GreyImage:
+    """The pixels of a second image; the last one that was beside another is kept. Raises ImageError."""
+    images = memory("beside")
+    if source.key not in images:
+        image = source.read()
+        images.clear()
+        images[source.key] = image
     return images[source.key]
 
 
@@ -121,7 +153,8 @@ def thumbnails(dataset: Dataset, image_ids: tuple[str, ...]) -> dict[str, tuple[
 
 def memory(kind: str) -> dict[Any, Any]:
     """What this session holds of one kind, to be changed in place: ``windows`` that uploads are read through by their
-    hash, where it is not the first, ``open`` images and ``miniatures`` by key, and what ``image_results`` adds."""
+    hash, where it is not the first, ``turns`` likewise, ``open`` images, the one ``beside`` and ``miniatures`` by key,
+    and what ``image_results`` adds."""
     return st.session_state.setdefault(MEMORY, {}).setdefault(kind, {})
 
 

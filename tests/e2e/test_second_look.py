@@ -193,8 +193,8 @@ def test_covering_the_image_place_by_place_shows_what_moves_the_score(page: Page
     handed_in(page, app, run, "sixteen.png")
     expect(page.get_by_text("has the highest", exact=False).first).to_be_visible()
     expect(page.get_by_role("button", name="Report of this image")).to_be_visible()  # the page has come to its end
-    choose(page, "Map", "What moves the score")
-    expect(page.get_by_text("with the place covered that speaks most for it", exact=False)).to_be_visible()
+    choose(page, "Map", "Occlusion")
+    expect(page.get_by_text("with its most important place covered", exact=False)).to_be_visible()
 
 
 def test_a_similar_training_image_stands_beside_the_image(page: Page, app: App, run: store.Run):

@@ -22,6 +22,7 @@ PIXELS = """canvas => {
     return [width, height, btoa(text)];
 }"""
 OUTSIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+SCROLLED = "() => document.querySelector('[data-testid=stMain]').scrollTop"
 STEPS = 8  # in which the mouse is dragged
 RESENT = 10_000  # bytes that a rerun may send; an image takes several hundred thousand
 READBACK = "willReadFrequently"  # Chromium's advice to those who read canvases, as only this test does
@@ -45,7 +46,7 @@ def tabs(browser: Browser) -> Iterator[Callable[..., Page]]:
 
     def tab(**kind: object) -> Page:
         if str(kind) not in known:
-            context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **kind})
+            context = browser.new_context(**{"viewport": {"width": 1280, "height": 1100}, **kind})
             known[str(kind)] = context.new_page()
         return known[str(kind)]
 
@@ -158,7 +159,8 @@ def test_sixteen_bits_are_seen_by_the_formula_and_a_narrow_window_parts_neighbou
     assert len(np.unique(shown)) >= 250
     np.testing.assert_allclose(shown, windowed(ramp.astype(float), 32767.5, 65535), atol=1)  # .5 rounds either way
     assert len(np.unique(shown[127:129])) <= 3  # 512 levels
-    drag(page, across=-810, down=0)
+    for _ in range(2):
+        drag(page, across=-810, down=0)
     assert status(page)[1] == 128  # a 512th
     narrow = image_at_one(page, 256)[..., 0]
     np.testing.assert_allclose(narrow, windowed(ramp.astype(float), 32767.5, 65535 / 512), atol=1)
@@ -250,8 +252,14 @@ def test_every_key_does_what_the_help_says_and_none_runs_the_page(opened):
     assert centre > 2048 and width < 4096
     page.keyboard.press("r")
     np.testing.assert_array_equal(pixels(page), first)
+    for key in ("t", "v", "2", "3"):
+        before = pixels(page)
+        page.keyboard.press(key)
+        assert (pixels(page) != before).any(), key
+    top = page.evaluate(SCROLLED)
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keys and mouse")).to_be_visible()
+    assert page.evaluate(SCROLLED) == top
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog", name="Keys and mouse")).to_be_hidden()
     expect(stage(page)).to_be_focused()
@@ -268,7 +276,7 @@ def test_on_the_full_screen_the_image_fills_it_and_comes_back(opened):
     page.keyboard.press("f")
     page.wait_for_function("document.fullscreenElement")
     still(page, stage(page))
-    assert before < stage(page).bounding_box()["height"] < 900
+    assert before < stage(page).bounding_box()["height"] < 1100
     page.keyboard.press("f")
     page.wait_for_function("!document.fullscreenElement")
     still(page, stage(page))
@@ -278,7 +286,7 @@ def test_on_the_full_screen_the_image_fills_it_and_comes_back(opened):
 def test_a_window_change_is_read_out_once_it_rests(opened):
     page = opened("ramp")
     pixels(page)
-    drag(page, across=-90, down=0)
+    drag(page, across=-180, down=0)
     expect(page.locator(".viewer [role=status]")).to_have_text(re.compile(r"Window centre 32,768, width 32,768\. Zoom"))
 
 
@@ -322,7 +330,7 @@ def test_one_finger_moves_a_zoomed_image_and_two_zoom_it(opened):
     assert status(page)[1] < window[1]
 
 
-def test_images_side_by_side_zoom_together_until_they_are_parted_and_have_windows_of_their_own(opened):
+def test_images_side_by_side_share_zoom_and_window_until_they_are_parted(opened):
     page = opened("beside")
     pixels(page, 1)
     fit = [status(page, pane)[2] for pane in (0, 1)]
@@ -332,10 +340,13 @@ def test_images_side_by_side_zoom_together_until_they_are_parted_and_have_window
     frames(page)
     growth = [status(page, pane)[2] / fit[pane] for pane in (0, 1)]
     assert growth[0] > 1.5 and growth[1] == pytest.approx(growth[0], rel=0.03)
-    drag(page, across=-90, down=0, pane=1)
+    drag(page, across=-180, down=0, pane=1)
     frames(page)
-    assert status(page, 0)[1] == 4096 and status(page, 1)[1] == 2048
+    assert status(page, 0)[1] == status(page, 1)[1] == 2048
     press(page, "Zoom and position together")
+    drag(page, across=-180, down=0, pane=1)
+    frames(page)
+    assert status(page, 0)[1] == 2048 and status(page, 1)[1] == 1024
     zoom = status(page, 0)[2]
     stage(page, 1).focus()
     page.keyboard.press("0")
@@ -497,3 +508,59 @@ def test_a_drag_draws_once_a_step_and_no_more_of_a_large_image_than_the_screen_h
     drawn, screen = page.evaluate("draws"), page.locator(".viewer canvas").first.evaluate("c => c.width * c.height")
     assert 0 < len(drawn) <= STEPS
     assert max(drawn) <= 4 * screen
+
+
+def test_a_window_is_never_wider_than_the_image_has_greys(opened):
+    page = opened("phantom")
+    pixels(page)
+    drag(page, across=300, down=0)
+    frames(page)
+    assert status(page)[1] <= 4096
+
+
+def test_the_windows_for_lungs_and_bones_come_from_the_images_own_greys(opened):
+    page = opened("ramp")
+    whole = status_of(page, "Window over the full range (4)")
+    lungs, bones = (status_of(page, name) for name in ("Window for lungs (2)", "Window for bones (3)"))
+    assert lungs[0] < whole[0] < bones[0]
+    assert max(lungs[1], bones[1]) < whole[1]
+
+
+def status_of(page: Page, button: str) -> tuple[float, float, float]:
+    pixels(page)
+    page.get_by_title(button).click()
+    frames(page)
+    return status(page)
+
+
+def test_a_turned_image_has_its_left_column_on_top(opened):
+    page = opened("wide")
+    upright = pixels(page)[..., 0]
+    page.get_by_role("button", name="Turn clockwise").click()
+    frames(page)
+    turned = pixels(page)[..., 0]
+    across, down = (np.flatnonzero(image.max(axis=axis) > 0) for image, axis in ((upright, 0), (turned, 1)))
+    assert upright.shape == turned.shape
+    assert across[0] < across[-1] and down[0] < down[-1]
+    middle = turned[:, turned.shape[1] // 2].astype(int)
+    assert middle[down[0]] < middle[down[-1]]  # black was on the left
+    expect(page.get_by_role("button", name="Turn it and read again")).to_be_hidden()  # nobody here reads
+
+
+def test_a_distance_is_in_millimetres_at_the_detector(opened):
+    page = opened("large")  # 0.1 mm a pixel
+    pixels(page)
+    zoom = status(page)[2] / 100
+    stage(page).focus()
+    page.keyboard.press("m")
+    drag(page, across=200, down=0)
+    said = page.locator(".viewer [role=status]")
+    expect(said).to_have_text(re.compile(r"mm at the detector, magnification not corrected"))
+    length = float(re.search(r"([\d.,]+) mm", said.inner_text())[1].replace(",", ""))
+    assert length == pytest.approx(200 / zoom * 2 * 0.1, rel=0.05)  # it was shrunk to half for the screen
+
+
+def test_on_a_phone_the_image_fills_the_screen_too(opened):
+    page = opened("phantom", **NARROW)
+    pixels(page)
+    expect(page.get_by_role("button", name="Full screen")).to_be_visible()

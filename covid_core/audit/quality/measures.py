@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from covid_core.images.codec import fitted
+from covid_core.images import lettering
 
 TAILS = (2, 98)  # percentiles: a marker or a black corner is no contrast
 TILES = 8  # a side; letters and edges of the field are sharp in a few of them only, and the median leaves them out
@@ -17,9 +17,6 @@ BLANK_TILE = 1.0  # grey levels, standard deviation: a tile below it, such as a 
 FLAT = 6  # grey levels between the 10th and 90th percentile of a line: JPEG coding lets black vary by 2 or 3
 BAND_TAILS = (10, 90)  # percentiles: letters in a band leave it a band
 DEEPEST_BAND = 0.4  # of the side; beyond it a picture is blank
-LETTER_SIDE, LETTER_WIDTH, LETTER_RISE = 256, 15, 80  # pixels of the longer side, pixels, grey levels
-LETTER_SIZES = (4, 32)  # pixels of LETTER_SIDE, the longer side of a patch
-STEEP = 80  # grey levels between a letter's neighbouring pixels: of 600 phantom images, 0.2 % have a patch so steep
 CROP = 512  # pixels a side of what is looked at of a large image, a multiple of BLOCK
 BLOCK = 8  # pixels that JPEG codes together
 BANDS = 32  # of frequencies up to the finest that pixels can show
@@ -83,52 +80,9 @@ def _depth(squares: np.ndarray) -> np.ndarray:
 
 
 def letters(image: np.ndarray) -> float:
-    """Pixels of what looks like burned-in letters or a marker, in thousandths of the image.
-
-    On an image whose longer side has 256 pixels: patches that rise by 80 grey levels or more above what remains when
-    all that is narrower than 15 pixels is taken away (the white top-hat of Meyer, as in Soille, Morphological Image
-    Analysis, 2003, chapter 4), of a letter's size, not at the very edge of the image, and with steep sides, which ribs
-    and the edge of the body do not have. Dark letters, and white ones on a white ground, are not seen.
-    """
-    from scipy import ndimage  # 0.2 s to import, and pages need only the names of the findings
-
-    small = fitted(image, LETTER_SIDE)
-    rise = small - _opened(small, LETTER_WIDTH)  # an opening is never above what it opens
-    patches, count = ndimage.label(rise >= LETTER_RISE, np.ones((3, 3)))
-    if not count:
-        return 0.0
-    steep = _extremes(small, 3, np.maximum) - _extremes(small, 3, np.minimum)
-    found = 0
-    for number, place in enumerate(ndimage.find_objects(patches), start=1):
-        sides = [at.stop - at.start for at in place]
-        inside = all(at.start > 0 and at.stop < length for at, length in zip(place, small.shape, strict=True))
-        if inside and LETTER_SIZES[0] <= max(sides) <= LETTER_SIZES[1]:
-            patch = patches[place] == number
-            found += np.count_nonzero(patch) if np.median(steep[place][patch]) >= STEEP else 0
-    return 1000 * found / small.size
-
-
-def _opened(image: np.ndarray, width: int) -> np.ndarray:
-    """The grey opening by a square of ``width`` pixels (odd): each bright thing that is narrower is taken away."""
-    return _extremes(_extremes(image, width, np.minimum), width, np.maximum)
-
-
-def _extremes(image: np.ndarray, width: int, extreme: np.ufunc) -> np.ndarray:
-    """The least or largest grey in the square of ``width`` pixels (odd) around each pixel, continued at the borders.
-
-    The window doubles with each step, 1, 2, 4, ..., on whole arrays: thirty times as fast as scipy.ndimage.
-    """
-    for axis in (0, 1):
-        pad = [(0, 0), (0, 0)]
-        pad[axis] = (width // 2, width // 2)
-        lines = np.moveaxis(np.pad(image, pad, mode="edge"), axis, 0)
-        reach = 1
-        while reach < width:
-            step = min(reach, width - reach)
-            lines = extreme(lines[:-step], lines[step:])
-            reach += step
-        image = np.moveaxis(lines, 0, axis)
-    return image
+    """Pixels of what looks like burned-in letters or a marker (``images.lettering``), in thousandths of the image."""
+    letters = lettering.lettered(image)
+    return 1000 * np.count_nonzero(letters) / letters.size
 
 
 def blockiness(image: np.ndarray) -> float:

@@ -1,5 +1,5 @@
-"""What the runs say of one image, at which coverage, after which checks, and what they refuse to say; of many images
-the work-list, sorted by what needs a look first.
+"""The prediction of runs for one image, at which coverage, after which checks, or why there is none; of many images the
+work-list, the most urgent first.
 
 What the numbers are, probabilities where the run is calibrated, else scores, is always said.
 """
@@ -10,11 +10,15 @@ from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from covid_core.figures.prediction import score_bars
 from covid_core.formatting import plural, probability
+from covid_core.images.image import Turn
+from covid_core.inference import gate
 from covid_core.inference.assessment import Assessment, Urgency, place, urgency
 from covid_core.reports import image_report, prediction_text, run_text
+from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs.store import Run
 from pages.shared import image_results, shell, uploads
 from pages.shared.image_results import Entries
@@ -24,16 +28,17 @@ COVERAGE = "coverage"  # query parameter, in per cent
 SLIDER = "predict_coverage"  # session: the same; a key of its own keeps the slider one widget whatever it is set to
 USUAL, LEAST, MOST = 90, 70, 99  # per cent
 NOT_CALIBRATED = (
-    "A score is the model's own number between 0 and 100 %. It is not the probability that the patient has the "
-    "disease: it is not calibrated, and it is high for pictures that are no chest image at all."
+    "A score is the model's softmax output. It is not calibrated, so it is no probability that the patient has the "
+    "disease."
 )
-WHERE_IT_HOLDS = (
-    "That holds for images like those, in that mix of classes: not for another hospital's, and not for pictures that "
-    "are no chest image at all, for which it is high as well."
-)
+WHERE_IT_HOLDS = "That holds for images like those, in that mix of classes. It does not hold for another hospital."
+NOTE_ICONS = {True: ":orange[:material/warning:]", False: ":gray[:material/info:]"}
+UPRIGHT_BY = {gate.LEFT: Turn(1), gate.DOWN: Turn(2), gate.RIGHT: Turn(3), gate.INVERTED: Turn(inverted=True)}
 ICONS = {True: ":green[:material/check_circle:]", False: ":red[:material/cancel:]", None: ":gray[:material/help:]"}
 FIXED = ("First", "Image", "File", "Why here")  # columns that no run's name may take
 OPENED = "predict_opened"  # session: hash of the file whose row was chosen; it stays open when the order changes
+STEPS = "predict_steps"  # session: how often a button opened another image
+LIST_HEIGHT = 176  # pixels: two rows and a half, so that the answer stays above the fold
 ROW_HEIGHT = 56  # pixels: an image of that size shows what it is
 GROUPS = {
     Urgency.UNREAD: "could not be read",
@@ -42,8 +47,8 @@ GROUPS = {
     Urgency.OPEN: "whose class stays open",
     Urgency.UNCHECKED: "that could not be checked",
     Urgency.DOUBTED: "with a warning",
-    Urgency.FINDING: "called something else than normal",
-    Urgency.NORMAL: "called normal",
+    Urgency.FINDING: "predicted as another class than normal",
+    Urgency.NORMAL: "predicted as normal",
 }
 
 
@@ -58,8 +63,7 @@ def pick_coverage() -> float:
         MOST,
         key=SLIDER,
         format="%d %%",
-        help="Of images like the validation images, so many get a set of classes that holds the true one. The more, "
-        "the more often several classes stay possible.",
+        help="How often the prediction set contains the true class. Higher coverage gives larger sets.",
     )
     if chosen != USUAL or wanted:
         st.query_params[COVERAGE] = str(chosen)
@@ -78,18 +82,26 @@ def unread(name: str, reason: str) -> None:
     st.error(f"**{shell.plain(name)}**: {shell.plain(reason)}", icon=":material/block:")
 
 
-def headline(assessments: Sequence[Assessment], key: str) -> list[Assessment]:
+def headline(
+    assessments: Sequence[Assessment], source: ImageSource, evidence: Sequence[EvidenceCheck]
+) -> tuple[list[Assessment], DeltaGenerator]:
     """The answer in a few words, the figures under it, and what to beware of.
 
-    Returns the assessments, with the numbers of runs that refuse the image where these are wanted anyway.
+    Returns the assessments, with the numbers of runs that refuse the image where these are wanted anyway, and the place
+    of the notes, to be filled again by ``show_notes``.
     """
-    refused = key, prediction_text.refusal(assessments)  # whoever has read one refusal has not read another run's
+    refused = (
+        source.key,
+        prediction_text.refusal(assessments),
+    )  # whoever has read one refusal has not read another run's
     anyway = memory("anyway").get(refused, False)
     shown = [replace(one, anyway=anyway) for one in assessments]
     answer, figures = prediction_text.verdict(shown)
     st.markdown(f"### {shell.plain(answer)}")
     if figures:
         st.markdown(shell.plain(figures))
+    notes = st.empty()
+    show_notes(notes, shown, evidence)
     for warning in shown[0].warnings:
         st.warning(shell.plain(warning), icon=":material/warning:")
     if anyway:
@@ -104,15 +116,36 @@ def headline(assessments: Sequence[Assessment], key: str) -> list[Assessment]:
             on_click=_toggle,
             args=(refused,),
             icon=":material/visibility:",
-            help="The runs were not made for such a picture; their scores can be high and mean nothing.",
+            help="The runs were not trained for such images. Their scores can be high and mean nothing.",
         )
-    return shown
+    turn = turns_upright(shown)
+    if turn:
+        label = "Invert it and read it again" if turn.inverted else "Turn it and read it again"
+        st.button(label, on_click=uploads.turn, args=(source, turn), icon=":material/rotate_right:", type="primary")
+    if uploads.turn_of(source) != Turn():
+        st.button("Read it as the file holds it", on_click=uploads.forget_turn, args=(source,))
+    return shown, notes
+
+
+def turns_upright(assessments: Sequence[Assessment]) -> Turn | None:
+    """What puts an image right that looks like a chest image read another way."""
+    readings = [one.refused_by.reading for one in assessments if one.refused_by]
+    return next((UPRIGHT_BY[reading] for reading in readings if reading in UPRIGHT_BY), None)
+
+
+def show_notes(notes: DeltaGenerator, assessments: Sequence[Assessment], evidence: Sequence[EvidenceCheck]) -> None:
+    """What has to stand beside the answer, as far as it is there by now."""
+    lines = [
+        f"{NOTE_ICONS[note.is_warning]} {shell.plain(note.text)}"
+        for note in prediction_text.notes(assessments, evidence)
+    ]
+    notes.markdown("  \n".join(lines))
 
 
 def checks(assessments: Sequence[Assessment]) -> None:
     """What was checked before the answer, in its order, each with its figure."""
     with st.container(border=True):
-        st.markdown("**Before the answer**")
+        st.markdown("**Checks before the answer**")
         read = "; ".join(assessments[0].image.notes)
         st.markdown(f"{ICONS[True]} The image was read faithfully{shell.plain(f': {read}' if read else '')}.")
         for one in assessments:
@@ -136,7 +169,7 @@ def numbers(answers: Sequence[tuple[Run, Assessment]]) -> None:
     fitted = [f"{_of(one, answers)}{_fitted(run, one)}" for run, one in answers if one.calibration.is_defined]
     if fitted:
         st.caption(
-            "Probability: of images that get 80 %, about 80 % are what they are called. "
+            "Probability: of images with 80 %, about 80 % have that class. "
             f"{shell.plain(' '.join(fitted))} {WHERE_IT_HOLDS}"
         )
     if scored:
@@ -173,7 +206,7 @@ def numbers_table(assessments: Sequence[Assessment]) -> None:
 
 def agreement(assessments: Sequence[Assessment]) -> None:
     """All runs side by side: answer, probability or score, failed check."""
-    st.markdown("**Run by run**")
+    st.markdown("**Runs**")
     rows = [
         {
             "Run": one.run,
@@ -196,38 +229,58 @@ def report_button(answers: Sequence[tuple[Run, Assessment]], source: ImageSource
         image_report.file_name(answers[0][1].image),
         "text/html",
         icon=":material/lab_profile:",
-        help="One page with the image, the heat maps, the answers, the checks and the limits. It holds no file name "
-        "and no tag of the file.",
+        help="One page with image, heat maps, answers, checks and limits. It holds no file name and no tag.",
     )
 
 
-def pick_image(sources: Sequence[ImageSource], entries: Entries) -> ImageSource | None:
-    """The list; a row opens the image."""
+def pick_image(sources: Sequence[ImageSource], entries: Entries) -> ImageSource:
+    """The list, and the image that is open: the most urgent one, until a row, a button or a key opens another."""
     sources = sorted(sources, key=lambda source: place(entries[source.key]))
     order = [entries[source.key] for source in sources]
-    st.markdown(f"**{plural(len(sources), 'image')}**, what needs a look first on top: {_summary(order)}.")
+    st.caption(f"**{plural(len(sources), 'image')}**, most urgent first: {_summary(order)}.")
     frame = worklist(order, [uploads.memory("miniatures").get(source.key) for source in sources])
-    names = [uploads.file_of(source) for source in sources]
+    names = [source.file for source in sources]
     opened = st.session_state.get(OPENED)
+    position = names.index(opened) if opened in names else 0
+    order_key = f"{hash(tuple(names))}-{st.session_state.get(STEPS, 0)}"  # another order has another image in a row
     selection = shell.table(
         frame,
         "work-list",
         downloaded=frame.drop(columns="Image"),
         on_select="rerun",
         selection_mode="single-row",
-        key=f"answers-{hash(tuple(names))}",  # a choice is a row, and another order has another image in it
-        selection_default={"selection": {"rows": [names.index(opened)] if opened in names else []}},
+        key=f"answers-{order_key}",
+        selection_default={"selection": {"rows": [position]}},
         row_height=ROW_HEIGHT,
+        height=LIST_HEIGHT,
+        column_order=["Image", "File", *frame.columns.drop(["First", "Image", "File", "Why here"]), "Why here"],
         column_config={
-            "First": st.column_config.NumberColumn(width=45),
             "Image": st.column_config.ImageColumn(width=70),
             "Why here": st.column_config.TextColumn(width="large"),
         },
     )
-    st.caption("Choose a row to see the image, the reasons and the scores.")
-    rows = selection.selection.rows
-    st.session_state[OPENED] = names[rows[0]] if rows else None
-    return sources[rows[0]] if rows else None
+    rows: list[int] = selection.selection.rows
+    shown = rows[0] if rows else position
+    st.session_state[OPENED] = names[shown]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for label, key, step in (("Previous", "p", -1), ("Next", "n", 1)):
+            target = shown + step
+            st.button(
+                label,
+                key=f"worklist-{key}",
+                shortcut=key,
+                disabled=not 0 <= target < len(names),
+                on_click=_open,
+                args=(names[target % len(names)],),
+            )
+        st.caption(f"Image {shown + 1} of {len(names)}: {shell.plain(sources[shown].name)}")
+    return sources[shown]
+
+
+def _open(file: str) -> None:
+    """Open another image of the list; the table takes its choice from ``OPENED`` under a new key."""
+    st.session_state[OPENED] = file
+    st.session_state[STEPS] = st.session_state.get(STEPS, 0) + 1
 
 
 def _summary(order: Sequence[Sequence[Assessment]]) -> str:
@@ -240,7 +293,11 @@ def worklist(order: Sequence[Sequence[Assessment]], pictures: Sequence[str | Non
     """One row per image: its picture, file, why it stands there, and what every run says."""
     rows = []
     for number, (entry, picture) in enumerate(zip(order, pictures, strict=True), 1):
-        why = prediction_text.urgent_because(entry) or f"It was {GROUPS[urgency(entry)]}."
+        why = prediction_text.urgent_because(entry) or f"{GROUPS[urgency(entry)].capitalize()}."
+        learned = next(
+            (note for one in entry if (note := prediction_text.training_note(one)) and note.is_warning), None
+        )
+        why = f"{why} {learned.text}" if learned else why
         row = {"First": number, "Image": picture, "File": entry[0].name, "Why here": why}
         for one in [one for one in entry if not one.error]:
             column = one.run if one.run not in FIXED else f"{one.run} (run)"

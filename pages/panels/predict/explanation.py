@@ -1,4 +1,4 @@
-"""Why: the image in its viewer, where a run looked, what moves its score, and which training images look alike."""
+"""Why: the image in its viewer, heat maps over it, an image beside it, and the most similar training images."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError, UnknownId
 from covid_core.formatting import probability
 from covid_core.images.codec import GreyImage
+from covid_core.images.image import Turn
 from covid_core.inference.assessment import Assessment
 from covid_core.inference.heatmap import share_inside
 from covid_core.inference.lungs import LungOutline
@@ -20,22 +21,23 @@ from pages.shared import image_results, shell, uploads
 from pages.shared.uploads import ImageSource
 
 LONGEST_MAP = 256  # pixels of a heat map for the viewer, which enlarges it; the network's own is far smaller
-OLD_MAP = (
-    "An earlier version trained this run, so its map also shows what every image has, not only what is unusual in this "
-    "one."
-)
-NOTHING, WHERE, WHAT_MOVES = "Nothing", "Where it looked", "What moves the score"
-ALONE = "Nothing"
+OLD_MAP = "An earlier version trained this run. Its map also shows what all images have in common."
+NOTHING, WHERE, WHAT_MOVES = "None", "Grad-CAM", "Occlusion"
+MAP = "predict_map"  # session: the kind of map that is shown, for this image and those after it
+ALONE = "None"
+OF_PAGE = "page "  # before the key of an image of the page
+MOST_BESIDE = 20  # images of the page that are offered
 SIMILAR_TILE = 104  # pixels; three in a row at 390 px, six where there is room
 
 
 @st.fragment
-def show(answers: Sequence[tuple[Run, Assessment]], source: ImageSource) -> None:
+def show(answers: Sequence[tuple[Run, Assessment]], source: ImageSource, others: Sequence[ImageSource]) -> None:
     """The viewer with its choices; only this part runs again when one of them is changed.
 
     Args:
         answers: runs that answer with their assessments; where none does, the first: there is no map of it.
         source: where the image comes from.
+        others: images of the page that can stand beside it.
     """
     view, choices, reasons = st.container(), st.container(), st.container()
     run, one = answers[0]
@@ -43,7 +45,7 @@ def show(answers: Sequence[tuple[Run, Assessment]], source: ImageSource) -> None
     with choices:
         if one.has_answer:
             run, one, label, kind = _pick_map(answers)
-        beside = _pick_beside(*answers[0], source)
+        beside = _pick_beside(*answers[0], source, others)
     with view, shell.errors_shown():
         outline = image_results.lungs(run, source)
         overlay, text = None, ""
@@ -51,11 +53,20 @@ def show(answers: Sequence[tuple[Run, Assessment]], source: ImageSource) -> None
             overlay, text = _where(run, one, label, outline)
         elif kind == WHAT_MOVES:
             overlay, text = _what_moves(run, one, label, source)
-        viewer.show(_picture(one), overlay=overlay, lungs=outline.mask, beside=beside)
-        done = "; ".join(one.done) or "nothing"
+        turned = viewer.show(
+            _picture(one.image, one.name),
+            overlay=overlay,
+            lungs=outline.mask,
+            beside=beside,
+            rereads=True,
+        )
+        if turned:
+            uploads.turn(source, Turn(*turned))
+            st.rerun()  # the whole page, not this part of it: the image is another one
+        done = "; ".join(one.done) or "none"
         with reasons:
             st.markdown(shell.plain(text))
-            st.caption(shell.plain(f"{evidence_text.outline(outline)} Done to the picture: {done}."))
+            st.caption(shell.plain(f"{evidence_text.outline(outline)} Image processing: {done}."))
             if kind == WHERE:
                 _check_map(run)
 
@@ -71,12 +82,11 @@ def _check_map(run: Run) -> None:
     st.caption(shell.plain(" ".join(filter(None, (words, old)))))
 
 
-def _picture(one: Assessment) -> Picture:
+def _picture(image: GreyImage, name: str) -> Picture:
     """The image for the viewer, with all the depth that it has."""
-    image = one.image
     pixels = image.pixels if image.deep is None else image.deep
     window = image.window and (image.window[0], max(1.0, image.window[1]))  # one of no width parts two greys, as 1 does
-    return Picture(pixels, one.name, f"Image {one.name}", window, image.spacing)
+    return Picture(pixels, name, f"Image {name}", window, image.spacing)
 
 
 def _pick_map(answers: Sequence[tuple[Run, Assessment]]) -> tuple[Run, Assessment, str, str]:
@@ -89,9 +99,10 @@ def _pick_map(answers: Sequence[tuple[Run, Assessment]]) -> tuple[Run, Assessmen
     label = columns[-2].selectbox("For the class", run.classes, index=run.classes.index(one.label))
     kind = columns[-1].selectbox(
         "Map",
-        [WHERE, WHAT_MOVES, NOTHING],
-        help="Where it looked: Grad-CAM, from the network's own last maps. What moves the score: a grey patch covers "
-        "one place after the other, and the change of the number is drawn there; it takes a few seconds.",
+        [NOTHING, WHERE, WHAT_MOVES],
+        key=MAP,
+        help="The choice stays for the next images. Grad-CAM uses the network's last maps. Occlusion covers one place "
+        "after the other and takes a few seconds.",
     )
     return run, one, label, kind
 
@@ -100,10 +111,10 @@ def _where(run: Run, one: Assessment, label: str, outline: LungOutline) -> tuple
     """Grad-CAM, and what share of it lies inside the lungs."""
     heat = one.heat(label, _map_shape(one.image))
     if not heat.any():
-        return None, f"Nothing in this image speaks for {label}, so the map is empty."
-    alt = f"Heat map over the image: where {run.name} finds what speaks for {label}"
+        return None, f"The map is empty: nothing in this image raises the score of {label}."
+    alt = f"Heat map over the image: what raises the score of {label} in {run.name}"
     inside = "" if outline.mask is None else prediction_text.lung_share(share_inside(heat, outline.mask))
-    return Overlay(heat, f"What speaks for {label}", alt), inside
+    return Overlay(heat, f"Raises the score of {label}", alt), inside
 
 
 def _what_moves(run: Run, one: Assessment, label: str, source: ImageSource) -> tuple[Overlay, str]:
@@ -113,12 +124,11 @@ def _what_moves(run: Run, one: Assessment, label: str, source: ImageSource) -> t
     bar.empty()
     _, _, least = occlusion.most
     text = (
-        f"{label} has {probability(occlusion.answer)}; with the place covered that speaks most for it, "
-        f"{probability(least)}. Each place is covered by the grey around it, one after the other. Two colours: what "
-        "speaks for the class, and what against it."
+        f"{label} has {probability(occlusion.answer)}. It has {probability(least)} with its most important place "
+        "covered. One colour marks places that raise the score, the other places that lower it."
     )
-    alt = f"Map over the image: where covering it changes what {run.name} says of {label}"
-    return Overlay(occlusion.map(_map_shape(one.image)), f"What moves {label}", alt, signed=True), text
+    alt = f"Map over the image: where covering it changes the score of {label} in {run.name}"
+    return Overlay(occlusion.map(_map_shape(one.image)), f"Raises or lowers {label}", alt, signed=True), text
 
 
 def _map_shape(image: GreyImage) -> tuple[int, int]:
@@ -128,21 +138,27 @@ def _map_shape(image: GreyImage) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _pick_beside(run: Run, assessment: Assessment, source: ImageSource) -> Picture | None:
-    """A similar training image next to the image, if one is wanted and still there."""
-    if not assessment.neighbours:
-        return None
-    names = {ALONE: ALONE} | {
-        one.image_id: f"{number}. {one.label}, distance {one.distance:.2f}"
+def _pick_beside(
+    run: Run, assessment: Assessment, source: ImageSource, others: Sequence[ImageSource]
+) -> Picture | None:
+    """Another image of the page, such as a prior, or a similar training image next to the image, if one is wanted."""
+    uploaded = {f"{OF_PAGE}{other.file}": other for other in others[:MOST_BESIDE]}
+    names = {ALONE: ALONE} | {key: other.name for key, other in uploaded.items()}
+    names |= {
+        one.image_id: f"Similar training image {number}: {one.label}, distance {one.distance:.2f}"
         for number, one in enumerate(assessment.neighbours, 1)
     }
+    if len(names) == 1:
+        return None
     key = _beside_key(source)
     if st.session_state.get(key) not in names:  # another run's neighbours
         st.session_state[key] = ALONE
-    chosen = st.selectbox("Beside it, a similar training image", list(names), format_func=names.__getitem__, key=key)
+    chosen = st.selectbox("Second image", list(names), format_func=names.__getitem__, key=key)
     if chosen == ALONE:
         return None
     with shell.errors_shown():
+        if chosen in uploaded:
+            return _picture(uploads.beside(uploaded[chosen]), uploaded[chosen].name)
         similar = uploads.from_dataset(shell.dataset_of(run), chosen)
         label = similar.label
         return Picture(
@@ -164,9 +180,9 @@ def _images_of(run: Run) -> tuple[Dataset | None, str]:
     try:
         return shell.dataset_of(run), ""
     except UnknownId:
-        return None, "The run's data set is not here any more, so the images themselves are not shown."
+        return None, "The run's data set is not here any more: its images cannot be shown."
     except CovidCoreError:
-        return None, "The data set has changed since the run, so the images themselves are not shown."
+        return None, "The data set has changed since the run: its images cannot be shown."
 
 
 def similar(run: Run, assessment: Assessment, source: ImageSource, name: str = "") -> None:
@@ -196,6 +212,6 @@ def similar(run: Run, assessment: Assessment, source: ImageSource, name: str = "
                     args=(source, one.image_id),
                 )
         st.caption(
-            "Similar to the network, which need not be similar to a physician. An image that is close to none of its "
-            "training images is refused."
+            "Similar to the network need not be similar to a physician. A run refuses an image that is far from all of "
+            "its training images."
         )

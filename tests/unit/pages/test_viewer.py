@@ -143,9 +143,13 @@ def test_the_browser_colours_heat_as_the_core_does():
     np.testing.assert_array_equal(found, heatmap.COLOURS)
 
 
-def test_the_viewer_asks_for_no_rerun_sets_no_html_and_knows_no_other_host():
+def test_the_viewer_asks_for_a_rerun_by_one_button_alone_sets_no_html_and_knows_no_other_host():
     source = script()
-    for word in ("setStateValue", "setTriggerValue", "innerHTML", "insertAdjacentHTML", "fetch(", "import "):
+    assert (
+        source.count("this.send?.(") == source.count("viewer.send = setTriggerValue") == 1
+    )  # "Turn it and read again"
+    assert source.count("setTriggerValue") == 2
+    for word in ("setStateValue", "innerHTML", "insertAdjacentHTML", "fetch(", "import "):
         assert word not in source
     assert set(re.findall(r"https?://[^\"]*", source)) == {"http://www.w3.org/2000/svg"}
 

@@ -1,13 +1,19 @@
 """What runs say of an image, in sentences."""
 
+from dataclasses import replace
+
 import pytest
 from made_assessments import REFUSED, assessment
 
+from covid_core.audit.model.evidence import FRAME
 from covid_core.inference import gate
 from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, Check, Limit
 from covid_core.inference.heatmap import LungShare
+from covid_core.inference.hottest_place import ELSEWHERE, LETTERS, HottestPlace
+from covid_core.inference.training_match import TrainingMatch
 from covid_core.reports import prediction_text
-from covid_core.reports.prediction_text import although, check, verdict
+from covid_core.reports.evidence_text import EvidenceCheck
+from covid_core.reports.prediction_text import although, check, notes, verdict
 
 NORMAL = {"logits": (0.0, 3.0, 1.0), "possible": ("Normal",)}
 
@@ -22,7 +28,7 @@ def test_a_calibrated_run_names_the_classes_that_stay_possible_and_the_figures()
 
 
 def test_a_note_on_the_set_follows_the_figures():
-    assert "84.4 %. Of all classes COVID fits best, but less well than 98.0 %" in verdict([assessment(possible=())])[1]
+    assert "84.4 %. COVID fits best, but less well than 98.0 %" in verdict([assessment(possible=())])[1]
 
 
 def test_a_run_that_is_not_calibrated_says_that_its_score_is_no_probability():
@@ -47,19 +53,19 @@ def test_who_wants_the_answer_anyway_gets_it():
 
 def test_runs_that_agree_say_so_together():
     answer, figures = verdict([assessment("One"), assessment("Two", calibrated=False)])
-    assert answer == "Both runs say COVID."
+    assert answer == "Both runs predict COVID."
     assert figures == "One: COVID, probability 62.9 %. Two: COVID, score 84.4 %."
-    assert verdict([assessment(name) for name in "abc"])[0] == "All 3 runs say COVID."
+    assert verdict([assessment(name) for name in "abc"])[0] == "All 3 runs predict COVID."
 
 
 def test_runs_that_differ_are_named():
     answer, figures = verdict([assessment("One"), assessment("Two", **NORMAL)])
-    assert answer == "The runs differ: One says COVID, Two says Normal."
+    assert answer == "The runs differ: One predicts COVID, Two predicts Normal."
 
 
 def test_a_run_that_refuses_is_named_beside_what_the_others_say():
     answer, figures = verdict([assessment("One"), assessment("Two", checks=REFUSED)])
-    assert answer == "One says COVID. Two does not answer."
+    assert answer == "One predicts COVID. Two does not answer."
     assert figures == "It does not look like a frontal chest image."
 
 
@@ -75,12 +81,12 @@ def test_what_is_nearly_certain_never_reads_as_certain():
 
 def test_runs_whose_likeliest_class_is_the_same_agree_only_on_the_same_set():
     answer, figures = verdict([assessment("One"), assessment("Two", possible=("COVID", "Normal"))])
-    assert answer == "One says COVID, Two says COVID or Normal."
+    assert answer == "One predicts COVID, Two predicts COVID or Normal."
 
 
 def test_what_is_left_counts_and_not_the_likeliest_class():
     ruled_out = assessment("Two", logits=(0.0, 3.0, 1.0), possible=("COVID",))
-    assert verdict([assessment("One"), ruled_out])[0] == "Both runs say COVID."
+    assert verdict([assessment("One"), ruled_out])[0] == "Both runs predict COVID."
 
 
 def test_beside_numbers_in_spite_of_a_refusal_stands_the_refusal():
@@ -90,8 +96,7 @@ def test_beside_numbers_in_spite_of_a_refusal_stands_the_refusal():
 
 
 LIMIT = Limit(0.4, 321, 0.98)
-BEST = "the best other reading"
-NEEDED = "98 % of 321 validation images are 0.40 ahead or more"
+NEEDED = "98 % of 321 validation images have a lead of 0.40 or more."
 
 
 @pytest.mark.parametrize(
@@ -99,28 +104,25 @@ NEEDED = "98 % of 321 validation images are 0.40 ahead or more"
     [
         (
             Check(CHEST_IMAGE, True, 0.9, LIMIT),
-            f"It looks like a frontal chest image: read upright it is 0.90 ahead of {BEST} (turned, upside down, "
-            f"inverted); {NEEDED}.",
+            f"It looks like a frontal chest image: the upright reading leads by 0.90. {NEEDED}",
         ),
         (
             Check(CHEST_IMAGE, False, -0.1, LIMIT),
-            f"It does not look like a frontal chest image: read upright it is 0.10 behind {BEST} (turned, upside down, "
-            f"inverted); {NEEDED}.",
+            f"It does not look like a frontal chest image: the upright reading trails by 0.10. {NEEDED}",
         ),
         (
             Check(CHEST_IMAGE, False, -0.1, LIMIT, gate.DOWN),
-            f"It looks like a chest image that is upside down: read upright it is 0.10 behind {BEST}, where {NEEDED}; "
-            "put right, it would pass.",
+            f"It looks like a chest image that is upside down: the upright reading trails by 0.10. {NEEDED} "
+            "Put right, it would pass.",
         ),
         (
             Check(LIKE_TRAINING, False, 3.0, LIMIT),
-            "It is unlike the training images: its distance to the nearest of them is 3.0 times the usual one; 98 % of "
-            "321 validation images stay at 0.4 or below.",
+            "It is unlike the training images: its distance is 3.0, where 1 is usual. 98 % of 321 validation images "
+            "have 0.4 or less.",
         ),
         (
             Check(LIKE_TRAINING, None, limit=Limit(float("nan"), 12, float("nan"))),
-            "This could not be checked: the run has 12 validation images to set a limit by, and at least 19 are "
-            "needed.",
+            "This could not be checked: a limit needs 19 validation images, and the run has 12.",
         ),
         (Check(CHEST_IMAGE, None, reason="no reference"), "This could not be checked: no reference."),
         (Check(CHEST_IMAGE, False, reason="The file says hand.", run="A"), "A has checked it: the file says hand."),
@@ -144,8 +146,39 @@ def test_every_reading_has_words():
 
 def test_the_share_of_a_map_inside_the_lungs_is_told_against_chance():
     assert prediction_text.lung_share(LungShare(0.75, 0.5)) == (
-        "75 % of the heat lies inside the lungs, which fill 50 % of the picture: 1.5 times chance."
+        "75 % of the heat lies inside the lungs, 1.5 times chance: the lungs fill 50 % of the image."
     )
     assert prediction_text.lung_share(LungShare(float("nan"), 0.5, "the heat map is empty")) == (
-        "The share inside the lungs cannot be told: the heat map is empty."
+        "The share of the heat inside the lungs is not defined: the heat map is empty."
     )
+
+
+READS_FRAME = EvidenceCheck(FRAME, "", "own masks")
+
+
+def test_beside_an_answer_stand_its_classes_its_evidence_its_training_and_its_hottest_place_in_this_order():
+    one = assessment(training=TrainingMatch("COVID-7"), hottest=HottestPlace(LETTERS, 0.1, 0.1))
+    assert [(note.text, note.is_warning) for note in notes([one], [READS_FRAME])] == [
+        (
+            "One of these classes only: COVID, Normal or Viral Pneumonia. Other diseases are called one of them.",
+            False,
+        ),
+        ("Evidence check: reads the frame (own masks).", True),
+        ("This image was in the training part, as COVID-7. It shows nothing about new images.", True),
+        ("The hottest place lies on letters or a marker.", True),
+    ]
+
+
+def test_what_takes_longer_than_the_scores_is_missing_until_it_is_there():
+    assert len(notes([assessment()], [READS_FRAME])) == 2
+
+
+def test_what_runs_have_alike_is_one_sentence_and_what_differs_bears_their_names():
+    one = assessment("One", training=TrainingMatch(), hottest=HottestPlace(ELSEWHERE))
+    two = replace(one, run="Two", training=TrainingMatch(why="its data set is gone"))
+    texts = [note.text for note in notes([one, two], [READS_FRAME] * 2)]
+    assert texts[2:] == [
+        "One: This image was not in the training part.",
+        "Two: Not compared with the training images: its data set is gone.",
+        "The hottest place lies neither on the margin nor on letters.",
+    ]

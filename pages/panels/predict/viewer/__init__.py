@@ -86,7 +86,13 @@ def image_message(picture: Picture) -> bytes:
 
 
 def view_message(
-    key: str, panes: list[Picture], overlay: Overlay | None, lungs: np.ndarray | None, height: int
+    key: str,
+    panes: list[Picture],
+    overlay: Overlay | None,
+    lungs: np.ndarray | None,
+    height: int,
+    *,
+    rereads: bool = False,
 ) -> bytes:
     """All that the viewer needs beside the images' pixels: words, windows, the heat map and the lungs.
 
@@ -95,8 +101,9 @@ def view_message(
         panes: the image, and the one beside it where there is one.
         lungs: bool or number (any height, width), above 0 inside the lungs.
         height: of the images on the screen, in CSS pixels.
+        rereads: whether an image that is turned can be read again so.
     """
-    header: dict = {"kind": "view", "key": key, "height": height, "opacity": OPACITY}
+    header: dict = {"kind": "view", "key": key, "height": height, "opacity": OPACITY, "rereads": rereads}
     header["panes"] = [_pane(picture) for picture in panes]
     values = b""
     if overlay is not None:
@@ -205,7 +212,8 @@ def show(
     beside: Picture | None = None,
     key: str = KEY,
     height: int = HEIGHT,
-) -> None:
+    rereads: bool = False,
+) -> tuple[int, bool] | None:
     """Draw an image, what is laid over it, and a second image next to it.
 
     Args:
@@ -213,7 +221,10 @@ def show(
         lungs: a mask over the image, bool or number (any height, width), above 0 inside; drawn as an outline.
         beside: an image to compare with; it has a window of its own and follows zoom and position.
         key: the viewer's name on the page. Zoom and window are kept under it while the image stays the same.
-        height: of the images on the screen, in CSS pixels; less on narrow screens.
+        height: of the images on the screen, in CSS pixels; less on narrow and low screens.
+        rereads: whether an image that is turned in the viewer can be read again so.
+
+    Returns quarters clockwise and whether it is mirrored, once, where the image is to be read again as it is turned.
     """
     panes = [picture] if beside is None else [picture, beside]
     packed = st.session_state.setdefault(PACKED, {})
@@ -222,7 +233,9 @@ def show(
     with st.container(gap=None):
         for position, message in enumerate(packed[key].values()):
             _mount(key=f"{key}-image-{position}", data=message)
-        _mount(key=key, data=view_message(key, panes, overlay, lungs, height))
+        message = view_message(key, panes, overlay, lungs, height, rereads=rereads)
+        turned = _mount(key=key, data=message, on_turned_change=lambda: None).turned
+    return (int(turned["quarters"]) % 4, bool(turned["mirrored"])) if rereads and turned else None
 
 
 def clear() -> None:

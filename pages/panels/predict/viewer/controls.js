@@ -11,12 +11,16 @@ const ICONS = {
   heat: { line: "M12 3c.8 4.2 5.5 5.8 5.5 11a5.5 5.5 0 0 1-11 0c0-2.2 1-3.7 2.2-4.8.2 1.7.8 2.6 1.8 3C10.3 9 10.6 5.8 12 3z" },
   lungs: { line: "M12 3.5v7M9.5 8C6.5 8 4 13 4 17.5c0 2.3 1.6 2.8 3.2 2.2 2-.7 2.8-1.2 2.8-3.2V8.5zM14.5 8c3 0 5.5 5 5.5 9.5 0 2.3-1.6 2.8-3.2 2.2-2-.7-2.8-1.2-2.8-3.2V8.5z" },
   full: { line: "M13.5 4H20v6.5M20 4l-6.5 6.5M10.5 20H4v-6.5M4 20l6.5-6.5" },
+  measure: { line: "M3.5 15.5 15.5 3.5l5 5-12 12zM7.5 11.5l2 2M10.5 8.5l2.5 2.5M13.5 5.5l2 2" },
+  rotate: { line: "M19.5 12a7.5 7.5 0 1 1-2.4-5.5M19.5 4v4h-4" },
+  flip: { line: "M12 3v18M9 7 4 17h5zM15 7l5 10h-5z" },
   link: { line: "M10 14.5a4 4 0 0 0 5.7 0l3.1-3.1a4 4 0 0 0-5.7-5.7l-1 1M14 9.5a4 4 0 0 0-5.7 0l-3.1 3.1a4 4 0 0 0 5.7 5.7l1-1" },
 };
 const KEYS = [
   ["Drag", "the chosen tool: window, or pan"],
   ["Right button + drag", "window: to the right wider (softer), down a higher centre (darker)"],
-  ["Shift + drag, middle button", "the other tool"],
+  ["Shift + drag, middle button", "pan in place of the window, window in place of pan"],
+  ["m", "measure a distance: drag from end to end; once more removes it"],
   ["Wheel, two fingers", "zoom around the pointer"],
   ["Double click", "the whole image"],
   ["Arrows", "move the image"],
@@ -24,12 +28,15 @@ const KEYS = [
   ["+  −", "zoom in and out"],
   ["0", "the whole image"],
   ["1", "one pixel of the image on one of the screen"],
+  ["2  3  4", "window for lungs, for bones, over the full range"],
   ["i", "invert"],
+  ["t  v", "turn by 90 degrees clockwise, flip left to right (in the viewer alone)"],
   ["r", "the window as it was at first"],
   ["h", "heat map on or off"],
   ["[  ]", "heat map fainter or stronger"],
   ["l", "lungs on or off"],
   ["f", "full screen, and back"],
+  ["p  n", "previous and next image of the work-list"],
   ["?", "these keys; Escape leaves them"],
 ];
 
@@ -63,7 +70,7 @@ function button(name, { label, word, key, press, toggles }) {
   const title = key ? `${label} (${key})` : label;
   const made = element("button", { type: "button", "aria-label": label, title, "data-name": name, onclick: press });
   if (name in ICONS) made.append(icon(name));
-  if (word) made.append(element("span", { class: name in ICONS ? "word" : "sign", text: word }));
+  if (word) made.append(element("span", { class: name in ICONS && name !== "reread" ? "word" : "sign", text: word }));
   if (toggles) made.setAttribute("aria-pressed", "false");
   return made;
 }
@@ -77,12 +84,19 @@ function toolbar(act) {
   const buttons = {
     window: button("window", { label: "Drag changes the window", word: "Window", press: () => act.tool("window"), toggles: true }),
     pan: button("pan", { label: "Drag moves the image", word: "Pan", press: () => act.tool("pan"), toggles: true }),
+    measure: button("measure", { label: "Drag measures a distance", word: "Measure", key: "m", press: act.measure, toggles: true }),
     fit: button("fit", { label: "Whole image", key: "0", press: act.fit }),
     one: button("one", { label: "One image pixel per screen pixel", key: "1", word: "1:1", press: act.one }),
     out: button("out", { label: "Zoom out", key: "−", press: () => act.zoom(1 / STEP) }),
     in: button("in", { label: "Zoom in", key: "+", press: () => act.zoom(STEP) }),
     invert: button("invert", { label: "Invert", word: "Invert", key: "i", press: act.invert, toggles: true }),
     reset: button("reset", { label: "Reset the window", word: "Reset", key: "r", press: act.reset }),
+    lung: button("lung", { label: "Window for lungs", word: "Lung", key: "2", press: () => act.preset("lung") }),
+    bone: button("bone", { label: "Window for bones", word: "Bone", key: "3", press: () => act.preset("bone") }),
+    range: button("range", { label: "Window over the full range", word: "Full", key: "4", press: () => act.preset("range") }),
+    rotate: button("rotate", { label: "Turn clockwise", key: "t", press: act.rotate }),
+    flip: button("flip", { label: "Flip left to right", key: "v", press: act.flip }),
+    reread: button("reread", { label: "Turn it and read again", word: "Turn it and read again", press: act.reread }),
     heat: button("heat", { label: "Heat map", word: "Heat map", key: "h", press: act.heat, toggles: true }),
     lungs: button("lungs", { label: "Lungs", word: "Lungs", key: "l", press: act.lungs, toggles: true }),
     link: button("link", { label: "Zoom and position together", word: "Together", press: act.link, toggles: true }),
@@ -97,9 +111,10 @@ function toolbar(act) {
   const heat = group("Heat map", buttons.heat, element("label", { class: "slider" }, slider, opacity));
   const row = element(
     "div", { class: "toolbar", role: "group", "aria-label": "Controls" },
-    group("Tool", buttons.window, buttons.pan),
+    group("Tool", buttons.window, buttons.pan, buttons.measure),
     group("Zoom", buttons.out, buttons.in, buttons.fit, buttons.one),
-    group("Greys", buttons.invert, buttons.reset),
+    group("Greys", buttons.lung, buttons.bone, buttons.range, buttons.invert, buttons.reset),
+    group("Turn", buttons.rotate, buttons.flip, buttons.reread),
     heat, buttons.lungs, buttons.link,
     element("span", { class: "gap" }), buttons.full, buttons.help,
   );

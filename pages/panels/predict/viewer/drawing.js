@@ -125,6 +125,29 @@ class Sheet {
     if (over.heat) this.drawHeat(place, over.heat, over.opacity);
     if (over.lungs) this.drawOutline(place, over.lungs);
     if (over.spacing) this.drawBar(place, over.spacing);
+    if (over.line) this.drawLine(place, over.line);
+  }
+
+  // A measured line with its length; its ends are in image pixels.
+  drawLine(place, { from, to, words }) {
+    const at = (end) => [place.left + end.x * place.across, place.top + end.y * place.down];
+    const path = new Path2D();
+    path.moveTo(...at(from));
+    path.lineTo(...at(to));
+    this.stroke(path, "#ffd666", 1.75);
+    const [x, y] = at(to);
+    this.drawWords(words, Math.min(x + 8 * devicePixelRatio, this.canvas.width - 90 * devicePixelRatio), y - 4 * devicePixelRatio);
+  }
+
+  drawWords(text, x, y) {
+    const unit = devicePixelRatio;
+    this.context.font = `500 ${12 * unit}px ${getComputedStyle(this.canvas).fontFamily}`;
+    this.context.textBaseline = "bottom";
+    this.context.lineWidth = 3 * unit;
+    this.context.strokeStyle = "rgba(0, 0, 0, 0.75)";
+    this.context.strokeText(text, x, y);
+    this.context.fillStyle = "#fff";
+    this.context.fillText(text, x, y);
   }
 
   drawImage(place, windowed) {
@@ -208,13 +231,7 @@ class Sheet {
     path.lineTo(right, bottom - 6 * unit);
     this.stroke(path, "#fff", 1.5);
     const words = length >= 10 ? `${length / 10} cm` : `${length} mm`;
-    this.context.font = `500 ${12 * unit}px ${getComputedStyle(this.canvas).fontFamily}`;
-    this.context.textBaseline = "bottom";
-    this.context.lineWidth = 3 * unit;
-    this.context.strokeStyle = "rgba(0, 0, 0, 0.75)";
-    this.context.strokeText(words, left + 5 * unit, bottom - 3 * unit);
-    this.context.fillStyle = "#fff";
-    this.context.fillText(words, left + 5 * unit, bottom - 3 * unit);
+    this.drawWords(words, left + 5 * unit, bottom - 3 * unit);
   }
 
   // A thin line that is seen on bright and on dark ground.
@@ -227,6 +244,12 @@ class Sheet {
     context.strokeStyle = colour;
     context.lineWidth = width * devicePixelRatio;
     context.stroke(path);
+  }
+
+  // A place of the canvas in image pixels, not rounded; it may lie beside the image.
+  imagePlace(view, aspect, at) {
+    const place = this.place(view, aspect);
+    return { x: (at.x - place.left) / place.across, y: (at.y - place.top) / place.down };
   }
 
   // The image pixel under a place of the canvas (in its own pixels), or null beside the image.

@@ -48,6 +48,34 @@ function halved({ width, height, values }) {
   return { width: w, height: h, values: half };
 }
 
+// Rows of values turned by quarters clockwise, then mirrored left to right.
+function turned({ width, height, values }, { quarters, mirrored }) {
+  if (!quarters && !mirrored) return { width, height, values };
+  const [w, h] = quarters % 2 ? [height, width] : [width, height];
+  const result = new values.constructor(values.length);
+  for (let y = 0, at = 0; y < h; y++) {
+    for (let column = 0; column < w; column++, at++) {
+      const x = mirrored ? w - 1 - column : column;
+      const from = [y * width + x, (height - 1 - x) * width + y, (height - 1 - y) * width + width - 1 - x, x * width + width - 1 - y];
+      result[at] = values[from[quarters]];
+    }
+  }
+  return { width: w, height: h, values: result };
+}
+
+// An image turned; it shares nothing with the image as it came but its depth.
+function turnedImage(image, orientation) {
+  if (!orientation.quarters && !orientation.mirrored) return image;
+  return { ...image, levels: [turned(image.levels[0], orientation)] };
+}
+
+// Grey levels below which the given shares of the pixels lie, from every so many of them.
+function levelsAt(image, shares) {
+  const { values } = image.levels[0];
+  const some = values.filter((_, at) => at % Math.ceil(values.length / 65536) === 0).sort();
+  return shares.map((share) => some[Math.min(some.length - 1, Math.floor(share * some.length))]);
+}
+
 function levelOf(image, depth) {
   while (image.levels.length <= depth) image.levels.push(halved(image.levels[image.levels.length - 1]));
   return image.levels[depth];

@@ -3,9 +3,11 @@
 const STEP = 1.25; // zoom per key or button
 const WHEEL = 0.0015; // zoom per unit of the wheel, as an exponent
 const LARGEST = 20; // screen pixels per image pixel
-const DOUBLING = 90; // CSS pixels of a drag that double the window's width
+const DOUBLING = 180; // CSS pixels of a drag that double the window's width
 const ACROSS_HEIGHT = 300; // CSS pixels of a drag that move the centre by one width
 const QUIET = 600; // milliseconds without change until it is read out
+const PRESETS = { lung: [0.02, 0.6], bone: [0.35, 0.995], range: [0, 1] }; // shares of pixels between which greys are parted
+const AS_IT_CAME = { quarters: 0, mirrored: false };
 const REMEMBERED = 24; // viewers whose view outlives their place on the page
 
 const HINTS = {
@@ -16,10 +18,12 @@ const HINTS = {
     pan:
       "Drag moves the zoomed image, the wheel zooms. Shift-drag or the right button sets the window: to the right " +
       "wider, down darker. Press ? for all keys.",
+    measure: "Drag from end to end. A length in mm is at the detector, magnification not corrected. Press ? for all keys.",
   },
   finger: {
     window: "A finger sets the window: to the right wider, down darker. Two fingers zoom and move the image.",
     pan: "Two fingers zoom, one moves the zoomed image, a double tap shows the whole image.",
+    measure: "Draw from end to end. A length in mm is at the detector, magnification not corrected.",
   },
 };
 
@@ -74,10 +78,13 @@ class Pane {
   show(image, given, state) {
     if (this.sheet?.image !== image) this.sheet = new Sheet(this.canvas, image);
     Object.assign(this, { given, state });
-    const [rows, columns] = given.size;
+    const [rows, columns] = given.quarters % 2 ? [...given.size].reverse() : given.size;
     const { width, height } = image.levels[0];
     this.growth = [rows / height, columns / width]; // pixels of the file per pixel sent
+    if (given.quarters % 2) this.growth.reverse();
     this.spacing = given.spacing && given.spacing.map((size, i) => size * this.growth[i]);
+    this.greyRange ??= new Map();
+    if (!this.greyRange.has(image)) this.greyRange = new Map([[image, levelsAt(image, [0, 1])]]);
     this.aspect = this.spacing ? this.spacing[0] / this.spacing[1] : 1;
     this.most = 2 ** image.bits - 1;
     this.title.textContent = given.title;
@@ -141,9 +148,30 @@ class Pane {
 
   // Proportional to the window itself, so that a window of few grey levels is set as finely as one of thousands.
   windowFrom({ centre, width }, x, y) {
-    this.state.width = limited(width * 2 ** (x / DOUBLING), 1, this.most);
-    this.state.centre = limited(centre + (y * width) / ACROSS_HEIGHT, 0, this.most);
+    const [darkest, brightest] = this.greyRange.get(this.sheet.image);
+    const widest = Math.max(brightest - darkest, this.given.window[1], width); // wider shows nothing more
+    this.window(limited(centre + (y * width) / ACROSS_HEIGHT, 0, this.most), limited(width * 2 ** (x / DOUBLING), 1, widest));
+  }
+
+  window(centre, width) {
+    Object.assign(this.state, { centre, width });
     this.viewer.windowed(this);
+  }
+
+  // A window from the image's own greys: the levels below which these shares of its pixels lie.
+  preset(name) {
+    const [low, high] = levelsAt(this.sheet.image, PRESETS[name]);
+    this.window((low + high) / 2, Math.max(1, high - low));
+  }
+
+  // The measured line: its length in mm where the size of a pixel is known.
+  get line() {
+    const { line } = this.state;
+    if (!line) return null;
+    const [x, y] = [line.to.x - line.from.x, line.to.y - line.from.y];
+    const size = this.spacing ?? this.growth;
+    const length = Math.hypot(x * size[1], y * size[0]);
+    return { ...line, words: this.spacing ? `${numbers(length, 1)} mm` : `${numbers(length)} pixels` };
   }
 
   get middle() {
@@ -184,6 +212,10 @@ class Pane {
     const { centre, width } = this.state;
     this.drags = { does, x: event.clientX, y: event.clientY, centre, width };
     if (does === "window") this.stage.classList.add("windowing");
+    if (does === "measure") {
+      const from = this.sheet.imagePlace(this.held(), this.aspect, this.at(event));
+      this.state.line = { from, to: from };
+    }
   }
 
   drag(event) {
@@ -196,7 +228,10 @@ class Pane {
     else if (this.pointers.size === 1 && this.drags) {
       const ratio = this.canvas.width / this.canvas.getBoundingClientRect().width;
       if (this.drags.does === "pan") this.panBy((now.x - last.x) * ratio, (now.y - last.y) * ratio);
-      else this.windowFrom(this.drags, now.x - this.drags.x, now.y - this.drags.y);
+      else if (this.drags.does === "measure") {
+        this.state.line.to = this.sheet.imagePlace(this.held(), this.aspect, this.at(event));
+        this.viewer.measured(this);
+      } else this.windowFrom(this.drags, now.x - this.drags.x, now.y - this.drags.y);
     }
     this.pointers.set(event.pointerId, now);
   }
@@ -246,7 +281,7 @@ class Pane {
     const { centre, width } = this.state;
     const view = this.held();
     const windowed = { centre, width, inverted: this.viewer.memory.inverted };
-    this.sheet.draw(view, this.aspect, windowed, { ...over, spacing: this.spacing });
+    this.sheet.draw(view, this.aspect, windowed, { ...over, spacing: this.spacing, line: this.line });
     const digits = width < 10 ? 1 : 0;
     this.greys.textContent = `C ${numbers(centre, digits)}  W ${numbers(width, digits)}`;
     this.greys.title = "Centre and width of the window, in grey levels";
@@ -313,24 +348,49 @@ class Viewer {
   }
 
   take(header, values, images) {
-    const { heat, lungs } = header;
+    const { lungs } = header;
     const memory = (this.memory = memoryOf(header.key, header.opacity));
     this.header = header;
     this.root.style.setProperty("--height", `${header.height}px`);
-    const cells = heat ? heat.width * heat.height : 0;
-    this.over.heat = heat ? heatPicture(heat, values.subarray(0, cells)) : null;
-    this.over.lungs = lungs ? outline(lungs, values.subarray(cells)) : null;
+    this.raw = { values, images };
     this.remember(header.panes);
+    this.layOut();
+  }
+
+  // Images, heat map and lungs as they are turned here, each on its pane.
+  layOut() {
+    const { header, memory } = this;
+    const { heat, lungs } = header;
+    const { values } = this.raw;
+    const orientation = memory.panes[0].turn;
+    const cells = heat ? heat.width * heat.height : 0;
+    const heatTurned = heat && turned({ ...heat, values: values.subarray(0, cells) }, orientation);
+    const lungsTurned = lungs && turned({ ...lungs, values: values.subarray(cells) }, orientation);
+    this.over.heat = heat ? heatPicture({ ...heatTurned, signed: heat.signed }, heatTurned.values) : null;
+    this.over.lungs = lungs ? outline(lungsTurned, lungsTurned.values) : null;
+    const images = this.raw.images.map((image, i) => this.oriented(image, i === 0 ? orientation : AS_IT_CAME));
     while (this.panes.length > images.length) this.panes.pop().destroy();
     while (this.panes.length < images.length) {
       this.panes.push(new Pane(this));
       this.images.append(this.panes.at(-1).element);
     }
     this.images.classList.toggle("two", images.length === 2);
-    this.panes.forEach((pane, i) => pane.show(images[i], header.panes[i], memory.panes[i]));
+    this.panes.forEach((pane, i) => {
+      const given = header.panes[i];
+      const spacing = i === 0 && orientation.quarters % 2 && given.spacing ? [...given.spacing].reverse() : given.spacing;
+      pane.show(images[i], { ...given, spacing, quarters: i === 0 ? orientation.quarters : 0 }, memory.panes[i]);
+    });
     if (!this.panes.includes(this.active)) this.active = this.panes[0];
     this.tell();
     this.draw();
+  }
+
+  // An image as it is turned; the last one is kept, so that a rerun of the page turns nothing anew.
+  oriented(image, { quarters, mirrored }) {
+    if (!quarters && !mirrored) return image;
+    const name = `${image.id} ${quarters} ${mirrored}`;
+    if (this.turnedAs?.name !== name) this.turnedAs = { name, image: turnedImage(image, { quarters, mirrored }) };
+    return this.turnedAs.image;
   }
 
   // The same image keeps its window and place; another one starts anew.
@@ -342,13 +402,19 @@ class Viewer {
       if (memory.panes[i]?.name === names[i]) return memory.panes[i];
       const [centre, width] = pane.window;
       const view = i > 0 && memory.linked ? { ...memory.panes[0]?.view } : {};
-      return { name: names[i], view: { zoom: 1, x: 0.5, y: 0.5, ...view }, centre, width };
+      return { name: names[i], view: { zoom: 1, x: 0.5, y: 0.5, ...view }, centre, width, turn: AS_IT_CAME, line: null };
     });
   }
 
   actions() {
     const here = () => this.active;
     const every = (change) => this.panes.forEach(change);
+    const turn = (by) => {
+      const state = this.memory.panes[0];
+      Object.assign(state, { turn: by(state.turn), line: null });
+      this.layOut();
+      this.panes[0].move({ zoom: 1, x: 0.5, y: 0.5 });
+    };
     const set = (name, value) => {
       this.memory[name] = value;
       this.tell();
@@ -356,6 +422,15 @@ class Viewer {
     };
     return {
       tool: (tool) => set("tool", tool),
+      measure: () => {
+        const drawn = this.panes.some((pane) => pane.state.line);
+        every((pane) => (pane.state.line = null));
+        set("tool", this.memory.tool === "measure" && drawn ? "window" : "measure");
+      },
+      preset: (name) => here().preset(name),
+      rotate: () => turn(({ quarters, mirrored }) => ({ quarters: (quarters + (mirrored ? 3 : 1)) % 4, mirrored })),
+      flip: () => turn(({ quarters, mirrored }) => ({ quarters, mirrored: !mirrored })),
+      reread: () => this.send?.("turned", { ...this.memory.panes[0].turn }),
       fit: () => here().move({ zoom: 1, x: 0.5, y: 0.5 }),
       one: () => here().oneToOne(),
       zoom: (factor) => here().zoomAt(factor, here().middle),
@@ -363,7 +438,7 @@ class Viewer {
       reset: () =>
         every((pane) => {
           [pane.state.centre, pane.state.width] = pane.given.window;
-          this.windowed(pane);
+          this.windowed();
         }),
       heat: () => this.header.heat && set("heat", !this.memory.heat),
       lungs: () => this.header.lungs && set("lungs", !this.memory.lungs),
@@ -384,8 +459,25 @@ class Viewer {
     this.draw();
   }
 
-  windowed() {
+  // The other image follows in shares of its own first window while they are linked: its greys may be others.
+  windowed(pane) {
+    const [centre, width] = pane?.given.window ?? [];
+    for (const other of pane && this.memory.linked ? this.panes : []) {
+      if (other === pane) continue;
+      const [first, span] = other.given.window;
+      other.state.width = limited((span * pane.state.width) / width, 1, Math.max(other.most, span));
+      other.state.centre = limited(first + (span * (pane.state.centre - centre)) / width, 0, other.most);
+    }
     this.announce();
+    this.draw();
+  }
+
+  measured(pane) {
+    clearTimeout(this.announcing);
+    this.announcing = setTimeout(() => {
+      const where = pane.spacing ? " at the detector, magnification not corrected" : "";
+      if (pane.line) this.live.textContent = `${pane.line.words}${where}.`;
+    }, QUIET);
     this.draw();
   }
 
@@ -408,7 +500,7 @@ class Viewer {
   tell() {
     const { memory, header, bar, key } = this;
     const pressed = {
-      window: memory.tool === "window", pan: memory.tool === "pan", invert: memory.inverted,
+      window: memory.tool === "window", pan: memory.tool === "pan", measure: memory.tool === "measure", invert: memory.inverted,
       heat: memory.heat && Boolean(header.heat), lungs: memory.lungs && Boolean(header.lungs), link: memory.linked,
     };
     for (const [name, on] of Object.entries(pressed)) bar.buttons[name].setAttribute("aria-pressed", String(on));
@@ -427,7 +519,8 @@ class Viewer {
       key.high.textContent = header.heat.signed ? "raises" : "much";
     }
     this.images.dataset.tool = memory.tool;
-    bar.buttons.full.hidden = !document.fullscreenEnabled;
+    const { quarters, mirrored } = memory.panes[0].turn;
+    bar.buttons.reread.hidden = !header.rereads || (!quarters && !mirrored);
     this.hint.textContent = HINTS[coarse() ? "finger" : "mouse"][memory.tool];
     this.panes.forEach((pane, i) => {
       const over = i === 0 && pressed.heat ? `. Over it: ${header.heat.alt}` : "";
@@ -445,7 +538,10 @@ class Viewer {
   }
 
   async fullScreen() {
-    if (!document.fullscreenEnabled) return;
+    if (!document.fullscreenEnabled) {
+      this.root.classList.toggle("filling"); // phones whose browser gives it to videos alone
+      return;
+    }
     try {
       if (document.fullscreenElement) await document.exitFullscreen();
       else await this.root.requestFullscreen();
@@ -457,14 +553,16 @@ class Viewer {
   showHelp(shown) {
     if (shown === !this.help.hidden) return;
     this.help.hidden = !shown;
-    if (shown) this.help.focus();
-    else this.active?.stage.focus();
+    if (shown) this.help.focus({ preventScroll: true });
+    else this.active?.stage.focus({ preventScroll: true });
   }
 
   typed(event) {
     if (!this.memory || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key.length === 1) event.stopPropagation(); // r and c are Streamlit's own: run again, empty the cache
-    if (event.key === "Escape" && !this.help.hidden) this.showHelp(false);
+    const { key } = event;
+    if (key.length === 1 && !"np".includes(key)) event.stopPropagation(); // r and c are Streamlit's own: run again, empty the cache
+    if (key === "Escape" && this.root.classList.contains("filling")) this.root.classList.remove("filling");
+    else if (event.key === "Escape" && !this.help.hidden) this.showHelp(false);
     else if (!this.keys(event)) return;
     event.preventDefault();
   }
@@ -484,7 +582,8 @@ class Viewer {
     }
     const does = {
       "+": () => act.zoom(STEP), "=": () => act.zoom(STEP), "-": () => act.zoom(1 / STEP), "0": act.fit, "1": act.one,
-      i: act.invert, r: act.reset, h: act.heat, l: act.lungs, f: act.full, "?": act.help,
+      "2": () => act.preset("lung"), "3": () => act.preset("bone"), "4": () => act.preset("range"),
+      m: act.measure, t: act.rotate, v: act.flip, i: act.invert, r: act.reset, h: act.heat, l: act.lungs, f: act.full, "?": act.help,
       "[": () => act.opacity(this.memory.opacity - 0.05), "]": () => act.opacity(this.memory.opacity + 0.05),
     }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     does?.();
@@ -514,7 +613,7 @@ function same(one, other) {
 }
 
 // Streamlit calls this with every message, for an image's pixels and for the view alike.
-export default function ({ data, parentElement }) {
+export default function ({ data, parentElement, setTriggerValue }) {
   const message = opened(data);
   if (message.header.kind === "image") {
     hold(parentElement, message);
@@ -523,6 +622,7 @@ export default function ({ data, parentElement }) {
   }
   if (!viewers.has(parentElement)) viewers.set(parentElement, new Viewer(parentElement));
   const viewer = viewers.get(parentElement);
+  viewer.send = setTriggerValue;
   viewer.update(data);
   return () => {
     viewers.delete(parentElement);
