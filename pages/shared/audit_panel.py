@@ -94,7 +94,17 @@ def _read(root: str, identifier: str, version: str, stamp: str, _dataset: Datase
 
 def panel(dataset: Dataset) -> bool:
     """Audits of a data set that are at work, or ended without a result. Returns whether one is at work."""
-    return job_panel.panel(lambda: queue.jobs(shell.workspace(), AuditRequest, dataset=dataset.id))
+    return job_panel.panel(lambda: _jobs(dataset))
+
+
+def progress(dataset: Dataset) -> str:
+    """How far the audit of a data set is, in words; empty where none is at work."""
+    active = [job.status for job in _jobs(dataset) if job.is_active]
+    return job_panel.in_words(active[-1]) if active else ""
+
+
+def _jobs(dataset: Dataset) -> job_panel.Jobs:
+    return queue.jobs(shell.workspace(), AuditRequest, dataset=dataset.id)
 
 
 def offer(dataset: Dataset, label: str = "Audit the images", key: str = "audit-start", primary: bool = True) -> None:

@@ -107,10 +107,17 @@ def test_a_click_starts_the_audit_which_shows_progress_and_can_be_stopped(worksp
     now = time.time()
     lock = job.folder.lock
     assert lock.try_acquire()  # as its process would
-    job.folder.write_status(Status(store.RUNNING, progress=0.5, message="Half done", started=now - 10, updated=now))
+    job.folder.write_status(
+        Status(store.RUNNING, progress=0.5, message="Half done", started=now - 10, updated=now, seconds_left=20)
+    )
     page.run()
     assert "images is running" in words(page)
     assert "10 s so far" in words(page)
+    for tab in TABS[:3]:
+        awaited = words(audit_page(tab))
+        assert "The audit is running." in awaited
+        assert "50 % done, about 20 s left. Half done." in awaited
+        assert "No audit yet" not in awaited
     press(page, f"stop-{job.id}")
     assert job.folder.stop_requested()
     lock.release()
