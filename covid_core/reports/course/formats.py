@@ -25,8 +25,15 @@ class Format(NamedTuple):
     is_one_file: bool = True
 
 
+def _notebook(document: Document, subject: Subject, name: str) -> Mapping[str, bytes]:
+    from covid_core.reports.course import notebook  # here and below: what only one format needs
+
+    return notebook.to_notebook(document, subject, name)
+
+
 FORMATS: dict[str, Format] = {
     "html": Format("HTML", "text/html", lambda document, _subject, name: {f"{name}.html": to_html(document)}),
+    "ipynb": Format("Notebook", "application/x-ipynb+json", _notebook, is_one_file=False),
 }
 
 
