@@ -16,7 +16,7 @@ from covid_core.workspace import Workspace
     option(
         "--format",
         default="html",
-        help="html (default), ipynb, docx, pdf or zip; the last three need an installed Chrome or Chromium",
+        help="html (default), ipynb, docx, pdf, zip; the last three need a Chrome or Chromium",
     ),
     option("--to", metavar="FOLDER", default=".", help="where it is written; the current folder by default"),
 )
