@@ -13,7 +13,11 @@ from covid_core.workspace import Workspace
 @verb(
     "report",
     option("ids", nargs="+", metavar="STUDY_OR_RUN", help="what the report is about: studies, runs, or both"),
-    option("--format", default="html", help="html, which needs no other file, is the default"),
+    option(
+        "--format",
+        default="html",
+        help="html (default), ipynb, docx, pdf, zip; the last three need a Chrome or Chromium",
+    ),
     option("--to", metavar="FOLDER", default=".", help="where it is written; the current folder by default"),
 )
 def do_report(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:

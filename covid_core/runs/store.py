@@ -310,6 +310,7 @@ class Run(JobFolder):
     reference_path = _File("reference.npz")  # what new images are judged by, where has_reference
     checkpoint_path = _File("checkpoint.npz")
     predictions_path = _File("predictions.parquet")
+    history_path = _File("history.csv")
 
     @property
     def name(self) -> str:
@@ -391,7 +392,7 @@ class Run(JobFolder):
 
     def history(self) -> pd.DataFrame:
         """One row per finished epoch, columns HISTORY_COLUMNS; empty before the first."""
-        path = self.path / "history.csv"
+        path = self.history_path
         try:
             text = path.read_text(encoding="utf-8") if path.exists() else ""
             whole = text[: text.rfind("\n") + 1]  # a line without its end was torn by a crash
@@ -478,14 +479,14 @@ class Run(JobFolder):
                     shutil.copyfile(other.path / name, temporary)
 
     def append_history(self, row: Mapping[str, Any]) -> None:
-        with open(self.path / "history.csv", "a", encoding="utf-8") as handle:
+        with open(self.history_path, "a", encoding="utf-8") as handle:
             handle.write(",".join(str(row[column]) for column in HISTORY_COLUMNS) + "\n")
 
     def rewrite_history(self, epochs: int) -> None:
         """Keep the first ``epochs`` rows: what came after the checkpoint is trained again."""
         kept = self.history().head(epochs)
         text = kept.to_csv(index=False, header=False)
-        files.write_bytes(self.path / "history.csv", text.encode())
+        files.write_bytes(self.history_path, text.encode())
 
     def write_predictions(self, predictions: pd.DataFrame) -> None:
         with files.published(self.predictions_path) as temporary:

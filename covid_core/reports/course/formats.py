@@ -1,15 +1,25 @@
 """The formats of a course report: to add one, add a row."""
 
+import io
+import re
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from covid_core import files
 from covid_core.errors import InvalidChoice
-from covid_core.reports.course.document import Document
+from covid_core.reports import tables
+from covid_core.reports.course.document import Document, Picture, Table
 from covid_core.reports.course.html import to_html
 from covid_core.reports.course.subject import Subject
 from covid_core.runs.store import Run, Study
+
+JPEG = b"\xff\xd8"  # how a JPEG file begins
+DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+
+
+LATEX = re.compile(r"([%&#_$])")  # what LaTeX obeys, and may stand in a caption
 
 
 class Format(NamedTuple):
@@ -17,16 +27,64 @@ class Format(NamedTuple):
 
     ``files`` takes the report, its runs, and the name of its main file without suffix; it gives the content of each
     file by its name, which may hold folders, the main one first. ``is_one_file``: there is no other.
+    ``on_page``: needs no browser on the machine that makes it, so a page may offer it.
     """
 
     label: str
     media: str
     files: Callable[[Document, Subject, str], Mapping[str, bytes]]
     is_one_file: bool = True
+    on_page: bool = True
+
+
+def _notebook(document: Document, subject: Subject, name: str) -> Mapping[str, bytes]:
+    from covid_core.reports.course import notebook  # here and below: what only one format needs
+
+    return notebook.to_notebook(document, subject, name)
+
+
+def _word(document: Document, _subject: Subject, name: str) -> Mapping[str, bytes]:
+    from covid_core.reports.course import pictures, word
+
+    drawn = pictures.pictures(pictures.charts(document), [pictures.PNG], titled=False)
+    return {f"{name}.docx": word.to_word(document, drawn)}
+
+
+def _pdf(document: Document, _subject: Subject, name: str) -> Mapping[str, bytes]:
+    from covid_core.reports.course import pictures
+
+    return {f"{name}.pdf": pictures.printed(to_html(document))}
+
+
+def _archive(document: Document, subject: Subject, name: str) -> Mapping[str, bytes]:
+    """All in one: the page, the notebook with its data, every figure as SVG and PNG, every table as CSV and LaTeX."""
+    from covid_core.reports.course import pictures
+
+    charts = pictures.charts(document)
+    made = {f"{name}.html": to_html(document), **_notebook(document, subject, name)}
+    drawn = pictures.pictures(charts, [pictures.SVG, pictures.PNG], titled=True)
+    made |= {f"figures/{key}.{kind}": content for (key, kind), content in drawn.items()}
+    for block in (block for section in document.sections for block in section.blocks):
+        if isinstance(block, Table):
+            made[f"tables/{block.key}.csv"] = tables.to_csv(block.frame)
+            made[f"tables/{block.key}.tex"] = tables.to_latex(
+                block.frame, LATEX.sub(r"\\\1", block.caption), block.best
+            ).encode()
+        elif isinstance(block, Picture):
+            made[f"figures/{block.key}.{'jpg' if block.content.startswith(JPEG) else 'png'}"] = block.content
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, content in made.items():
+            archive.writestr(f"{name}/{path}", content)
+    return {f"{name}.zip": target.getvalue()}
 
 
 FORMATS: dict[str, Format] = {
     "html": Format("HTML", "text/html", lambda document, _subject, name: {f"{name}.html": to_html(document)}),
+    "ipynb": Format("Notebook", "application/x-ipynb+json", _notebook, is_one_file=False),
+    "docx": Format("Word", DOCX, _word, on_page=False),
+    "pdf": Format("PDF", "application/pdf", _pdf, on_page=False),
+    "zip": Format("All in one zip", "application/zip", _archive, on_page=False),
 }
 
 

@@ -22,7 +22,7 @@ def show(runs: Sequence[Run], study: Study | None) -> None:
         )
         st.caption(f"{plural(len(runs), 'run')}: about {roughly(START + PER_RUN * len(runs))}.")
         for name, format in formats.FORMATS.items():
-            if format.is_one_file:
+            if format.is_one_file and format.on_page:
                 st.download_button(
                     format.label,
                     lambda name=name: content(shell.workspace(), runs, study, name),

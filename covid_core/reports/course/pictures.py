@@ -1,0 +1,83 @@
+"""Figures as pictures, and pages as PDF, by an installed Chrome or Chromium: one start of it for all figures."""
+
+import asyncio
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from covid_core.errors import InvalidChoice
+from covid_core.figures.light import light
+from covid_core.reports.course.document import Chart, Document
+
+WIDTH = 660  # pixels: as in HTML, where they are A4 less its margins
+SVG, PNG = "svg", "png"
+SCALE = {SVG: 1.0, PNG: 300 / 96}  # a PNG has 300 dots per inch of paper
+LEGEND_BELOW = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"}
+TIME_TO_DRAW = 20_000  # milliseconds of the page's own clock, which runs ahead where nothing happens
+LONGEST = 300  # seconds
+NO_BROWSER = "This format needs an installed Chrome or Chromium, and none starts; the formats html and ipynb need none."
+
+
+def charts(document: Document) -> list[Chart]:
+    """All figures of a report."""
+    return [block for section in document.sections for block in section.blocks if isinstance(block, Chart)]
+
+
+def pictures(drawn: Sequence[Chart], kinds: Sequence[str], titled: bool) -> Mapping[tuple[str, str], bytes]:
+    """Light pictures of figures by key and kind (SVG, PNG), with their title in them where ``titled``.
+
+    Raises InvalidChoice without a browser.
+    """
+    from choreographer.errors import BrowserFailedError, ChromeNotFoundError
+
+    try:
+        return asyncio.run(_drawn(drawn, kinds, titled))
+    except (BrowserFailedError, ChromeNotFoundError) as error:
+        raise InvalidChoice(NO_BROWSER) from error
+
+
+async def _drawn(drawn: Sequence[Chart], kinds: Sequence[str], titled: bool) -> Mapping[tuple[str, str], bytes]:
+    from kaleido import Kaleido
+
+    made = {}
+    async with Kaleido(n=1, mathjax=False, enable_sandbox=not _is_root()) as browser:
+        for chart in drawn:
+            values = light(chart.figure, WIDTH)
+            if titled:
+                values["layout"] |= {"title": {"text": chart.title, "font": {"size": 14}}}
+                values["layout"]["legend"] = values["layout"].get("legend", {}) | LEGEND_BELOW
+                values["layout"]["margin"] = {**values["layout"].get("margin", {}), "t": 60}
+            for kind in kinds:
+                opts = {"format": kind, "scale": SCALE[kind]}
+                made[chart.key, kind] = await browser.calc_fig(values, opts)
+    return made
+
+
+def printed(page: bytes) -> bytes:
+    """An HTML page as PDF. Raises InvalidChoice without a browser.
+
+    The browser prints it, because the page is laid out for A4 already: a second layout would be a second report.
+    """
+    from choreographer.browsers.chromium import Chromium
+
+    browser = Chromium.find_browser(skip_local=False)
+    if browser is None:
+        raise InvalidChoice(NO_BROWSER)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        source, target = Path(folder) / "report.html", Path(folder) / "report.pdf"
+        source.write_bytes(page)
+        options = ["--headless", "--disable-gpu", "--no-pdf-header-footer", f"--user-data-dir={folder}/profile"]
+        options += [f"--virtual-time-budget={TIME_TO_DRAW}", f"--print-to-pdf={target}"]
+        options += ["--no-sandbox"] if _is_root() else []
+        try:
+            subprocess.run([browser, *options, source.as_uri()], capture_output=True, timeout=LONGEST, check=True)
+            return target.read_bytes()
+        except (OSError, subprocess.SubprocessError) as error:
+            raise InvalidChoice(NO_BROWSER) from error
+
+
+def _is_root() -> bool:
+    """Whether Chromium's sandbox cannot start; anybody else's stays on."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0

@@ -1,0 +1,79 @@
+"""The formats of a course report whose pictures a browser makes: Word, PDF and the zip."""
+
+import io
+import zipfile
+
+import docx
+import pytest
+from choreographer.browsers.chromium import Chromium
+from docx.oxml.ns import qn
+from made_runs import all_parts, made_run
+from PIL import Image
+
+from covid_core.commands import main
+from covid_core.reports.course import formats, pictures, sections, subject
+from covid_core.reports.course.document import Chart, Discussion, Picture, Table
+
+SIZES = {"train": 60, "validation": 30, "test": 60}
+needs_browser = pytest.mark.skipif(not Chromium.find_browser(skip_local=False), reason="no Chrome is installed")
+
+
+@pytest.fixture(scope="module")
+def about(place) -> subject.Subject:
+    return subject.subject_of(place, [made_run(place, all_parts(SIZES, n, seed=n), f"Run {n}") for n in (1, 2)])
+
+
+@pytest.fixture(scope="module")
+def document(about):
+    return sections.document_of(about)
+
+
+def of_kind(document, *kinds):
+    return [block for section in document.sections for block in section.blocks if isinstance(block, kinds)]
+
+
+@needs_browser
+def test_word_has_every_heading_table_figure_and_box(about, document):
+    made = formats.FORMATS["docx"].files(document, about, "report")
+    word = docx.Document(io.BytesIO(made["report.docx"]))
+    headings = [line.text for line in word.paragraphs if line.style.name == "Heading 1"]
+    assert headings == [section.title for section in document.sections]
+    shown = of_kind(document, Table)
+    assert len(word.tables) == len(shown) + len(of_kind(document, Discussion))
+    alts = [one._inline.docPr.get("descr") for one in word.inline_shapes]
+    assert alts == [block.alt for block in of_kind(document, Chart, Picture)]
+    captions = [line.text for line in word.paragraphs if line.style.name == "Caption"]
+    assert len(captions) == len(shown) + len(alts)
+    best = next(t for t in word.tables if t.cell(0, 0).text == "Model" and len(t.rows) > 2)
+    bold = [[run.bold for run in row.cells[0].paragraphs[0].runs] for row in best.rows]
+    assert bold[:3] == [[True], [True], [False]]
+    assert best.rows[0]._tr.trPr.find(qn("w:tblHeader")) is not None
+
+
+@needs_browser
+def test_the_zip_has_the_page_the_notebook_its_data_and_every_figure_and_table(about, document):
+    made = formats.FORMATS["zip"].files(document, about, "report")
+    with zipfile.ZipFile(io.BytesIO(made["report.zip"])) as archive:
+        names = set(archive.namelist())
+        charts = [block.key for block in of_kind(document, Chart)]
+        with Image.open(io.BytesIO(archive.read(f"report/figures/{charts[0]}.png"))) as picture:
+            assert picture.width == round(pictures.WIDTH * 300 / 96)
+        assert archive.read(f"report/figures/{charts[0]}.svg").startswith(b"<svg")
+    expected = {"report/report.html", "report/report.ipynb", "report/report-data/runs.csv"}
+    expected |= {f"report/figures/{key}.{kind}" for key in charts for kind in ("svg", "png")}
+    expected |= {f"report/tables/{block.key}.{kind}" for block in of_kind(document, Table) for kind in ("csv", "tex")}
+    assert expected <= names
+
+
+@needs_browser
+def test_the_pdf_is_the_printed_page(about, document):
+    made = formats.FORMATS["pdf"].files(document, about, "report")["report.pdf"]
+    assert made.startswith(b"%PDF") and made.count(b"/Type /Page\n") >= 3
+
+
+@pytest.mark.parametrize("format", ["docx", "pdf", "zip"])
+def test_without_a_browser_the_formats_that_need_none_are_named(place, about, format, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "chrome"))
+    assert main.main(["--home", str(place.root), "report", about.runs[0].id, "--format", format, "--to", str(tmp_path)])
+    assert "the formats html and ipynb need none" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,67 @@
+"""The notebook of a course report, run by itself: its numbers are the app's."""
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from made_runs import all_parts, made_run
+from nbclient import NotebookClient
+
+from covid_core.evaluation import comparison
+from covid_core.reports.course import formats, sections, subject
+
+SIZES = {"train": 300, "validation": 90, "test": 180}
+RESULTS = {"performance": "performance", "classes_table": "classes", "pairs": "pairs"}
+EXACT = {"test_low", "test_high"} | {
+    f"{key}_{end}" for key in ("sensitivity", "specificity", "ppv", "npv") for end in ("low", "high")
+}
+ENDS = ("low", "high")
+
+
+def split_of(table: pd.DataFrame, together: int) -> pd.DataFrame:
+    """A split in which ``together`` images of a part and class follow each other as one group."""
+    place = table.groupby(["part", "label"]).cumcount() // together
+    group = table["part"] + table["label"] + place.astype(str)
+    return table[["image_id", "label", "part"]].assign(group=group)
+
+
+@pytest.mark.parametrize("together", [1, 3])
+def test_a_notebook_finds_the_numbers_of_the_app_without_it(workspace, tmp_path, together):
+    tables = [all_parts(SIZES, skill, seed=n) for n, skill in enumerate((0.3, 1.5, 1.8))]
+    grouping = {"split": {"method": "grouped"}} if together > 1 else {}
+    runs = [made_run(workspace, t, f"Run {n}", parts=split_of(t, together), **grouping) for n, t in enumerate(tables)]
+    assert [run.groups() is not None for run in runs] == [together > 1] * 3
+    about = subject.subject_of(workspace, runs)
+    path, *beside = formats.write(sections.document_of(about), about, "ipynb", tmp_path)
+    assert len([one for one in beside if one.name in ("predictions.parquet", "history.csv")]) == 6
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert "covid_core" not in path.read_text(encoding="utf-8")
+    writing = [f"{name}.to_parquet('{file}.parquet')" for name, file in RESULTS.items()]
+    notebook.cells.append(nbformat.v4.new_code_cell("\n".join(writing)))
+    NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+    found = [pd.read_parquet(tmp_path / f"{file}.parquet") for file in RESULTS.values()]
+
+    order = about.ranking.order
+    app = [
+        comparison.performance_table(order).head(len(order)).drop(columns=["id", "marks"]),
+        comparison.class_table({one.name: one.assessment.tested for one in order}).head(3 * len(order)),
+        comparison.pair_table(about.ranking).drop(columns="images"),
+    ]
+    for own, theirs in zip(found, app, strict=True):
+        for column in theirs:
+            if theirs[column].dtype.kind not in "fiu":
+                assert list(own[column]) == list(theirs[column])
+                continue
+            drawn = column.endswith(ENDS) and column not in EXACT
+            assert np.allclose(own[column], theirs[column], rtol=0, atol=0.005 if drawn else 1e-9), column
+    assert list(found[0]["p_majority"]) == pytest.approx([one.assessment.p_majority for one in order], abs=1e-12)
+
+
+def test_the_numbers_of_patients_are_no_names(workspace, tmp_path):
+    table = all_parts(SIZES, 1.0)
+    run = made_run(workspace, table, parts=split_of(table, 3), split={"method": "grouped"})
+    about = subject.subject_of(workspace, [run])
+    written = formats.write(sections.document_of(about), about, "ipynb", tmp_path)
+    groups = pd.read_csv(next(path for path in written if path.name == "groups.csv"))
+    assert groups["group"].dtype.kind == "i" and groups["group"].nunique() == run.groups().nunique()
