@@ -73,14 +73,16 @@ def _of_audit(audited: Audited, at_work: bool, show: Callable[[Audited], None]) 
     if audited.audit is not None:
         show(audited)
         return
-    request = AuditRequest(dataset=audited.dataset.id)
     with st.container(border=True):
+        if at_work:
+            audit_panel.progress(audited.dataset)
+            return
+        request = AuditRequest(dataset=audited.dataset.id)
         st.markdown(
             f"**No audit yet.** {audit_panel.WHAT_IT_DOES} It takes about {job_panel.expected(request)} for "
             f"{plural(len(audited.dataset.images), 'image')}."
         )
-        if not at_work:
-            audit_panel.offer(audited.dataset)
+        audit_panel.offer(audited.dataset)
 
 
 main()
