@@ -151,6 +151,16 @@ def test_the_users_lists_hold_no_run_of_a_lesson(workspace):
 # Outcomes
 
 
+def test_sentences_of_an_outcome_have_25_words_at_most(workspace):
+    made_lessons.rare_class(workspace)
+    made_lessons.corner_tag(workspace, without=20)
+    for key in ("rare-class", "corner-tag"):
+        found = outcome(workspace, key)
+        texts = [re.sub(r" \[[^]]*\]| %", "", text) for text in (found.headline, *found.details, found.against(40))]
+        sentences = [one for text in texts for one in re.split(r"(?<=[.?!:;]) ", text)]
+        assert max(len(one.split()) for one in sentences) <= 25
+
+
 def test_the_rare_class_names_the_most_accurate_and_the_one_that_finds_most(workspace):
     made_lessons.rare_class(workspace)
     found = outcome(workspace, "rare-class")
