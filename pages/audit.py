@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from covid_core.data.dataset import Dataset
 from covid_core.formatting import duration, moment, plural
 from covid_core.jobs.kinds import AuditRequest
 from covid_core.reports import audit_text
@@ -75,24 +74,16 @@ def _of_audit(audited: Audited, at_work: bool, show: Callable[[Audited], None]) 
     if audited.audit is not None:
         show(audited)
         return
-    if at_work:
-        _wait(audited.dataset)
-        return
-    request = AuditRequest(dataset=audited.dataset.id)
     with st.container(border=True):
+        if at_work:
+            audit_panel.progress(audited.dataset)
+            return
+        request = AuditRequest(dataset=audited.dataset.id)
         st.markdown(
             f"**No audit yet.** {audit_panel.WHAT_IT_DOES} It takes about {job_panel.expected(request)} for "
             f"{plural(len(audited.dataset.images), 'image')}."
         )
         audit_panel.offer(audited.dataset)
-
-
-@st.fragment(run_every=job_panel.POLL)
-def _wait(dataset: Dataset) -> None:
-    """How far the audit is; its end is awaited by the panel of jobs, which runs the page anew."""
-    with st.container(border=True, key="audit-awaited"):
-        st.markdown(f"**The audit is running.** {shell.plain(audit_panel.progress(dataset))}")
-        st.caption("This tab shows the result as soon as the audit is done.")
 
 
 main()

@@ -5,7 +5,7 @@ import streamlit as st
 from covid_core.errors import CovidCoreError
 from covid_core.lessons import catalogue, preparation
 from covid_core.lessons.catalogue import LESSONS, Lesson
-from pages.panels.lessons import lesson_steps
+from pages.panels.lessons import class_panel, lesson_steps
 from pages.shared import notices, shell
 
 PAGE = "lessons.py"
@@ -15,6 +15,7 @@ def main() -> None:
     """One lesson where the address names one, else all four."""
     key = st.query_params.get("lesson")
     if not key:
+        class_panel.code()
         _overview()
         return
     try:
@@ -33,14 +34,14 @@ def _overview() -> None:
     ready = sum(one.is_ready for one in prepared.values())
     shell.heading(
         "How does a model fool me?",
-        f"In four ways, and each can be seen here in a few minutes. {ready} of {len(LESSONS)} lessons "
-        f"{'is' if ready == 1 else 'are'} prepared; "
-        "preparing one takes under a minute on two processor cores.",
+        f"In four ways. Each lesson shows one in a few minutes. {ready} of {len(LESSONS)} lessons "
+        f"{'is' if ready == 1 else 'are'} prepared.",
     )
     st.caption(
-        "Each lesson draws synthetic images and trains small networks on them, now and on this machine. They are kept "
-        "apart: no list of your data sets and runs holds them, and a reset removes them."
+        "Each lesson draws synthetic images and trains small networks on them. Your lists of data sets and runs never "
+        "hold them. A reset removes them."
     )
+    class_panel.overview()
     with st.grid(2, min_column_width=320):
         for lesson in LESSONS:
             _card(lesson, prepared[lesson.key])
@@ -52,12 +53,12 @@ def _card(lesson: Lesson, prepared: preparation.Prepared) -> None:
     with st.container(border=True, height="stretch", key=f"lesson-{lesson.key}"):
         st.markdown(f"**{catalogue.number_of(lesson)}. {lesson.title}**")
         st.markdown(lesson.question)
-        st.caption(lesson_steps.state_in_words(prepared))
+        st.caption(lesson_steps.state_in_words(lesson, prepared))
         st.page_link(
             PAGE,
             label=f"Open “{lesson.title}”",
             icon=":material/arrow_forward:",
-            query_params={"lesson": lesson.key, "step": "1"},
+            query_params={"lesson": lesson.key, "step": "1", **class_panel.address()},
         )
 
 

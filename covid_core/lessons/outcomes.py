@@ -166,10 +166,10 @@ def _against_folders(run: Run) -> Answers:
 
 
 def _with_right_labels(honest: assessment.Assessment, row: Row) -> str:
-    beats = "more than" if assessment.beats_majority(honest) else "not certainly more than"
+    beats = "more than" if assessment.beats_majority(honest) else "not significantly more than"
     return (
         f"The same network with the right labels reaches {in_words(row.accuracy)} of "
-        f"{plural(row.predictions.n, 'image')}, {beats} the majority baseline of {share(row.majority.value)} "
+        f"{plural(row.predictions.n, 'image')}. That is {beats} the majority baseline of {share(row.majority.value)} "
         f"({p_in_words(honest.p_majority)})."
     )
 
@@ -220,10 +220,10 @@ def _heat_in_words(heat: dict[str, dict[str, float]]) -> str:
     if not own["images"]:
         return "All heat maps are empty, so they do not locate the evidence."
     return (
-        f"Of the heat, {interval(own['share'], own['low'], own['high'])} lies in the corner of the image's own letter, "
-        f"which is {share(own['chance'])} of the picture (mean of {plural(int(own['images']), 'image')}). Another "
-        f"{interval(other['share'], other['low'], other['high'])} lies where the other hospital's letter would "
-        "be: its absence is a cue too."
+        f"Of the heat, {interval(own['share'], own['low'], own['high'])} lies in the corner of the image's own letter "
+        f"(mean of {plural(int(own['images']), 'image')}). The corner is {share(own['chance'])} of the image. Another "
+        f"{interval(other['share'], other['low'], other['high'])} lies in the corner of the other hospital's letter. "
+        "Its absence is a cue too."
     )
 
 
@@ -288,7 +288,7 @@ def _beside_plain(plain: Row, row: Row, p: float) -> str:
     changed = f"{plural(abs(alarms), 'false alarm')} {'more' if alarms >= 0 else 'fewer'}"
     return (
         f"“{row.name}” detects {plural(gained, 'COVID image')} that the plain run overlooks and overlooks "
-        f"{count(lost)} that it detects ({chance}, exact McNemar {p_in_words(p)}), for {changed} among "
+        f"{count(lost)} that it detects ({chance}, exact McNemar {p_in_words(p)}). It has {changed} among "
         f"{plural(int((~sick).sum()), NORMAL + ' image')}."
     )
 

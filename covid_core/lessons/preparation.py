@@ -38,6 +38,7 @@ DRAWING = 0.25  # share of the time, on two cores
 LAST_TESTS = 0.05
 BUSY = 10.0  # seconds that another session may need to start or remove the same lesson
 STOPPING = 20.0  # seconds until a job that does not stop is given up
+SECONDS = {"shifted-labels": 58.0, "corner-tag": 28.0, "rare-class": 22.0, "twin": 38.0}  # measured on 2 busy cores
 WITHOUT_TAG, OTHER_TAG = "without the letter", "with the other letter"
 
 
@@ -91,6 +92,15 @@ def state_of(workspace: Workspace, key: str) -> Prepared:
         return Prepared(place)
     last = queue.jobs(place, LessonRequest)[-1:]
     return Prepared(place, last[0].folder, last[0].status) if last else Prepared(place)
+
+
+def expected_seconds(workspace: Workspace, key: str) -> float:
+    """How long preparing a lesson takes, at the pace of the lesson that was last prepared on this machine."""
+    ready = [(one.status.updated, other, one) for other in SECONDS if (one := state_of(workspace, other)).is_ready]
+    if not ready:
+        return SECONDS[key]
+    _, last, one = max(ready, key=lambda each: each[0])
+    return SECONDS[key] * float(one.job.result["seconds"]) / SECONDS[last]
 
 
 def prepare(workspace: Workspace, key: str, seed: int = 0) -> Prepared:

@@ -15,7 +15,7 @@ from covid_core.audit.duplicates.duplicate_pairs import with_labels
 from covid_core.audit.quality.findings import UNREADABLE
 from covid_core.data import decisions
 from covid_core.data.dataset import KEY_LENGTH, Dataset
-from covid_core.formatting import plural
+from covid_core.formatting import duration, plural
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import AuditRequest
 from pages.shared import job_panel, shell
@@ -94,17 +94,20 @@ def _read(root: str, identifier: str, version: str, stamp: str, _dataset: Datase
 
 def panel(dataset: Dataset) -> bool:
     """Audits of a data set that are at work, or ended without a result. Returns whether one is at work."""
-    return job_panel.panel(lambda: _jobs(dataset))
+    return job_panel.panel(lambda: queue.jobs(shell.workspace(), AuditRequest, dataset=dataset.id))
 
 
-def progress(dataset: Dataset) -> str:
-    """How far the audit of a data set is, in words; empty where none is at work."""
-    active = [job.status for job in _jobs(dataset) if job.is_active]
-    return job_panel.in_words(active[-1]) if active else ""
-
-
-def _jobs(dataset: Dataset) -> job_panel.Jobs:
-    return queue.jobs(shell.workspace(), AuditRequest, dataset=dataset.id)
+@st.fragment(run_every=job_panel.POLL)
+def progress(dataset: Dataset) -> None:
+    """How far the audit is, in the place of its result; ``panel`` runs the page anew when it ends."""
+    for job in queue.jobs(shell.workspace(), AuditRequest, dataset=dataset.id):
+        if job.is_active:
+            expected = job_panel.expected(job.request)
+            left = f"It takes about {expected}." if expected else ""
+            if job.status.seconds_left is not None:
+                left = f"About {duration(job.status.seconds_left)} are left."
+            st.markdown(f"**The audit is running.** {left} This tab fills when it is ready.")
+            st.progress(min(max(job.status.progress, 0.0), 1.0), text=shell.plain(job.status.message or "Starting"))
 
 
 def offer(dataset: Dataset, label: str = "Audit the images", key: str = "audit-start", primary: bool = True) -> None:

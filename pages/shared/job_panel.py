@@ -8,12 +8,12 @@ from typing import Any
 
 import streamlit as st
 
-from covid_core.formatting import duration, plural, roughly, share
+from covid_core.formatting import duration, plural, roughly
 from covid_core.jobs import demonstration, kinds, queue
 from covid_core.jobs.kinds import Request
 from covid_core.jobs.queue import Job
 from covid_core.runs import store
-from covid_core.runs.store import JobFolder, Status
+from covid_core.runs.store import JobFolder
 from pages.shared import shell
 
 POLL = 1.0  # seconds
@@ -125,15 +125,6 @@ def _card(job: Job[Any], place: str) -> None:
         else:
             takes = expected(job.request)
             st.caption(f"Not started yet. It takes about {takes}." if takes else "Not started yet.")
-
-
-def in_words(status: Status) -> str:
-    """How far a job is and how long it still takes."""
-    left = "" if status.seconds_left is None else f", about {duration(status.seconds_left)} left"
-    message = f" {status.message}." if status.message else ""
-    return (
-        f"{share(status.progress, 0)} done{left}.{message}" if status.elapsed is not None else "It has not started yet."
-    )
 
 
 def stop_button(folders: Sequence[JobFolder], key: str, on_stop: str, label: str = "Stop") -> None:

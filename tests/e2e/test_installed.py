@@ -67,4 +67,4 @@ def test_data_lie_in_the_users_folder(installed, environment, tmp_path):
 def test_its_dashboard_opens_by_a_deep_link(page: Page, app: App):
     page.goto(f"{app.url}/predict")
     expect(page.get_by_role("link", name="Data set")).to_be_visible()
-    expect(page.get_by_role("heading", name="What do the models say of this image?")).to_be_visible()
+    expect(page.get_by_role("heading", name="What do the models predict for this image?")).to_be_visible()

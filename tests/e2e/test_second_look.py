@@ -107,9 +107,6 @@ def test_four_files_get_four_right_answers_what_needs_a_look_on_top(page: Page, 
     handed_in(page, app, run)
     expect(page.get_by_text("4 images")).to_be_visible()
     expect(page.get_by_text("1 could not be read, 1 without an answer", exact=False)).to_be_visible()
-    cells = page.locator("[data-testid=stDataFrame] table")
-    for words in ("The image is damaged or cut off.", "It does not look like a frontal chest image", "no answer"):
-        expect(cells.get_by_text(words, exact=False).first).to_be_attached()
     assert [row(page, "broken.png"), row(page, "photo.jpg")] == [0, 1]
     assert {row(page, "IM0001"), row(page, "sixteen.png")} == {2, 3}
 

@@ -113,11 +113,8 @@ def test_a_click_starts_the_audit_which_shows_progress_and_can_be_stopped(worksp
     page.run()
     assert "images is running" in words(page)
     assert "10 s so far" in words(page)
-    for tab in TABS[:3]:
-        awaited = words(audit_page(tab))
-        assert "The audit is running." in awaited
-        assert "50 % done, about 20 s left. Half done." in awaited
-        assert "No audit yet" not in awaited
+    assert "**The audit is running.**" in words(page) and "This tab fills when it is ready." in words(page)
+    assert "No audit yet" not in words(page)
     press(page, f"stop-{job.id}")
     assert job.folder.stop_requested()
     lock.release()

@@ -5,10 +5,20 @@ import pytest
 from page_tests import opened, words
 
 from covid_core.data import importing
+from covid_core.errors import JobRefused
 from covid_core.jobs import queue
-from covid_core.lessons import preparation
+from covid_core.lessons import classroom, preparation
 from covid_core.lessons.catalogue import LESSONS
 from covid_core.runs import store
+from pages.panels.lessons import class_panel, lesson_steps
+
+MASKS = ("0a1b2c3d", "ffee0011")
+ME = classroom.visitor_of("me")
+
+
+def opened_by(browser: str, step: str, lesson: str = "corner-tag", **address: str):
+    """A lesson in a new session of a browser, which holds this secret."""
+    return opened("lessons", {"lesson_visitor": browser}, lesson=lesson, step=step, **address)
 
 
 def test_without_anything_prepared_all_four_lessons_are_offered(workspace):
@@ -46,7 +56,8 @@ def test_without_predicting_the_one_who_presents_goes_on(workspace):
 
 def test_a_prepared_lesson_answers_the_prediction_with_figures(workspace):
     made_lessons.corner_tag(workspace, without=20)
-    page = opened("lessons", {"lesson_predictions": {"corner-tag": 90.0}}, lesson="corner-tag", step="5")
+    classroom.predict(workspace, ME, "corner-tag", 90.0)
+    page = opened_by("me", "5")
     assert "Without it, on 50.0 % [35.2, 64.8]: no better than chance" in words(page)
     page.button(key="step-7").click().run()
     said = words(page)
@@ -73,7 +84,8 @@ def test_a_lesson_that_did_not_get_ready_says_why_and_can_be_tried_again(workspa
 
 def test_a_lesson_that_another_version_prepared_is_not_shown(workspace):
     made_lessons.job(workspace, "twin", store.COMPLETED, recipe=0)
-    page = opened("lessons", {"lesson_predictions": {"twin": None}}, lesson="twin", step="4")
+    classroom.predict(workspace, ME, "twin", None)
+    page = opened_by("me", "4", lesson="twin")
     assert "Another version of Second Look prepared it." in words(page)
 
 
@@ -82,7 +94,7 @@ def test_the_overview_counts_what_is_prepared_and_offers_the_summary_of_what_may
     made_lessons.job(workspace, "twin", store.FAILED, reason="The disk is full.")
     said = words(opened("lessons"))
     assert "1 of 4 lessons is prepared" in said
-    assert "It did not get ready; open it for the reason." in said
+    assert "Its preparation has ended early. Open it for the reason." in said
 
 
 def test_a_second_session_sees_that_the_lesson_is_being_prepared(workspace, monkeypatch):
@@ -94,7 +106,8 @@ def test_a_second_session_sees_that_the_lesson_is_being_prepared(workspace, monk
 
 def test_a_reset_removes_the_lesson_and_the_prediction(workspace):
     made_lessons.corner_tag(workspace, without=20)
-    page = opened("lessons", {"lesson_predictions": {"corner-tag": 90.0}}, lesson="corner-tag", step="7")
+    classroom.predict(workspace, ME, "corner-tag", 90.0)
+    page = opened_by("me", "7")
     page.button(key="reset-corner-tag").click().run()
     assert page.query_params["step"] == "1"
     assert not (workspace.root / "lessons").exists()
@@ -123,3 +136,70 @@ def test_the_ladder_of_ones_own_images_is_climbed_when_it_is_asked_for(workspace
 
 def test_an_unknown_lesson_is_told_in_a_sentence(workspace):
     assert "There is no lesson 'lunch'" in words(opened("lessons", lesson="lunch"))
+
+
+# Predictions and classes
+
+
+def test_a_prediction_survives_a_reload_and_is_of_one_browser(workspace):
+    page = opened_by("me", "2")
+    page.number_input(key="prediction-corner-tag").set_value(70).run()
+    page.button(key="keep-prediction").click().run()
+    assert "You predicted 70 %." in words(opened_by("me", "2"))
+    assert "You predicted" not in words(opened_by("somebody", "2"))
+
+
+def test_the_cookie_of_a_browser_is_one_visitor_however_it_is_masked():
+    masked = [
+        f"2|{mask}|{bytes(a ^ b for a, b in zip(b'token', bytes.fromhex(mask) * 2, strict=False)).hex()}|17"
+        for mask in MASKS
+    ]
+    assert {class_panel._token(cookie) for cookie in masked} == {b"token".hex()}
+    assert class_panel._token("") == class_panel._token("2|x|y|z") == ""
+
+
+def test_six_browsers_predict_in_a_class_and_only_its_opener_resets_the_lesson(workspace):
+    made_lessons.corner_tag(workspace, without=20)
+    teacher = opened("lessons", {"lesson_visitor": "teacher"})
+    teacher.button(key="open-class").click().run()
+    code = teacher.query_params["class"]
+    code = code if isinstance(code, str) else code[0]
+    students = [opened_by(f"student {number}", "2", **{"class": code}) for number in range(5)]
+    for number, student in enumerate(students):
+        student.number_input(key="prediction-corner-tag").set_value(10 * number).run()
+        student.button(key="keep-prediction").click().run()
+    said = words(opened_by("teacher", "2", **{"class": code}))
+    assert "The class has made 5 predictions." in said
+    assert "The class has made 5 predictions." in words(opened_by("student 0", "4", **{"class": code}))
+    assert "The class has made" not in words(opened_by("student 5", "2", **{"class": code}))  # predicts first
+    for browser, address in (("student 0", {"class": code}), ("somebody", {})):
+        page = opened_by(browser, "1", **address)
+        assert "reset-corner-tag" not in [button.key for button in page.button]
+        with pytest.raises(JobRefused, match="Only the browser that opened it"):
+            classroom.reset(workspace, classroom.visitor_of(browser), "corner-tag", code)
+    opened_by("teacher", "1", **{"class": code}).button(key="reset-corner-tag").click().run()
+    assert not (workspace.root / "lessons").exists()
+    assert classroom.predictions(workspace, code, "corner-tag") == []
+
+
+def test_no_secret_of_a_browser_is_written_and_a_wrong_code_is_refused_in_a_sentence(workspace):
+    page = opened("lessons", {"lesson_visitor": "the secret"})
+    page.button(key="open-class").click().run()
+    kept = [path for path in (workspace.root / "predictions").rglob("*") if path.is_file()]
+    assert kept and not any(b"the secret" in path.read_bytes() for path in kept)
+    assert "No class is open with the code 'LUNCH'" in words(opened_by("me", "1", **{"class": "LUNCH"}))
+
+
+def test_the_summary_is_made_before_its_button(workspace, monkeypatch):
+    made_lessons.corner_tag(workspace, without=20)
+    monkeypatch.setattr(lesson_steps, "_pictures", lambda *arguments: [])
+    classroom.predict(workspace, ME, "corner-tag", 90.0)
+    page = opened_by("me", "7")
+    assert page.get("download_button")[-1].label == "Summary to print"
+
+
+def test_a_lesson_is_expected_to_take_as_long_as_the_last_one_took_here(workspace):
+    assert preparation.expected_seconds(workspace, "twin") == preparation.SECONDS["twin"]
+    made_lessons.corner_tag(workspace, without=20)  # in 20 s
+    pace = 20 / preparation.SECONDS["corner-tag"]
+    assert preparation.expected_seconds(workspace, "twin") == pytest.approx(pace * preparation.SECONDS["twin"])

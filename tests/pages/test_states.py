@@ -47,7 +47,7 @@ STATES = {
         "audit": ("89 images have findings of 3 kinds", "5 pairs of images show the same picture"),
         "train": ("Nothing trains now. 3 runs have ended.", "Train"),
         "compare": ("Longer is the best of 3 runs: 87.0 %", "Try it on an image"),
-        "predict": ("Drop an image below",),
+        "predict": ("Or try an image of the run's test part",),
         "lessons": ("1 of 4 lessons is prepared",),
     },
     "broken": {

@@ -9,15 +9,16 @@ from covid_core.data.dataset import Dataset
 from covid_core.evaluation import metrics
 from covid_core.figures import audit as ladders
 from covid_core.figures import evaluation as figures
-from covid_core.formatting import count, duration, plural, share
+from covid_core.formatting import count, duration, plural, roughly, share
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import LessonRequest
-from covid_core.lessons import catalogue, outcomes, own_data, pictures, preparation, summary
+from covid_core.lessons import catalogue, classroom, outcomes, own_data, pictures, preparation, summary
 from covid_core.lessons.catalogue import LESSONS, Lesson
 from covid_core.lessons.outcomes import Outcome
 from covid_core.lessons.pictures import Picture
 from covid_core.lessons.preparation import Prepared
 from covid_core.runs import store
+from pages.panels.lessons import class_panel
 from pages.shared import import_jobs, job_panel, notices, shell
 
 PAGE = "lessons.py"
@@ -25,11 +26,12 @@ STEPS = ("The story", "Your prediction", "The runs", "What came out", "Why", "Yo
 STORY, PREDICT, RUNS, OUTCOME, WHY, YOURS, SUMMARY = range(1, len(STEPS) + 1)
 AFTER_PREDICTION = (OUTCOME, WHY, SUMMARY)  # steps that give the answer away
 TILE = 168  # pixels of a picture at least: two side by side on a phone
-PREDICTIONS = "lesson_predictions"  # session: per cent by lesson; None where it goes on without a prediction
+MADE = "lesson_summary_made"  # session: whether the summary of all lessons was asked for
 
 
 def show(lesson: Lesson) -> None:
     """The lesson at the step that the address names."""
+    class_panel.code()
     step = _step(lesson)
     to_overview()
     shell.heading(f"{catalogue.number_of(lesson)}. {lesson.title}", lesson.question)
@@ -51,7 +53,7 @@ def show(lesson: Lesson) -> None:
 
 def to_overview() -> None:
     """Back to the four lessons."""
-    st.page_link(PAGE, label="All lessons", icon=":material/arrow_back:")
+    st.page_link(PAGE, label="All lessons", icon=":material/arrow_back:", query_params=class_panel.address())
 
 
 # Steps and addresses
@@ -69,12 +71,21 @@ def _step(lesson: Lesson) -> int:
 
 
 def prediction_of(lesson: Lesson) -> float | None:
-    """What this session has predicted, in per cent."""
-    return st.session_state.get(PREDICTIONS, {}).get(lesson.key)
+    """What this browser has predicted, in per cent."""
+    return _prediction(lesson)[1]
 
 
 def _is_revealed(lesson: Lesson) -> bool:
-    return lesson.key in st.session_state.get(PREDICTIONS, {})
+    return _prediction(lesson)[0]
+
+
+def _prediction(lesson: Lesson) -> tuple[bool, float | None]:
+    return classroom.prediction(*_own(lesson))
+
+
+def _own(lesson: Lesson, percent: tuple[float | None] | tuple[()] = ()) -> tuple[Any, ...]:
+    """Arguments of ``classroom`` for this browser's prediction of a lesson."""
+    return (shell.workspace(), class_panel.visitor(), lesson.key, *percent, class_panel.present())
 
 
 def _go(step: int) -> None:
@@ -115,7 +126,7 @@ def _turn(lesson: Lesson, step: int) -> None:
                 PAGE,
                 label=f"Next lesson: {following.title}",
                 icon=":material/arrow_forward:",
-                query_params={"lesson": following.key, "step": "1"},
+                query_params={"lesson": following.key, "step": "1", **class_panel.address()},
             )
 
 
@@ -144,8 +155,10 @@ def _predict(lesson: Lesson, _prepared: Prepared) -> None:
     prediction = prediction_of(lesson)
     if prediction is not None:
         st.success(f"You predicted {prediction:.0f} %.", icon=":material/check_circle:")
-        forget = {"on_click": st.session_state[PREDICTIONS].pop, "args": (lesson.key,)}
-        st.button("Predict again", key="predict-again", **forget)
+        st.button("Predict again", key="predict-again", on_click=classroom.withdraw, args=_own(lesson))
+    if class_panel.address() and (_is_revealed(lesson) or class_panel.is_opener()):
+        class_panel.live(lesson)
+    if prediction is not None:
         return
     value = st.number_input(
         "Your prediction, %", 0, 100, None, 1, key=f"prediction-{lesson.key}", placeholder="0 to 100", width=220
@@ -158,7 +171,7 @@ def _predict(lesson: Lesson, _prepared: Prepared) -> None:
             icon=":material/lock:",
             disabled=value is None,
             on_click=_store_prediction,
-            args=(lesson.key, value),
+            args=(lesson, value),
         )
         if not _is_revealed(lesson):
             st.button(
@@ -167,13 +180,14 @@ def _predict(lesson: Lesson, _prepared: Prepared) -> None:
                 type="tertiary",
                 help="For whoever presents the lesson.",
                 on_click=_store_prediction,
-                args=(lesson.key, None),
+                args=(lesson, None),
             )
 
 
-def _store_prediction(key: str, value: float | None) -> None:
-    st.session_state.setdefault(PREDICTIONS, {})[key] = value
-    _go(RUNS)
+def _store_prediction(lesson: Lesson, percent: float | None) -> None:
+    classroom.predict(*_own(lesson, (percent,)))
+    if not class_panel.address():  # in a class, the predictions of all come first
+        _go(RUNS)
 
 
 def _runs(lesson: Lesson, prepared: Prepared) -> None:
@@ -189,11 +203,18 @@ def _runs(lesson: Lesson, prepared: Prepared) -> None:
         drawn = f"Images of seed {prepared.seed}." if prepared.seed else ""
         st.success(f"Prepared in {duration(seconds)} on this machine. {drawn}".strip(), icon=":material/check_circle:")
         other = "The same recipe with other patients: does it come out again?"
-        options = {"icon": ":material/casino:", "help": other, **_prepares(lesson, prepared.seed + 1)}
-        st.button("Do it again with other images", key="again", **options)
+        if classroom.may_reset(shell.workspace(), class_panel.visitor()):
+            options = {"icon": ":material/casino:", "help": other, "on_click": shell.tried}
+            st.button("Do it again with other images", key="again", args=(_prepare_anew, lesson, prepared), **options)
         return
     if prepared.job is None or prepared.is_outdated:
         _prepare_button(lesson, prepared)
+
+
+def _prepare_anew(lesson: Lesson, prepared: Prepared) -> None:
+    """With other images, in place of those that are prepared."""
+    classroom.check_reset(shell.workspace(), class_panel.visitor())
+    preparation.prepare(shell.workspace(), lesson.key, prepared.seed + 1)
 
 
 def _job(lesson: Lesson, prepared: Prepared) -> None:
@@ -210,6 +231,7 @@ def _prepare_button(lesson: Lesson, prepared: Prepared) -> None:
     label = "Prepare the lesson" if prepared.status is None else "Try again"
     options = {"type": "primary", "icon": ":material/play_arrow:", **_prepares(lesson, prepared.seed)}
     st.button(label, key="prepare", **options)
+    st.caption(f"It takes about {expected(lesson)}.")
 
 
 def _prepares(lesson: Lesson, seed: int) -> dict[str, Any]:
@@ -253,9 +275,11 @@ def _came_out(lesson: Lesson, prepared: Prepared) -> None:
         st.markdown(f"**{shell.plain(outcome.against(prediction))}**")
     else:
         st.caption(shell.plain(f"The question was: {lesson.prediction_question}"))
+    if class_panel.address():
+        class_panel.live(lesson, 100 * outcome.result.value)
     if not outcome.came_out:
         st.warning(
-            "The effect did not come out clearly on these images. Chance does that too: try it with other images.",
+            "The effect is not clear on these images. That can be chance: try other images.",
             icon=":material/casino:",
         )
     for sentence in outcome.details:
@@ -342,26 +366,25 @@ def _summary(lesson: Lesson, prepared: Prepared) -> None:
 
 
 def _download(label: str, lessons: Sequence[Lesson], name: str) -> None:
-    predicted = {lesson.key: prediction_of(lesson) for lesson in lessons}  # the click is handled outside the session
+    """The summary, made before its button: a click only downloads it."""
+    bar = st.empty()
+    entries = []
+    for place, lesson in enumerate(lessons):
+        bar.progress(place / len(lessons), f"Making the summary of “{lesson.title}”")
+        prepared = preparation.state_of(shell.workspace(), lesson.key)
+        outcome = outcome_of(lesson, prepared)
+        shown = _pictures(lesson.key, str(prepared.job.path), prepared, outcome)
+        entries.append(summary.Entry(lesson, outcome, prediction_of(lesson), shown))
+    bar.empty()
     st.download_button(
         label,
-        lambda: _printed(lessons, predicted),
+        summary.to_html(entries).encode(),
         f"{name}.html",
         "text/html",
         key=f"download-{name}",
         icon=":material/print:",
         help="One page with predictions, outcomes, figures and pictures. Open it in a browser and print it.",
     )
-
-
-def _printed(lessons: Sequence[Lesson], predicted: Mapping[str, float | None]) -> bytes:
-    entries = []
-    for lesson in lessons:
-        prepared = preparation.state_of(shell.workspace(), lesson.key)
-        outcome = outcome_of(lesson, prepared)
-        shown = _pictures(lesson.key, str(prepared.job.path), prepared, outcome)
-        entries.append(summary.Entry(lesson, outcome, predicted[lesson.key], shown))
-    return summary.to_html(entries).encode()
 
 
 DRAWN = (_story, _predict, _runs, _came_out, _why, _your_images, _summary)
@@ -378,15 +401,20 @@ def _gallery(shown: Sequence[Picture]) -> None:
 # Reset and what concerns all lessons
 
 
-def state_in_words(prepared: Prepared) -> str:
+def expected(lesson: Lesson) -> str:
+    """How long its preparation takes, in words."""
+    return roughly(preparation.expected_seconds(shell.workspace(), lesson.key))
+
+
+def state_in_words(lesson: Lesson, prepared: Prepared) -> str:
     """How far a lesson is."""
     if prepared.is_ready:
         return f"Prepared in {duration(prepared.job.result.get('seconds'))}."
     if prepared.is_active:
         return f"Being prepared: {share(prepared.status.progress, 0)}."
     if prepared.status is None:
-        return "Not prepared yet; under a minute on two cores."
-    return "It did not get ready; open it for the reason."
+        return f"Not prepared yet. Preparation takes about {expected(lesson)}."
+    return "Its preparation has ended early. Open it for the reason."
 
 
 def foot_of_all(prepared: Mapping[str, Prepared]) -> None:
@@ -394,20 +422,27 @@ def foot_of_all(prepared: Mapping[str, Prepared]) -> None:
     with st.container(horizontal=True):
         shown = [lesson for lesson in LESSONS if prepared[lesson.key].is_ready and _is_revealed(lesson)]
         if shown:
-            with shell.errors_shown():
-                _download("Summary of the lessons", shown, "lessons")
+            options = {"icon": ":material/summarize:", "key": "make-summary"}
+            if st.button("Summary of the lessons", **options) or st.session_state.get(MADE):
+                st.session_state[MADE] = True
+                with shell.errors_shown():
+                    _download("Summary to print", shown, "lessons")
         there = [lesson for lesson in LESSONS if prepared[lesson.key].status is not None]
         if there:
             _reset_popover(there, "Reset all lessons", "reset-all")
 
 
 def _reset_popover(lessons: Sequence[Lesson], label: str, key: str) -> None:
+    if not classroom.may_reset(shell.workspace(), class_panel.visitor()):
+        st.caption("A class is using the lessons. Only the browser that opened it resets them.")
+        return
     images = sum(lesson.images for lesson in lessons)
     runs = sum(len(lesson.trainings) for lesson in lessons)
     names = " and ".join(lesson.title for lesson in lessons)
+    whose = "predictions of the class" if class_panel.address() else "prediction of this browser"
     question = (
-        f"Remove {plural(images, 'image')}, {plural(runs, 'run')} and your prediction of: {names}? What is being "
-        "prepared is stopped, for everybody. Your own data sets and runs stay as they are."
+        f"Remove {plural(images, 'image')}, {plural(runs, 'run')} and the {whose} of: {names}? A preparation at work "
+        "is stopped, for everybody. Your own data sets and runs are not changed."
     )
     icon = ":material/restart_alt:"
     shell.confirm(label, shell.plain(question), "Reset now", icon, key=key, on_click=_reset, args=(lessons,))
@@ -415,7 +450,6 @@ def _reset_popover(lessons: Sequence[Lesson], label: str, key: str) -> None:
 
 def _reset(lessons: Sequence[Lesson]) -> None:
     for lesson in lessons:
-        preparation.reset(shell.workspace(), lesson.key)
-        st.session_state.get(PREDICTIONS, {}).pop(lesson.key, None)
+        classroom.reset(*_own(lesson))
     if st.query_params.get("lesson"):
         _go(STORY)

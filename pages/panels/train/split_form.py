@@ -111,10 +111,10 @@ def _in_words(made: pd.DataFrame, split: SplitSpec, has_patients: bool) -> str:
             f"{mix}{first} The test result may be too good: duplicates and images of one patient may lie in training "
             "and test (data leakage)."
         )
-    groups = "There are no duplicates."
+    groups = "No two images are plain duplicates."
     if len(several):
         images = plural(int(several.sum()), "image")
-        groups = f"{plural(len(several), 'cluster')} of {images} (duplicates, one patient) stay in one part."
+        groups = f"{plural(len(several), 'cluster')} of {images} (plain duplicates, one patient) stay in one part."
     if not has_patients:
         groups += " Patients are unknown here: one patient may lie in training and test."
     if split.method == "grouped":

@@ -45,6 +45,15 @@ def test_a_story_shows_images_that_say_what_they_are(lesson):
     assert all(one.caption and one.pixels.shape == (image_sets.SIDE, image_sets.SIDE) for one in of_story(lesson))
 
 
+@pytest.mark.parametrize("lesson", LESSONS, ids=KEYS)
+def test_no_word_before_the_prediction_holds_a_result_and_sentences_are_short(lesson):
+    before = [lesson.title, lesson.question, *lesson.story]
+    assert not [text for text in before if re.search(r"\d ?%|nearly all|no better", text)]
+    texts = [*before, lesson.prediction_question, *lesson.why, *(words for _, words in lesson.guards)]
+    sentences = [one for text in texts for one in re.split(r"(?<=[.?!:;]) ", text)]
+    assert max(len(one.split()) for one in sentences) <= 25
+
+
 def test_the_shifted_labels_have_the_courses_share_of_the_largest_class():
     labels = [label for label, count in phantom.class_counts(catalogue.SHIFTED_IMAGES).items() for _ in range(count)]
     table = pd.DataFrame({"image_id": [f"{label}-{i}" for i, label in enumerate(labels)], "label": labels})
@@ -140,6 +149,16 @@ def test_the_users_lists_hold_no_run_of_a_lesson(workspace):
 
 
 # Outcomes
+
+
+def test_sentences_of_an_outcome_have_25_words_at_most(workspace):
+    made_lessons.rare_class(workspace)
+    made_lessons.corner_tag(workspace, without=20)
+    for key in ("rare-class", "corner-tag"):
+        found = outcome(workspace, key)
+        texts = [re.sub(r" \[[^]]*\]| %", "", text) for text in (found.headline, *found.details, found.against(40))]
+        sentences = [one for text in texts for one in re.split(r"(?<=[.?!:;]) ", text)]
+        assert max(len(one.split()) for one in sentences) <= 25
 
 
 def test_the_rare_class_names_the_most_accurate_and_the_one_that_finds_most(workspace):

@@ -74,6 +74,7 @@ def test_the_pdf_is_the_printed_page(about, document):
 @pytest.mark.parametrize("format", ["docx", "pdf", "zip"])
 def test_without_a_browser_the_formats_that_need_none_are_named(place, about, format, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "chrome"))
-    assert main.main(["--home", str(place.root), "report", about.runs[0].id, "--format", format, "--to", str(tmp_path)])
+    monkeypatch.setenv("COVID_CORE_HOME", str(place.root))
+    assert main.main(["report", about.runs[0].id, "--format", format, "--to", str(tmp_path)])
     assert "the formats html and ipynb need none" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,142 @@
+"""Predictions of the lessons, kept per browser, and classes: several browsers that predict together.
+
+A prediction is one small file, ``predictions/CLASS/LESSON/VISITOR.json``; ALONE is that of no class.
+Secrets of browsers are never written: a visitor is the SHA-256 of one. Who opened a class alone resets its lessons.
+"""
+
+import hashlib
+import re
+import secrets
+import time
+from pathlib import Path
+
+from covid_core import files
+from covid_core.errors import JobRefused, UnknownId
+from covid_core.lessons import preparation
+from covid_core.lessons.catalogue import named
+from covid_core.workspace import Workspace
+
+FOLDER, RECORD = "predictions", "class.json"
+ALONE = "alone"
+LETTERS, LENGTH = "ABCDEFGHJKMNPQRSTUVWXYZ23456789", 6  # of a code: nothing that a projector makes ambiguous
+CODE = re.compile(f"[{LETTERS}]{{{LENGTH}}}")
+OPEN_SECONDS = 12 * 3600.0  # a class that nobody closes ends by itself
+
+
+def visitor_of(secret: str) -> str:
+    """The visitor whose browser holds this secret."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+# Classes
+
+
+def open_class(workspace: Workspace, visitor: str) -> str:
+    """Open a class; its code. Classes that have ended are removed."""
+    for folder in _root(workspace).glob("*"):
+        if folder.name != ALONE and not is_open(workspace, folder.name):
+            files.remove_folder(folder)
+    code = "".join(secrets.choice(LETTERS) for _ in range(LENGTH))
+    folder = _root(workspace) / code
+    folder.mkdir(parents=True)
+    files.write_json(folder / RECORD, {"opener": visitor, "created": time.time()})
+    return code
+
+
+def close_class(workspace: Workspace, visitor: str, code: str) -> None:
+    """Close a class and remove its predictions. Raises JobRefused for anybody but its opener."""
+    if not is_opener(workspace, visitor, code):
+        raise JobRefused("Only the browser that opened the class can close it.")
+    files.remove_folder(_root(workspace) / code)
+
+
+def is_open(workspace: Workspace, code: str) -> bool:
+    """Whether a class of that code is open."""
+    return time.time() - float(_record(workspace, code).get("created", 0)) < OPEN_SECONDS
+
+
+def is_opener(workspace: Workspace, visitor: str, code: str) -> bool:
+    """Whether the visitor has opened that class."""
+    return _record(workspace, code).get("opener") == visitor
+
+
+def joined(workspace: Workspace, code: str) -> str:
+    """The code of an open class, as it was typed. Raises UnknownId."""
+    plain = code.strip().upper()
+    if not is_open(workspace, plain):
+        raise UnknownId(f"No class is open with the code {code.strip()[:20]!r}. Check the code with your instructor.")
+    return plain
+
+
+def may_reset(workspace: Workspace, visitor: str) -> bool:
+    """Whether the visitor may remove prepared lessons: while classes are open, only who has opened them."""
+    codes = [folder.name for folder in _root(workspace).glob("*") if is_open(workspace, folder.name)]
+    return all(is_opener(workspace, visitor, code) for code in codes)
+
+
+def check_reset(workspace: Workspace, visitor: str) -> None:
+    """Raises JobRefused unless the visitor may reset lessons."""
+    if not may_reset(workspace, visitor):
+        raise JobRefused("A class is using the lessons. Only the browser that opened it can reset them.")
+
+
+def reset(workspace: Workspace, visitor: str, key: str, code: str = ALONE) -> None:
+    """Remove a prepared lesson, and its predictions: those of the class, or the visitor's own. Raises JobRefused."""
+    check_reset(workspace, visitor)
+    preparation.reset(workspace, key)
+    if code == ALONE:
+        withdraw(workspace, visitor, key)
+    elif (_root(workspace) / code / named(key).key).is_dir():
+        files.remove_folder(_root(workspace) / code / named(key).key)
+
+
+# Predictions
+
+
+def predict(workspace: Workspace, visitor: str, key: str, percent: float | None, code: str = ALONE) -> None:
+    """Store what a visitor predicts for a lesson; None where he goes on without a prediction."""
+    path = _path(workspace, visitor, key, code)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_json(path, {"percent": percent})
+
+
+def prediction(workspace: Workspace, visitor: str, key: str, code: str = ALONE) -> tuple[bool, float | None]:
+    """Whether a visitor has answered a lesson's question, and with which per cent (None: with nothing)."""
+    path = _path(workspace, visitor, key, code)
+    return (True, _percent(path)) if path.is_file() else (False, None)
+
+
+def withdraw(workspace: Workspace, visitor: str, key: str, code: str = ALONE) -> None:
+    """Remove a visitor's prediction of a lesson."""
+    _path(workspace, visitor, key, code).unlink(missing_ok=True)
+
+
+def predictions(workspace: Workspace, code: str, key: str) -> list[float]:
+    """What a class has predicted for a lesson, in per cent."""
+    given = [_percent(path) for path in (_root(workspace) / code / named(key).key).glob("*.json")]
+    return sorted(percent for percent in given if percent is not None)
+
+
+def _root(workspace: Workspace) -> Path:
+    return workspace.root / FOLDER
+
+
+def _path(workspace: Workspace, visitor: str, key: str, code: str) -> Path:
+    return _root(workspace) / code / named(key).key / f"{visitor}.json"
+
+
+def _percent(path: Path) -> float | None:
+    try:
+        percent = files.read_json(path)["percent"]
+    except FileNotFoundError:  # withdrawn at this moment
+        return None
+    return None if percent is None else float(percent)
+
+
+def _record(workspace: Workspace, code: str) -> dict[str, object]:
+    """Who opened a class, and when; empty where there is none. Codes come from addresses: only plain ones count."""
+    path = _root(workspace) / code / RECORD
+    try:
+        return dict(files.read_json(path)) if CODE.fullmatch(code) else {}
+    except FileNotFoundError:
+        return {}
