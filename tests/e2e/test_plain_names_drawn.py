@@ -11,7 +11,7 @@ from covid_core.images.codec import png_bytes
 from covid_core.synthetic.phantom import image_at
 from covid_core.workspace import Workspace
 
-NAMES = ("![p](https:evil.invalid)", "<b>bold", "%{x} **strong** `code` :red[red]")  # of folders, so without a slash
+NAMES = ("![p](https:evil.invalid)", "<b>bold", "%{x} **strong** `c` :red[r]")  # of folders, so without a slash
 
 
 @pytest.fixture(scope="module")
