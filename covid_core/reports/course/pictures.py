@@ -5,6 +5,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from covid_core.errors import InvalidChoice
@@ -33,7 +34,8 @@ def pictures(drawn: Sequence[Chart], kinds: Sequence[str], titled: bool) -> Mapp
     from choreographer.errors import BrowserFailedError, ChromeNotFoundError
 
     try:
-        return asyncio.run(_drawn(drawn, kinds, titled))
+        with ThreadPoolExecutor(1) as own:  # the caller's thread may have an event loop already
+            return own.submit(lambda: asyncio.run(_drawn(drawn, kinds, titled))).result()
     except (BrowserFailedError, ChromeNotFoundError) as error:
         raise InvalidChoice(NO_BROWSER) from error
 

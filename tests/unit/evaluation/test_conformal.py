@@ -111,7 +111,7 @@ def test_an_empty_set_is_said_and_says_which_coverage_would_fill_it():
     told = given.set_of(unclear, 0.7)
     assert told.classes == ()
     assert prediction_set(told) == "none of the classes at 70 %: unusual for COVID, Normal or Viral Pneumonia"
-    assert set_notes(told)[0].startswith("Of all classes COVID fits best, but less well than ")
+    assert set_notes(told)[0].startswith("COVID fits best, but less well than ")
     enters = 1 - given.p_values(unclear[None], 0.7).max()
     assert f"{100 * enters:.1f} %" in set_notes(told)[0]
     if enters < 0.98:
@@ -122,15 +122,15 @@ def test_a_coverage_that_a_class_cannot_support_is_said():
     given = Sets.of(uneven({"COVID": 60, "Normal": 150, "Viral Pneumonia": 12}))
     assert set_notes(given.set_of(np.zeros(3), 0.9)) == []
     assert set_notes(given.set_of(np.zeros(3), 0.95)) == [
-        "95 % holds over all images together, not within each class: at least 19 images of a class are needed for "
-        "that, and Viral Pneumonia has 12."
+        "95 % holds over all images together, not within each class. That needs at least 19 images of a class; Viral "
+        "Pneumonia has 12."
     ]
 
 
 def test_a_coverage_that_all_images_cannot_support_rules_nothing_out():
     told = Sets.of(uneven({"COVID": 5, "Normal": 5, "Viral Pneumonia": 5})).set_of(np.array([9.0, 0, 0]), 0.95)
     assert set(told.classes) == set(CLASSES)
-    assert set_notes(told) == ["At least 19 images are needed for 95 %, and there are 15: no class can be ruled out."]
+    assert set_notes(told) == ["No class can be ruled out: 95 % needs at least 19 images, and there are 15."]
 
 
 @pytest.mark.parametrize("coverage", [0.0, 0.69, 0.995, 1.0, math.nan])
@@ -187,4 +187,4 @@ def test_a_likeliest_class_that_is_ruled_out_is_explained():
     sharp, vague = np.linspace(0.001, 0.1, 50), np.linspace(0.5, 2.0, 50)
     told = Sets(("COVID", "Normal"), (vague, sharp)).set_of(np.array([0.0, 0.5]), 0.9)
     assert told.classes == ("COVID",)
-    assert set_notes(told) == ["Normal is ruled out all the same: 98.0 % of its own images fit it better."]
+    assert set_notes(told) == ["Normal is ruled out: 98.0 % of its own images fit it better."]
