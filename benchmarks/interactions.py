@@ -86,7 +86,8 @@ def timed(pages: tuple[str, ...], repeats: int) -> dict[str, list[float]]:
         settle(page)
         for number in range(repeats):
             for name in pages:
-                link = page.locator(f"[data-testid=stSidebarNavLink][href$='/{'' if name == 'start' else name}']").first
+                end = "" if name == "start" else f"[href$='{name}']"  # the first one is Home
+                link = page.locator(f"[data-testid=stSidebar] a{end}").first
                 seconds[f"{name}: open"].append(after(page, link.click))
                 for what, act in actions(page):
                     seconds[f"{name}: {what}"].append(after(page, act))
@@ -96,9 +97,9 @@ def timed(pages: tuple[str, ...], repeats: int) -> dict[str, list[float]]:
 
 def actions(page: Any) -> Iterator[tuple[str, Callable[[], None]]]:
     """All that can be used on the page that is open, tab by tab, as name and action; each is done before the next."""
+    yield from within(page, "")  # first: it may bring other tabs
     tabs = page.locator(TABS)
     names = [one.inner_text() for one in tabs.all()]
-    yield from within(page, "")
     for number, name in enumerate(names):
         yield f"{name}: open", tabs.nth(number).click
         yield from within(page, f"{name}: ")
