@@ -103,25 +103,19 @@ def from_dataset(dataset: Dataset, image_id: str) -> ImageSource:
     return _as_turned(ImageSource(key, image_id, read, label, dataset, key))
 
 
-def opened(source: ImageSource) -> GreyImage:
-    """The image's pixels; the last one that was opened is kept. Raises ImageError."""
-    images = memory("open")
+def opened(source: ImageSource, place: str = "open") -> GreyImage:
+    """The image's pixels; the last one that was opened in that place is kept. Raises ImageError."""
+    images = memory(place)
     if source.key not in images:
         image = source.read()
         images.clear()
         images[source.key] = image
-        return image
     return images[source.key]
 
 
 def beside(source: ImageSource) -> GreyImage:
-    """The pixels of a second image; the last one that was beside another is kept. Raises ImageError."""
-    images = memory("beside")
-    if source.key not in images:
-        image = source.read()
-        images.clear()
-        images[source.key] = image
-    return images[source.key]
+    """The pixels of a second image, kept apart from those of the first. Raises ImageError."""
+    return opened(source, "beside")
 
 
 @st.cache_data(max_entries=32, show_spinner=False, hash_funcs=BY_FILES)
