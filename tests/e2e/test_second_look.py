@@ -10,7 +10,7 @@ from app_server import App
 from made_dicom import PATIENT, as_dicom
 from PIL import Image
 from playwright.sync_api import Locator, Page, TimeoutError, expect
-from states import downloaded, frames, idle
+from states import downloaded, frames, idle, still
 from waiting import until
 
 from covid_core.images.codec import png_bytes
@@ -78,9 +78,20 @@ def row(page: Page, name: str) -> int:
 
 
 def chosen(page: Page, name: str) -> None:
-    """Click the box before a file in the work-list."""
-    box = page.locator("[data-testid=stDataFrame]").first.bounding_box()
+    """Open a file by the box before it in the work-list; clicked again where a click was lost to a page drawn anew."""
+    until(lambda: is_opened(page, name), f"{name} opened from the work-list")
+
+
+def is_opened(page: Page, name: str) -> bool:
+    grid = page.locator("[data-testid=stDataFrame]").first
+    still(page, grid)
+    box = grid.bounding_box()
     page.mouse.click(box["x"] + 15, box["y"] + HEAD + ROW * (row(page, name) + 0.5))
+    try:
+        page.get_by_text(re.compile(rf"^Image \d+ of \d+: {re.escape(name)}$")).wait_for(timeout=10_000)
+    except TimeoutError:
+        return False
+    return True
 
 
 def choose(page: Page, label: str, option: str) -> None:
