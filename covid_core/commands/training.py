@@ -9,7 +9,7 @@ from covid_core.commands.verbs import NAME, WAIT, option, verb, waited
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError, InvalidChoice, RunError
 from covid_core.jobs import queue
-from covid_core.reports import repeats_text, run_figures, run_text, study_text
+from covid_core.reports import comparison_text, repeats_text, run_figures, run_text, study_text
 from covid_core.reports.encode import encode
 from covid_core.runs import candidates, pinned_dataset, store
 from covid_core.specs import TrainingSpec, parse
@@ -106,12 +106,12 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     """Everything that a run recorded."""
     run = store.open_run(workspace, options.run)
     answer, labels, used = _run_answer(run), candidates.label_check(run), pinned_dataset.used_by(workspace, run)
-    marks = candidates.candidate(run).marks if run.result else ()
+    marks = comparison_text.marks(candidates.candidate(run)) if run.result else []
     sets = run_figures.prediction_sets_of(run) if run.result else None
     audit = answer["audit"]
     sentences = (
         "; ".join(marks) and f"  {'; '.join(marks)}",
-        f"images of {run.dataset.name}: {used.in_words}",
+        f"images of {run.dataset.name}: {run_text.version(used)}",
         run_text.labels(labels),
         sets and (sets.get("in_words") or sets["note"]),
         audit and f"{audit['verdict'] or 'audit'}: {audit['in_words']}",

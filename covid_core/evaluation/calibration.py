@@ -164,8 +164,8 @@ def operating_point(table: pd.DataFrame, label: str, aim: Aim, at_least: float) 
     validation, test = (metrics.answers(table, part) for part in ("validation", "test"))
     points = metrics.roc_points(validation, label)
     if points.empty:
-        reason = metrics.no_curve_because(validation, label)
-        raise DataError(f"No threshold for {label} can be chosen on the validation images: {reason}.")
+        needed = "it takes validation images of this class and of another, all with scores"
+        raise DataError(f"No threshold for {label} can be chosen: {needed}.")
     reached = points["sensitivity"] if aim == "sensitivity" else 1 - points["false_positive_rate"]
     enough = np.flatnonzero(reached.to_numpy() >= at_least)
     row = enough[0] if aim == "sensitivity" else enough[-1]  # sensitivity rises along the curve, specificity falls

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from covid_core.evaluation import assessment, resampling
-from covid_core.evaluation.assessment import ALPHA, PARTS, Assessment, Measured
+from covid_core.evaluation.assessment import ALPHA, PARTS, Assessment, Mark, Measured
 from covid_core.evaluation.label_check import LabelCheck
 from covid_core.evaluation.measures import MEASURES
 from covid_core.evaluation.metrics import UNDEFINED, Answers, Measure
@@ -193,7 +193,7 @@ class Candidate:
     id: str
     name: str
     assessment: Assessment = field(repr=False)
-    marks: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
     labels: LabelCheck = LabelCheck()
     split_hash: str = ""
     seconds: float = math.nan
@@ -262,7 +262,7 @@ def performance_table(candidates: Sequence[Candidate]) -> pd.DataFrame:
     """The course's first table for one group of candidates; the two reference rows, with an empty ``id``, come last.
 
     Columns id, name, those of PARTS (accuracy), test_low, test_high, images (of the test part), COMPARED with their
-    bounds (``_low``, ``_high``), marks (joined by "; "). Shares are in [0, 1], nan where undefined.
+    bounds (``_low``, ``_high``), marks (a tuple). Shares are in [0, 1], nan where undefined.
     """
     rows = [_row(c.name, c.assessment.accuracy, c.assessment.tested, c.id, c.marks) for c in candidates]
     if candidates:
@@ -276,7 +276,7 @@ def performance_table(candidates: Sequence[Candidate]) -> pd.DataFrame:
 
 
 def _row(
-    name: str, accuracy: Mapping[str, Measure], tested: Measured, id: str = "", marks: Sequence[str] = ()
+    name: str, accuracy: Mapping[str, Measure], tested: Measured, id: str = "", marks: tuple[Mark, ...] = ()
 ) -> dict[str, object]:
     return {
         "id": id,
@@ -286,7 +286,7 @@ def _row(
         "test_high": accuracy["test"].high,
         "images": tested.n,
         **_with_bounds({name: tested.overall.get(name, UNDEFINED) for name in COMPARED}),
-        "marks": "; ".join(marks),
+        "marks": marks,
     }
 
 

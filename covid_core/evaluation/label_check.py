@@ -13,8 +13,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-WRONG_LABELS = "labels are not those of the images' folders"
-
 STRETCHES = 20  # of the list, equally long: places that a label may go with
 LEAST_IN_STRETCH = 20  # images; labels go with shorter ones by chance
 MOST_MOVED = 0.1  # of the list; labels moved by more agree in what is left of the overlap too easily

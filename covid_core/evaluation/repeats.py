@@ -63,20 +63,47 @@ class Repeat:
 
 
 @dataclass(frozen=True)
+class ImageChoice:
+    """Which images of a data set runs are tested on: ``per_class`` of each class (0: all), of these the ``held_out``
+    sources, one fold from 0 (None: all of them together), or a share; ``shifted``: with labels of other images."""
+
+    dataset: str
+    per_class: int
+    held_out: tuple[str, ...]
+    folds: int
+    fold: int | None
+    share: float
+    grouped: bool
+    seed: int
+    shifted: bool
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What is to be known of a study's run: it has no result, is left out for an error or was stopped early; or so many
+    runs are missing."""
+
+    what: Literal["no result", "left out", "stopped", "missing"]
+    run: str = ""
+    error: str = ""
+    runs: int = 0
+
+
+@dataclass(frozen=True)
 class Repeats:
     """The finished runs of a study of repeats, of ``planned`` in all.
 
-    ``folds`` is 1 where all runs share one split. ``images`` says in words which images the study is about, ``remarks``
-    what is to be known of its runs: which are left out, and why.
+    ``folds`` is 1 where all runs share one split. ``images`` says which images the study is about (None: without runs),
+    ``remarks`` what is to be known of its runs.
     """
 
     id: str
     name: str
     folds: int
-    images: str
+    images: ImageChoice | None
     runs: tuple[Repeat, ...]
     planned: int
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def varied(self) -> str:
@@ -165,7 +192,7 @@ def _pooled(seed: int, folds: Sequence[Assessment]) -> Pooled:
         accuracy, method = replace(accuracy, low=drawn.low, high=drawn.high), "bootstrap of groups"
     sensitivity = {
         label: metrics.wilson_of_groups(
-            right[strata == k], None if groups is None else groups[strata == k], f"no image is {label}"
+            right[strata == k], None if groups is None else groups[strata == k], metrics.Gap("none of class", label)
         )[0]
         for k, label in enumerate(folds[0].classes)
     }

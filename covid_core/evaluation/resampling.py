@@ -7,14 +7,13 @@ images belong together (duplicates, one patient), whole groups are drawn, becaus
 (cluster bootstrap: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8).
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 
-from covid_core.evaluation.metrics import NO_IMAGES, Measure
+from covid_core.evaluation.metrics import NO_IMAGES, Measure, undefined
 
 REPLICATES = 2000
 SEED = 0  # the same images are drawn alike for every run, whenever one looks
@@ -88,7 +87,7 @@ def mean(values: np.ndarray, groups: np.ndarray | None = None, strata: np.ndarra
     ``groups`` and ``strata`` as of ``replicates``; without ``strata`` all images are drawn alike.
     """
     if not len(values):
-        return Measure(math.nan, note=NO_IMAGES)
+        return undefined(NO_IMAGES)
     alike = np.zeros(len(values), int) if strata is None else strata
     found = estimates(lambda times: {"mean": values @ times / times.sum(axis=0)}, alike, groups)["mean"]
     return replace(found, value=float(values.mean()))

@@ -16,6 +16,7 @@ from covid_core.evaluation.measures import MEASURES
 from covid_core.formatting import count, duration, p_in_words, plural, points, share
 from covid_core.inference import external_test
 from covid_core.presets import STUDY_PRESETS
+from covid_core.reports import run_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs import candidates
@@ -199,7 +200,7 @@ def other_images(run: Run, ranking: Ranking[Candidate]) -> str:
     """Which runs cannot be ranked with the others, and why."""
     number = plural(len(ranking.order), "further run")
     verb = "was" if len(ranking.order) == 1 else "were"
-    images = candidates.images_in_words(run)
+    images = run_text.images(candidates.image_choice(run))
     return f"{number} {verb} tested on other images and cannot be ranked with those above: {images}."
 
 

@@ -18,6 +18,7 @@ from covid_core.data.dataset import KEY_LENGTH, Dataset
 from covid_core.formatting import duration, plural
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import AuditRequest
+from covid_core.reports import audit_text
 from pages.shared import job_panel, shell
 
 WHAT_IT_DOES = (
@@ -121,7 +122,7 @@ def offer(dataset: Dataset, label: str = "Audit the images", key: str = "audit-s
 
 def is_outdated(audited: Audited, at_work: bool) -> None:
     """Say what has changed since the audit, with the button that makes it anew unless that is at work."""
-    reason = "" if audited.audit is None else audited.audit.outdated
+    reason = "" if audited.audit is None else audit_text.OUTDATED[audited.audit.outdated]
     if not audited.is_current:
         reason = (
             f"**This audit is of the data set before {plural(audited.changes, 'decision')}.** Images that were left "

@@ -71,7 +71,6 @@ FRAME_BELOW = 0.20
 LUNGS_FROM = 0.50
 LEAST_KEPT = 0.5
 LEAST_IMAGES = 5  # of each class, with known lungs: a cell of composites has 25 different pairs then
-NO_MASKS = "cannot be measured without outlines of the lungs"
 NO_LUNGS, FEW_IMAGES, NO_SKILL = "no lungs", "few images", "no skill"  # why it is inconclusive
 COMPOSING, BETWEEN, NO_OUTLINES = "composing", "between", "no outlines"
 

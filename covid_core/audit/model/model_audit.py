@@ -115,7 +115,7 @@ def audited(predictor: Predictor, images: AuditImages, progress: Progress = sile
             covered = _answers(predictor, at, made, step, f"Test images, {cover.name}")
             rows.append({**row, **_figures(images, at, plain[at], covered, k)})
         else:
-            rows.append({**row, "images": 0, "note": evidence.NO_MASKS})
+            rows.append({**row, "images": 0})
     step, origin = part_of(progress, 0.52, 0.8), images.origin
     if np.bincount(images.labels[inside], minlength=k).min() >= evidence.LEAST_IMAGES:
         effects = _effects(predictor, images, inside, step)

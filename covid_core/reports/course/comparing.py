@@ -74,7 +74,7 @@ def _dots(subject: Subject, order: tuple[Candidate, ...]) -> Chart:
 
 
 def _performance(subject: Subject, ranking: Ranking[Candidate]) -> pd.DataFrame:
-    table = comparison.performance_table(ranking.order)
+    table = comparison_text.performance_table(ranking.order)
     checks = [evidence_text.of(subject.run_of(one)) for one in ranking.order]
     verdicts = [one.in_short for one in checks] if {one.verdict for one in checks} != {NOT_YET} else []
     beaten = [p_value(one.assessment.p_majority) for one in ranking.order]

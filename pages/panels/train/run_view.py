@@ -436,11 +436,11 @@ def _network(run: Run) -> None:
 def _images_used(run: Run) -> str:
     used = shell.version_of(run)
     if used.before is None:
-        return f"The images of this run are no longer available: {used.note}."
+        return f"The images of this run are no longer available: {run_text.version(used)}."
     if not used.decided:
         return "The run used the data set as imported. No decision has been made since."
     there = "the current version" if used.is_present else "not the current version"
-    return f"The run used the images as they were {used.in_words} on the Audit page: {there}."
+    return f"The run used the images as they were {run_text.version(used)} on the Audit page: {there}."
 
 
 def _result_details(one: CachedRun) -> None:
