@@ -47,8 +47,8 @@ def main() -> None:
         answer = run_choice.single_runs()
     elif study:
         with shell.errors_shown():
-            found = {run.id: run for run in usable}
-            comparison_tables.study_conclusion(study, [found[name] for name in study.runs if name in found])
+            by_id = {run.id: run for run in usable}
+            comparison_tables.study_conclusion(study, [by_id[name] for name in study.runs if name in by_id])
     with st.container(horizontal=True, vertical_alignment="top"):
         with st.container(width="stretch"):
             runs = run_choice.pick_runs(usable, study)

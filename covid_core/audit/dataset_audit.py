@@ -159,9 +159,9 @@ def _outdated(workspace: Workspace, dataset: Dataset, audit: DatasetAudit) -> Ou
 
 
 def _pairs(workspace: Workspace, dataset: Dataset, progress: Progress) -> pd.DataFrame:
-    kept = _stored_pairs(workspace, dataset)
-    if kept is not None:
-        return kept
+    stored_pairs = _stored_pairs(workspace, dataset)
+    if stored_pairs is not None:
+        return stored_pairs
     pairs = duplicate_pairs.within(workspace, dataset, progress)
     open_dataset(workspace, dataset.id)  # as in ``make``
     derived.write_table(workspace, _pairs_path(workspace, dataset.version), pairs)
@@ -241,9 +241,9 @@ def _shared_path(workspace: Workspace, dataset: Dataset, other: Dataset) -> Path
 def _stored_pairs(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
     """Pairs that are kept of this version of the data set, or of an earlier one that had more images."""
     for earlier in dataset.holding(lambda version: _pairs_path(workspace, version).exists()):
-        kept = derived.read_table(_pairs_path(workspace, earlier.version), duplicate_pairs.COLUMNS)
-        if kept is not None:
-            return duplicate_pairs.with_labels(kept, dataset.images, dataset.images)
+        stored_pairs = derived.read_table(_pairs_path(workspace, earlier.version), duplicate_pairs.COLUMNS)
+        if stored_pairs is not None:
+            return duplicate_pairs.with_labels(stored_pairs, dataset.images, dataset.images)
     return None
 
 
@@ -254,7 +254,7 @@ def _stored_between(workspace: Workspace, dataset: Dataset, other: Dataset) -> p
     ones = dataset.holding(lambda version: version[:KEY_LENGTH] in firsts)
     twos = list(other.holding(lambda version: version[:KEY_LENGTH] in seconds))
     for one, two in itertools.product(ones, twos):
-        kept = derived.read_table(_shared_path(workspace, one, two), duplicate_pairs.COLUMNS)
-        if kept is not None:
-            return duplicate_pairs.with_labels(kept, dataset.images, other.images)
+        stored_pairs = derived.read_table(_shared_path(workspace, one, two), duplicate_pairs.COLUMNS)
+        if stored_pairs is not None:
+            return duplicate_pairs.with_labels(stored_pairs, dataset.images, other.images)
     return None

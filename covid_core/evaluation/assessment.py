@@ -41,11 +41,11 @@ def measured(predictions: Answers, groups: np.ndarray | None = None, intervals: 
     Without ``intervals`` nothing is drawn, and only shares have theirs.
     """
     of = measures.on_draws(predictions)
-    values = {name: found[..., 0] for name, found in of(resampling.once(predictions.y_true)).items()}
+    values = {name: drawn_values[..., 0] for name, drawn_values in of(resampling.once(predictions.y_true)).items()}
     bounds: measures.Values = {}
     if predictions.n and intervals:
         drawn = resampling.replicates(of, predictions.y_true, groups)
-        bounds = {name: resampling.interval(found) for name, found in drawn.items()}
+        bounds = {name: resampling.interval(drawn_values) for name, drawn_values in drawn.items()}
     per_class = {
         label: {
             name: measures.share_of_class(name, predictions, label, groups)

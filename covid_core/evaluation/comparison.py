@@ -239,8 +239,8 @@ def ranking(candidates: Sequence[AnyCandidate]) -> Ranking[AnyCandidate]:
 def chosen_by_validation(candidates: Sequence[AnyCandidate]) -> AnyCandidate | None:
     """The candidate with the highest accuracy on validation images (see ``to_choose_by``), which is the one to choose;
     None where none has any."""
-    known = [(c, found) for c, found in zip(candidates, to_choose_by(candidates), strict=True) if found.is_defined]
-    return max(known, key=lambda pair: pair[1].value, default=(None, None))[0]
+    defined = [(c, own) for c, own in zip(candidates, to_choose_by(candidates), strict=True) if own.is_defined]
+    return max(defined, key=lambda pair: pair[1].value, default=(None, None))[0]
 
 
 def to_choose_by(candidates: Sequence[Candidate]) -> list[Measure]:
@@ -250,7 +250,7 @@ def to_choose_by(candidates: Sequence[Candidate]) -> list[Measure]:
     images for all.
     """
     selection = [c.assessment.selection for c in candidates]
-    if len({found.n for found in selection}) < 2:
+    if len({accuracy.n for accuracy in selection}) < 2:
         return selection
     return [c.assessment.validation for c in candidates]
 
@@ -308,7 +308,7 @@ def references(figures: Measured) -> dict[str, Measured]:
     images = np.array(list(figures.images.values()))
     one_hot = np.eye(len(images))
     evenly = np.full_like(one_hot, 1 / len(images)) + HAIR * (one_hot - 1 / len(images))
-    found = {}
+    measured = {}
     for name, scores in ((MAJORITY, one_hot[[int(np.argmax(images))]]), (CHANCE, evenly)):
         y_true = np.repeat(np.arange(len(images)), len(scores) * images)
         y_prob = np.tile(scores, (int(images.sum()), 1))
@@ -321,8 +321,8 @@ def references(figures: Measured) -> dict[str, Measured]:
         if name == MAJORITY:
             overall |= {key: UNDEFINED for key, row in MEASURES.items() if row.of_scores}
         per_class = dict(zip(reached.per_class, of_classes, strict=True))
-        found[name] = replace(figures, overall=overall, per_class=per_class, confusion=reached.confusion)
-    return found
+        measured[name] = replace(figures, overall=overall, per_class=per_class, confusion=reached.confusion)
+    return measured
 
 
 def measure_table(figures: Mapping[str, Measured]) -> pd.DataFrame:
@@ -358,14 +358,14 @@ def against_first(candidates: Sequence[Candidate]) -> pd.DataFrame:
     accuracies, this minus reference), low, high, p, and p_holm, which is corrected for these comparisons alone.
     Raises ValueError when they were not tested on the same images.
     """
-    found = pairs([candidate.assessment for candidate in candidates])
-    table = {name: getattr(found, name)[1:, 0] for name in ("difference", "low", "high", "p")}
+    compared = pairs([candidate.assessment for candidate in candidates])
+    table = {name: getattr(compared, name)[1:, 0] for name in ("difference", "low", "high", "p")}
     return pd.DataFrame(
         {
             "name": [candidate.name for candidate in candidates[1:]],
-            "images": found.n,
-            "only_this": found.only_first[1:, 0],
-            "only_reference": found.only_first[0, 1:],
+            "images": compared.n,
+            "only_this": compared.only_first[1:, 0],
+            "only_reference": compared.only_first[0, 1:],
             **table,
             "p_holm": holm(table["p"]),
         }

@@ -423,7 +423,7 @@ def _areas(predictions: Answers, k: int) -> Areas:
     score = -predictions.y_prob[:, k]
     sides = np.flatnonzero(predictions.y_true == k), np.flatnonzero(predictions.y_true != k)
     own, others = (images[np.argsort(score[images], kind="stable")] for images in sides)
-    found, alarms = (np.searchsorted(score[images], score[own], "right") for images in (own, others))
+    detections, alarms = (np.searchsorted(score[images], score[own], "right") for images in (own, others))
     passed = np.searchsorted(score[others], score[own], "left")
     tied = (alarms != passed).any()
 
@@ -433,7 +433,7 @@ def _areas(predictions: Answers, k: int) -> Areas:
         lost, precise = np.zeros((2, times.shape[1]))
         step = max(1, AT_ONCE // times.shape[1])
         for some in (slice(start, start + step) for start in range(0, len(own), step)):
-            drawn, called = times[own[some]].astype(precision), hits[found[some]].astype(precision)
+            drawn, called = times[own[some]].astype(precision), hits[detections[some]].astype(precision)
             above = wrong = false[alarms[some]].astype(precision)
             if tied:
                 above = (wrong + false[passed[some]]) / 2

@@ -163,8 +163,8 @@ def design_effect(right: np.ndarray, groups: np.ndarray) -> float:
     if value in (0.0, 1.0) or several == 1:
         return float(np.square(sizes).sum() / images)
     residuals = np.bincount(codes, np.asarray(right, float)) - sizes * value
-    found = several / (several - 1) * float(np.square(residuals).sum()) / (images * value * (1 - value))
-    return max(1.0, found)
+    effect = several / (several - 1) * float(np.square(residuals).sum()) / (images * value * (1 - value))
+    return max(1.0, effect)
 
 
 def design_effect_of_difference(right: np.ndarray, inside: np.ndarray, groups: np.ndarray) -> float:
@@ -208,8 +208,8 @@ def wilson_of_groups(
         return wilson(0, 0, reason), 1.0
     effect = 1.0 if groups is None else design_effect(right, groups)
     hits, images = int(np.count_nonzero(right)), len(right)
-    found = wilson(hits / effect, images / effect)
-    return replace(found, value=hits / images, n=images), effect  # runs with equal hits are equal to the last digit
+    adjusted = wilson(hits / effect, images / effect)
+    return replace(adjusted, value=hits / images, n=images), effect  # runs with equal hits are equal to the last digit
 
 
 def wilson(hits: float, total: float, reason: Gap | None = NO_IMAGES) -> Measure:

@@ -135,8 +135,8 @@ class Spread:
 
 def spread(values: Iterable[float]) -> Spread:
     """Sum up the values that are numbers."""
-    known = pd.Series(list(values), dtype=float)
-    return Spread(known.mean(), known.std(), known.min(), known.max(), int(known.count()))
+    numbers = pd.Series(list(values), dtype=float)
+    return Spread(numbers.mean(), numbers.std(), numbers.min(), numbers.max(), int(numbers.count()))
 
 
 def value(run: Repeat, measure: str) -> float:
@@ -174,12 +174,12 @@ class Pooled:
 
 def pooled(study: Repeats) -> tuple[Pooled, ...]:
     """The pooled figure of every seed of which all folds are there; none for seeds on one split."""
-    found = []
+    of_seeds = []
     for seed in study.seeds if study.folds > 1 else ():
         runs = {run.fold: run.assessment for run in study.runs if run.seed == seed}
         if set(runs) == set(range(study.folds)):
-            found.append(_pooled(seed, [runs[fold] for fold in range(study.folds)]))
-    return tuple(found)
+            of_seeds.append(_pooled(seed, [runs[fold] for fold in range(study.folds)]))
+    return tuple(of_seeds)
 
 
 def _pooled(seed: int, folds: Sequence[Assessment]) -> Pooled:
@@ -278,13 +278,13 @@ def _tested(study: Repeats, of: dict[tuple[int, int], Assessment], gains: dict[t
     if varied == FOLDS:
         values = [np.mean([gains[key].mean() for key in keys if key[0] == fold]) for fold in sorted(repeats)]
         trained = np.mean([trained_on(of[key]) for key in keys])
-        found = over_folds(values, float(trained), float(np.mean([len(gains[key]) for key in keys])))
+        result = over_folds(values, float(trained), float(np.mean([len(gains[key]) for key in keys])))
     else:
         groups = of[keys[0]].groups
         if len(gains[keys[0]] if groups is None else np.unique(groups)) < 2:
             return Tested(varied, None, "one_image", len(keys))
-        found = over_seeds(np.stack([gains[key] for key in keys]), groups)
-    return Tested(varied, found, "alike" if math.isnan(found.p) else None, len(keys))
+        result = over_seeds(np.stack([gains[key] for key in keys]), groups)
+    return Tested(varied, result, "alike" if math.isnan(result.p) else None, len(keys))
 
 
 def _unlike(first: Repeats, second: Repeats) -> Reason:

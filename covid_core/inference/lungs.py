@@ -205,8 +205,8 @@ def outlined_images(
     stored = derived.read_arrays(path, ["packed", "asked"])
     if stored is None or stored["packed"].shape != shape or stored["asked"].shape != shape[:1]:
         stored = {"packed": np.zeros(shape, np.uint8), "asked": np.zeros(shape[0], bool)}
-    packed, asked = stored["packed"], stored["asked"]
-    missing = np.flatnonzero(~asked[places])
+    packed, tried = stored["packed"], stored["asked"]
+    missing = np.flatnonzero(~tried[places])
     try:
         for done, place in enumerate(missing):
             if done % 20 == 0:
@@ -214,7 +214,7 @@ def outlined_images(
             outline = opened.outline(GreyImage(np.asarray(pixels[rows[place]]), "L"))
             if outline.mask is not None:
                 packed[places[place]] = np.packbits(outline.mask)
-            asked[places[place]] = True
+            tried[places[place]] = True
     finally:
         if len(missing):
             derived.write_arrays(workspace, path, stored, optional=True)

@@ -16,7 +16,9 @@ from covid_core.audit.embedding.outlier_detection import Purity
 from covid_core.audit.quality.findings import BELOW, RULES, UNREADABLE, Quality
 from covid_core.audit.shortcuts import probe_ladder
 from covid_core.audit.shortcuts.probe_ladder import COARSE, GREYS, LUNGS, OUTLINE, Ladder, Reason, Rung, Sources, Why
+from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
+from covid_core.data.decisions import Decision
 from covid_core.data.masks import NoLungs
 from covid_core.evaluation.assessment import ALPHA
 from covid_core.formatting import count, interval, number, p_in_words, plural, share
@@ -322,6 +324,22 @@ def _source_probe(label: str, rung: Rung, p: float) -> str:
         f"on {plural(rung.images, 'image')}: {is_better} than the majority baseline of {share(rung.majority)} "
         f"({p_in_words(p)})."
     )
+
+
+# Decisions
+
+
+def decision(one: Decision, in_force: bool) -> str:
+    """A decision on an image in one line."""
+    what = {
+        decisions.RELABEL: f"{one.image_id}: {one.before} -> {one.after}",
+        decisions.GROUP: f"{one.image_id} with {one.after}",
+        decisions.DISMISS: f"{one.image_id}: {' '.join(filter(None, (one.finding, one.after)))}",
+        decisions.TAKE_BACK: f"number {one.after} ({one.image_id})",
+    }.get(one.action, one.image_id)
+    back = "" if in_force or one.action == decisions.TAKE_BACK else "  (taken back)"
+    note = f"  {one.note}" if one.note else ""
+    return f"{one.number:>4}  {one.when[:16].replace('T', ' ')}  {one.author}  {one.action} {what}{note}{back}"
 
 
 # The map

@@ -160,15 +160,15 @@ def _validation_sentences(order: Sequence[Candidate]) -> list[str]:
     chosen = chosen_by_validation(order)
     if chosen is None or len(order) == 1 or not beats_majority(order[0].assessment):
         return []
-    found, accuracies = chosen.assessment, to_choose_by(order)
+    reached, accuracies = chosen.assessment, to_choose_by(order)
     of_chosen = accuracies[order.index(chosen)]
-    by = f" on the {count(of_chosen.n)} images that choose" if of_chosen.n < found.validation.n else ""
+    by = f" on the {count(of_chosen.n)} images that choose" if of_chosen.n < reached.validation.n else ""
     if chosen.id == order[0].id:
         return [f"Validation, by which to choose, picks {chosen.name} too ({in_words(of_chosen)}{by})."]
     against = f"{share(of_chosen.value)} against {share(accuracies[0].value)}{by}"
     return [
         f"Choose by validation, not by test: it picks {chosen.name} ({against}).",
-        f"The test accuracy to report is then {in_words(found.test)}.",
+        f"The test accuracy to report is then {in_words(reached.test)}.",
     ]
 
 

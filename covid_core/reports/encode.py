@@ -29,9 +29,10 @@ from covid_core.evaluation.label_check import LabelCheck
 from covid_core.evaluation.metrics import Gap, Measure, ThresholdCurves
 from covid_core.evaluation.repeats import Comparison, ImageChoice, Remark, Repeat, Repeats, Tested
 from covid_core.reports import audit_text, comparison_text, evidence_text, repeats_text, run_figures, run_text
+from covid_core.reports.study_text import Outcome
 from covid_core.runs.pinned_dataset import Version
 from covid_core.runs.segmenters import Segmenter
-from covid_core.runs.store import Run, Study
+from covid_core.runs.store import FAILED, INTERRUPTED, BrokenRun, Run, Study
 
 Fields = Mapping[str, Any]
 
@@ -206,12 +207,26 @@ def _run(one: Run) -> Fields:
     }
 
 
+def _study_outcome(one: Outcome) -> Fields:
+    rows = [_run(run) for run in one.runs]
+    answer = {"study": one.study.id, "name": one.study.name, "runs": rows}
+    answer["failed"] = any(row["state"] in (FAILED, INTERRUPTED) for row in rows)
+    if one.repeats:
+        accuracy, figures = one.repeats.spreads[0]["accuracy"], _repeats(one.repeats)["studies"][0]
+        answer["test"] = {"accuracy": accuracy.mean, "spread": accuracy.spread, "runs": accuracy.count}
+        answer["test"] |= {name: figures[name] for name in ("measures", "pooled", "above_majority")}
+    if one.conclusion:
+        answer["conclusion"] = {"sentence": one.conclusion.sentence, "pairs": one.conclusion.numbers}
+    return answer
+
+
 def _but(one: Any, *names: str) -> dict[str, Any]:
     """The fields of a record but for some."""
     return {field.name: getattr(one, field.name) for field in fields(one) if field.name not in names}
 
 
 EXCEPTIONS: dict[type, Callable[[Any], Any]] = {
+    BrokenRun: lambda one: {one.kind: one.id, "reason": one.reason},
     Comparison: _repeats,
     Dataset: _dataset,
     DatasetAudit: _audit,
@@ -225,6 +240,7 @@ EXCEPTIONS: dict[type, Callable[[Any], Any]] = {
     Measured: lambda one: {**_but(one, "n"), "confusion": one.confusion.to_dict("index")},
     Reason: audit_text.reason,
     Remark: repeats_text.remark,
+    Outcome: _study_outcome,
     Run: _run,
     Segmenter: lambda one: {"segmenter": one.id, **one.record.model_dump(mode="json")},
     Study: lambda one: _but(one, "created"),

@@ -320,8 +320,8 @@ def lungs_in_short(audit: Mapping[str, Any]) -> str:
         return of_lungs(_origin(audit["lungs_from"]), short=True)
     if "masks_in_short" in audit:
         return str(audit["masks_in_short"])
-    known = ((OWN_MASKS, "own masks"), (OUTLINED, "outlines by a segmenter"))
-    return " and ".join(short for words, short in known if words in str(audit.get("masks", "")))
+    phrases = ((OWN_MASKS, "own masks"), (OUTLINED, "outlines by a segmenter"))
+    return " and ".join(short for words, short in phrases if words in str(audit.get("masks", "")))
 
 
 def _origin(stored: Mapping[str, Any]) -> Origin:

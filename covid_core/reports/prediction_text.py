@@ -234,8 +234,8 @@ def _figures(made: Check) -> str:
     if made.reading:
         like = f"It looks like a chest image that is {READINGS[made.reading]}"
         return f"{like}: {lead}. {needed} Put right, it would pass."
-    looks = "It looks" if made.passed else "It does not look"
-    return f"{looks} like a frontal chest image: {lead}. {needed}"
+    likeness = "It looks" if made.passed else "It does not look"
+    return f"{likeness} like a frontal chest image: {lead}. {needed}"
 
 
 def _limit(images: str) -> str:

@@ -9,7 +9,7 @@ from covid_core.formatting import count, decimals, duration, interval, plural, s
 from covid_core.reports import evidence_text
 from covid_core.runs import candidates
 from covid_core.runs.pinned_dataset import Missing, Version
-from covid_core.runs.store import Run
+from covid_core.runs.store import BrokenRun, Run
 
 TRAINING_TIME = "Feature extraction and all epochs. Reused features count with the time that they once took."
 MISSING: dict[Missing, str] = {
@@ -42,6 +42,11 @@ def line(run: Run) -> str:
     earlier = run.result.get("taken_over_from")
     reused = f"  (result of {earlier}, which has the same settings and images)" if earlier else ""
     return f"{run.id}  {status.state} {status.reason}  {accuracy(run)}{reused}".rstrip()
+
+
+def damaged(entry: BrokenRun) -> str:
+    """What cannot be opened, in one line."""
+    return f"{entry.id}  damaged: {entry.reason}"
 
 
 def accuracy(run: Run) -> str:

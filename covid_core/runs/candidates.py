@@ -102,10 +102,10 @@ def training_seconds(run: Run) -> float:
     seconds, reused = run.result.get("seconds"), run.result.get("reused") or {}
     if not seconds:
         return math.nan
-    found = 0.0
+    earlier = 0.0
     if FEATURES in reused:
-        found = _number(reused[FEATURES] if isinstance(reused, dict) else None)  # earlier versions listed names alone
-    return float(seconds.get(FEATURES, 0.0) + found + seconds.get(FIT, 0.0))
+        earlier = _number(reused[FEATURES] if isinstance(reused, dict) else None)  # earlier versions listed names
+    return float(seconds.get(FEATURES, 0.0) + earlier + seconds.get(FIT, 0.0))
 
 
 def feature_seconds(run: Run) -> float:

@@ -49,14 +49,14 @@ class Audited:
     def findings(self) -> pd.DataFrame:
         """Findings of files that could not be read, and of images in use; with a column dismissed."""
         table = self.audit.quality.findings
-        kept = table[table["image_id"].isin(self.labels) | (table["finding"] == UNREADABLE)]
-        return self._with_dismissed(kept, kept["image_id"], kept["finding"], [""] * len(kept))
+        valid = table[table["image_id"].isin(self.labels) | (table["finding"] == UNREADABLE)]
+        return self._with_dismissed(valid, valid["image_id"], valid["finding"], [""] * len(valid))
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
         """Pairs whose images are both in use, with their present classes; with a column dismissed."""
-        kept = with_labels(self.audit.pairs, self.dataset.images, self.dataset.images)
-        return self._with_dismissed(kept, kept["first"], [tables.SAME_PICTURE] * len(kept), kept["second"])
+        table = with_labels(self.audit.pairs, self.dataset.images, self.dataset.images)
+        return self._with_dismissed(table, table["first"], [tables.SAME_PICTURE] * len(table), table["second"])
 
     def _with_dismissed(self, table: pd.DataFrame, *of_decision: Iterable[str]) -> pd.DataFrame:
         """A column dismissed: whether a decision dismisses the image, the finding, and the other image or nothing."""
@@ -77,12 +77,12 @@ def latest(dataset: Dataset) -> Audited:
 
 def _opened(dataset: Dataset) -> DatasetAudit | None:
     """The audit that is kept of a version, read again only when one of its files is another one."""
-    kept = []
+    files = []
     for path in shell.workspace().tables.glob(f"{dataset.version[:KEY_LENGTH]}-*"):
         with contextlib.suppress(FileNotFoundError):  # the cache made room at this moment
             status = path.stat()
-            kept.append(f"{path.name} {status.st_ino} {status.st_size}")
-    return _read(str(shell.workspace().root), dataset.id, dataset.version, "\n".join(sorted(kept)), dataset)
+            files.append(f"{path.name} {status.st_ino} {status.st_size}")
+    return _read(str(shell.workspace().root), dataset.id, dataset.version, "\n".join(sorted(files)), dataset)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Opening the audit")

@@ -130,10 +130,10 @@ def study_conclusion(study: Study, usable: Sequence[Run]) -> None:
     """
     if len(usable) < 2 or usable[0].id != study.runs[0] or study.is_repeats:
         return
-    found = _concluded(load(usable)[0])
-    if found:
-        st.markdown(f"**{shell.plain(found.sentence)}**")
-        shell.table(found.table, f"study-{study.id}", alt=f"Runs of {study.name} against the first of them")
+    concluded = _concluded(load(usable)[0])
+    if concluded:
+        st.markdown(f"**{shell.plain(concluded.sentence)}**")
+        shell.table(concluded.table, f"study-{study.id}", alt=f"Runs of {study.name} against the first of them")
         st.caption(study_text.METHOD)
 
 

@@ -228,15 +228,15 @@ def subgroups(right: np.ndarray, by: dict[str, np.ndarray], groups: np.ndarray |
         by: for each property, its value per image as words of shape (images,); an empty one is unknown.
         groups: of shape (images,), equal for images that belong together; None: each is by itself.
     """
-    found = [
+    compared = [
         _against_others(name, str(value), right, values == value, (values != "") & (values != value), groups)
         for name, values in by.items()
         for value in np.unique(values[values != ""])
         if min((values == value).sum(), ((values != "") & (values != value)).sum()) >= LEAST_SUBGROUP
     ]
-    corrected = holm(np.array([one.p for one in found])) if found else []
-    found = [replace(one, p=float(p)) for one, p in zip(found, corrected, strict=True)]
-    return sorted(found, key=lambda one: one.accuracy.value)
+    corrected = holm(np.array([one.p for one in compared])) if compared else []
+    compared = [replace(one, p=float(p)) for one, p in zip(compared, corrected, strict=True)]
+    return sorted(compared, key=lambda one: one.accuracy.value)
 
 
 def _against_others(
@@ -246,9 +246,9 @@ def _against_others(
     from scipy import stats  # slow to import, and only this needs it
 
     sides = [(right[one], None if groups is None else groups[one]) for one in (inside, outside)]
-    known = inside | outside
+    either = inside | outside
     hits, images, other_hits, others = whole_counts(
-        right[known], inside[known], None if groups is None else groups[known]
+        right[either], inside[either], None if groups is None else groups[either]
     )
     p = float(stats.fisher_exact([[hits, images - hits], [other_hits, others - other_hits]]).pvalue)
     here, elsewhere = (wilson_of_groups(*side)[0] for side in sides)

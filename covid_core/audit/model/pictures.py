@@ -42,21 +42,21 @@ def examples(workspace: Workspace, run: Run) -> list[Shown]:
     if tried.empty:
         raise DataError(f"{run.name} has no test image.")
     rows = dataset.images.set_index("image_id").index.get_indexer(tried["image_id"])
-    found = of_images(workspace, dataset, rows, size=run.spec.image_size)
-    lungs, known = found.masks, found.available
+    outlines = of_images(workspace, dataset, rows, size=run.spec.image_size)
+    lungs, available = outlines.masks, outlines.available
     of_labels = [np.flatnonzero(tried["label"] == label) for label in tried["label"].unique()]
-    chosen = [int(next((row for row in some if known[row]), some[0])) for some in of_labels]
+    chosen = [int(next((row for row in some if available[row]), some[0])) for some in of_labels]
     images = decode_rows(dataset, rows[chosen], run.spec.image_size)
-    labels, known, lungs = tried["label"].to_numpy()[chosen], known[chosen], lungs[chosen]
-    at = int(np.argmax(known))  # the first with lungs; without any, the first
+    labels, available, lungs = tried["label"].to_numpy()[chosen], available[chosen], lungs[chosen]
+    at = int(np.argmax(available))  # the first with lungs; without any, the first
     image, mask = images[at : at + 1], lungs[at : at + 1]
     shown = [Shown(occlusions.AS_THEY_ARE, image[0], labels[at])]
     shown += [
         Shown(cover.name, cover.of(image, mask)[0], labels[at], cover)
         for cover in occlusions.COVERS
-        if known[at] or not cover.needs_lungs
+        if available[at] or not cover.needs_lungs
     ]
-    for frame, other in list(pairwise(np.flatnonzero(known)))[:1]:
+    for frame, other in list(pairwise(np.flatnonzero(available)))[:1]:
         made = occlusions.swapped(images[[frame]], lungs[[frame]], images[[other]], lungs[[other]])[0]
         shown.append(Shown("lungs of another image", made, labels[frame], lungs_of=labels[other]))
     return shown

@@ -230,10 +230,10 @@ def _fitted(trained: np.ndarray, wanted: np.ndarray, tested: np.ndarray) -> np.n
 
     shares = wanted.mean(axis=0)
     mean, deviation = trained.mean(axis=0), trained.std(axis=0)
-    telling = deviation > 1e-6 * np.maximum(1, np.abs(mean))  # below it, rounding
-    if not telling.any():
+    varying = deviation > 1e-6 * np.maximum(1, np.abs(mean))  # below it, rounding
+    if not varying.any():
         return np.tile(shares, (len(tested), 1))
-    trained, tested = (((images - mean) / np.where(telling, deviation, 1))[:, telling] for images in (trained, tested))
+    trained, tested = (((images - mean) / np.where(varying, deviation, 1))[:, varying] for images in (trained, tested))
     kernel = _kernel(trained, trained)
     kernel[np.diag_indices_from(kernel)] += RIDGE
     factor = cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False)
@@ -283,10 +283,10 @@ def verdict(ladder: Ladder) -> Verdict:
     if not blind or full is None or full.p > ALPHA:
         return Verdict(INCONCLUSIVE)
     tested = zip(blind, holm(np.array([rung.p for rung in blind])), strict=True)
-    found = [rung for rung, p in tested if p <= ALPHA and ladder.share_of_gain(rung) >= SOME]
-    if not found:
+    sufficient = [rung for rung, p in tested if p <= ALPHA and ladder.share_of_gain(rung) >= SOME]
+    if not sufficient:
         return Verdict(NO_SHORTCUT)
-    strongest = max(found, key=ladder.share_of_gain)
+    strongest = max(sufficient, key=ladder.share_of_gain)
     return Verdict(MUCH_IS_NOT if ladder.share_of_gain(strongest) >= MUCH else SOME_IS_NOT, strongest.probe.key)
 
 

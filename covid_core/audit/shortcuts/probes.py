@@ -356,18 +356,18 @@ def _drawn(images: pd.DataFrame, column: str, least: int) -> tuple[pd.DataFrame,
     counts, groups = images[column].value_counts(), images.groupby(column)["group"].nunique()
     small = sorted(counts.index[counts < least])
     single = sorted(set(groups.index[groups < 2]) - set(small))
-    kept = images[~images[column].isin([*small, *single])].reset_index(names="row")
+    remaining = images[~images[column].isin([*small, *single])].reset_index(names="row")
     notes = [Reason("small class", tuple(small), least=least)] if small else []
     notes += [Reason("single group", (label,)) for label in single]
-    if len(kept) > MOST_IMAGES:
+    if len(remaining) > MOST_IMAGES:
         rng = np.random.default_rng(SEED)
         taken = []
-        for _, rows in sorted(kept.groupby(column).groups.items()):
-            wanted = max(least, round(MOST_IMAGES * len(rows) / len(kept)))
-            taken.append(_some_of(rng.permutation(np.asarray(rows)), kept["group"], wanted))
-        notes.append(Reason("sample", images=sum(map(len, taken)), of=len(kept)))
-        kept = kept.loc[np.sort(np.concatenate(taken))]
-    return kept.set_index("row"), tuple(notes)
+        for _, rows in sorted(remaining.groupby(column).groups.items()):
+            wanted = max(least, round(MOST_IMAGES * len(rows) / len(remaining)))
+            taken.append(_some_of(rng.permutation(np.asarray(rows)), remaining["group"], wanted))
+        notes.append(Reason("sample", images=sum(map(len, taken)), of=len(remaining)))
+        remaining = remaining.loc[np.sort(np.concatenate(taken))]
+    return remaining.set_index("row"), tuple(notes)
 
 
 def _some_of(shuffled: np.ndarray, group: pd.Series, wanted: int) -> np.ndarray:
@@ -386,14 +386,14 @@ def _rung(shown: Shown, row: ProbeKind, question: Question, progress: Callable[[
             return Rung(probe, reason=Reason("not frozen"))
         probe = replace(probe, name=f"Frozen features of {shown.frozen.name}")
     if row.needs_lungs:
-        known = shown.lungs.available
+        outlined = shown.lungs.available
         if shown.lungs.reason:
             return Rung(probe, reason=Reason(shown.lungs.reason, error=shown.lungs.error))
-        if reason := _too_few(question.of(known)):
+        if reason := _too_few(question.of(outlined)):
             return Rung(probe, reason=reason)
-        if not known.all():
-            note = Reason("some outlined", images=int(known.sum()), of=len(known))
-            shown, question = shown.of(known), question.of(known)
+        if not outlined.all():
+            note = Reason("some outlined", images=int(outlined.sum()), of=len(outlined))
+            shown, question = shown.of(outlined), question.of(outlined)
     try:
         features = row.features(shown)
     except DataError as error:
@@ -420,13 +420,15 @@ def sources(workspace: Workspace, dataset: Dataset, progress: Progress = silent)
     The second is asked of each class in which two sources have LEAST_OF_SOURCE images.
     """
     images = duplicates.with_groups(workspace, dataset, part_of(progress, 0, 0.1))
-    known = images[images["source"] != ""]
-    association = cramers_v(pd.factorize(known["source"])[0], pd.factorize(known["label"])[0]) if len(known) else np.nan
+    sourced = images[images["source"] != ""]
+    association = (
+        cramers_v(*(pd.factorize(sourced[column])[0] for column in ("source", "label"))) if len(sourced) else np.nan
+    )
     ladders = {}
-    for label, of_class in known.groupby("label", sort=True):
+    for label, of_class in sourced.groupby("label", sort=True):
         climbed = _climbed(workspace, dataset, of_class, "source", LEAST_OF_SOURCE, OF_SOURCES)
         if climbed is not None:
             ladders[str(label)] = climbed
         progress(1, f"Sources within {label}")
-    reason = Reason("no two sources", least=LEAST_OF_SOURCE) if len(known) and not ladders else ""
-    return Sources(len(known), len(images) - len(known), known["source"].nunique(), association, ladders, reason)
+    reason = Reason("no two sources", least=LEAST_OF_SOURCE) if len(sourced) and not ladders else ""
+    return Sources(len(sourced), len(images) - len(sourced), sourced["source"].nunique(), association, ladders, reason)
