@@ -103,7 +103,7 @@ def ladder_note(climbed: Ladder) -> str:
 def _rung_lines(rungs: Sequence[Rung]) -> list[str]:
     wide = max((len(rung.probe.name) for rung in rungs), default=0)
     return [
-        f"{rung.probe.name:{wide}}  {in_words(rung.accuracy)}  largest class {share(rung.majority)}, "
+        f"{rung.probe.name:{wide}}  {in_words(rung.accuracy)}  majority baseline {share(rung.majority)}, "
         f"{p_in_words(rung.p)}"
         for rung in rungs
     ]

@@ -52,7 +52,6 @@ What the rule does not see: signs of disease outside the masks (heart size, flui
 a cue inside the lungs that is no disease (brightness of the source, coding) counts as lungs.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -61,7 +60,7 @@ import numpy as np
 from covid_core.evaluation import resampling
 from covid_core.evaluation.assessment import whole_counts
 from covid_core.evaluation.comparison import holm
-from covid_core.evaluation.metrics import Measure, wilson_of_groups
+from covid_core.evaluation.metrics import NO_IMAGES, Measure, undefined, wilson_of_groups
 
 LUNGS, FRAME, UNKNOWN = "reads the lungs", "reads the frame", "inconclusive"
 FRAME_FROM = 0.10
@@ -148,7 +147,7 @@ def _effects(rates: np.ndarray) -> dict[str, np.ndarray]:
 def balanced(labels: np.ndarray, answered: np.ndarray, classes: int, groups: np.ndarray | None = None) -> Measure:
     """Mean sensitivity of the classes that have images, with its interval; nan without images."""
     if not len(labels):
-        return Measure(math.nan, note="there are no images")
+        return undefined(NO_IMAGES)
     right = answered == labels
     here = [np.flatnonzero(labels == k) for k in range(classes) if (labels == k).any()]
 
