@@ -2,7 +2,6 @@
 
 import argparse
 import getpass
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -166,27 +165,13 @@ def _wanted(options: argparse.Namespace) -> list[Decision]:
 
 def _decisions_answer(opened: data.Dataset, listed: tuple[Decision, ...]) -> dict[str, Any]:
     valid = {one.number for one in decisions.in_force(opened.decisions)}
-    rows = [asdict(one) | {"in_force": one.number in valid} for one in listed]
-    lines = [_decision_line(row) for row in rows] or ["No decision yet: try decide."]
+    lines = [audit_text.decision(one, one.number in valid) for one in listed] or ["No decision yet: try decide."]
     lines.append(f"{opened.name}: {plural(len(opened.images), 'image')} in use, version {opened.version[:12]}")
     return {
         "dataset": opened.id,
         "images": len(opened.images),
         "counts": opened.counts,
         "version": opened.version,
-        "decisions": rows,
+        "decisions": [{**encode(one), "in_force": one.number in valid} for one in listed],
         "text": "\n".join(lines),
     }
-
-
-def _decision_line(row: dict[str, Any]) -> str:
-    action = row["action"]
-    what = {
-        RELABEL: f"{row['image_id']}: {row['before']} -> {row['after']}",
-        GROUP: f"{row['image_id']} with {row['after']}",
-        DISMISS: f"{row['image_id']}: {' '.join(filter(None, (row['finding'], row['after'])))}",
-        decisions.TAKE_BACK: f"number {row['after']} ({row['image_id']})",
-    }.get(action, row["image_id"])
-    back = "" if row["in_force"] or action == decisions.TAKE_BACK else "  (taken back)"
-    note = f"  {row['note']}" if row["note"] else ""
-    return f"{row['number']:>4}  {row['when'][:16].replace('T', ' ')}  {row['author']}  {action} {what}{note}{back}"

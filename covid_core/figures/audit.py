@@ -107,8 +107,8 @@ def finding_bars(table: pd.DataFrame) -> go.Figure:
             orientation="h",
             marker={"color": colour},
             hovertext=[
-                f"{literal(finding)}: {count(found)} of {count(images)} images of the class"
-                for finding, found, images in zip(rows.index, rows["found"], rows["images"], strict=True)
+                f"{literal(finding)}: {count(row)} of {count(images)} images of the class"
+                for finding, row, images in zip(rows.index, rows["found"], rows["images"], strict=True)
             ],
             hovertemplate="%{hovertext}<extra></extra>",
         )

@@ -36,6 +36,7 @@ shares of hits that decide are those on images that had no part in the choice (`
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -132,7 +133,7 @@ class LungShare:
 
     share: float
     chance: float
-    why: str = ""
+    why: Literal["", "no lung", "no heat"] = ""
 
     @property
     def is_defined(self) -> bool:
@@ -158,9 +159,9 @@ def share_inside(heat: np.ndarray, lungs: np.ndarray) -> LungShare:
     positive = np.maximum(heat, 0).astype(np.float64)
     total, chance = float(positive.sum()), float(inside.mean())
     if chance == 0:
-        return LungShare(np.nan, np.nan, "no lung is marked on the image")
+        return LungShare(np.nan, np.nan, "no lung")
     if total == 0:
-        return LungShare(np.nan, chance, "the heat map is empty")
+        return LungShare(np.nan, chance, "no heat")
     return LungShare(float((positive * inside).sum()) / total, chance)
 
 

@@ -25,10 +25,10 @@ def equal_run(workspace: Workspace, run: Run) -> Run | None:
     return None
 
 
-def take_over(run: Run, twin: Run) -> None:
-    """Make the twin's outcome the run's own, saying whose it was. Its seconds stay those of the training."""
-    run.take_over(twin)
-    run.write_result({**twin.result, "finished": time.time(), "taken_over_from": twin.id})
+def take_over(run: Run, equal: Run) -> None:
+    """Make an equal run's outcome the run's own, saying whose it was. Its seconds stay those of the training."""
+    run.take_over(equal)
+    run.write_result({**equal.result, "finished": time.time(), "taken_over_from": equal.id})
 
 
 def _deciding(spec: TrainingSpec) -> TrainingSpec:

@@ -184,8 +184,8 @@ def _difference_on_probe(trained: Trained, predictor: Predictor) -> float:
     features = [
         np.concatenate([tap[:, used].reshape(len(tap), -1) for tap in taps], axis=1) for taps in (references, pooled)
     ]
-    kept, own = (softmax(trained.head.logits(values)) for values in features)
-    return float(np.abs(kept - own).max())
+    stored, own = (softmax(trained.head.logits(values)) for values in features)
+    return float(np.abs(stored - own).max())
 
 
 def _some(images: Images, part: str, count: int) -> np.ndarray:

@@ -121,7 +121,7 @@ def _segmenter_in(folder: Path) -> Segmenter:
 
 def list_segmenters(workspace: Workspace) -> tuple[list[Segmenter], list[store.BrokenRun]]:
     """All segmenters, newest first, and the folders that cannot be opened as one."""
-    segmenters, broken = store.readable(workspace.segmenters, _segmenter_in)
+    segmenters, broken = store.readable(workspace.segmenters, _segmenter_in, "segmenter")
     return sorted(segmenters, key=lambda one: one.record.created, reverse=True), broken
 
 

@@ -484,8 +484,8 @@ class Run(JobFolder):
 
     def rewrite_history(self, epochs: int) -> None:
         """Keep the first ``epochs`` rows: what came after the checkpoint is trained again."""
-        kept = self.history().head(epochs)
-        text = kept.to_csv(index=False, header=False)
+        remaining = self.history().head(epochs)
+        text = remaining.to_csv(index=False, header=False)
         files.write_bytes(self.history_path, text.encode())
 
     def write_predictions(self, predictions: pd.DataFrame) -> None:
@@ -564,10 +564,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class BrokenRun:
-    """A run folder that cannot be opened, with the reason in a sentence."""
+    """A folder of a run, or of another ``kind``, that cannot be opened, with the reason in a sentence."""
 
     id: str
     reason: str
+    kind: str = "run"
 
 
 def _read(read: Callable[[Path], Opened], path: Path) -> Opened:
@@ -577,14 +578,14 @@ def _read(read: Callable[[Path], Opened], path: Path) -> Opened:
         raise RunDamaged(f"{path.parent.name}: {path.name} is missing or damaged.") from error
 
 
-def readable(parent: Path, opened: Callable[[Path], Opened]) -> tuple[list[Opened], list[BrokenRun]]:
+def readable(parent: Path, opened: Callable[[Path], Opened], kind: str = "run") -> tuple[list[Opened], list[BrokenRun]]:
     """What ``opened`` makes of each folder in ``parent``, and the folders that it refuses, with the reason."""
     whole, broken = [], []
     for folder in list_folders(parent):
         try:
             whole.append(opened(folder))
         except CovidCoreError as error:
-            broken.append(BrokenRun(folder.name, str(error)))
+            broken.append(BrokenRun(folder.name, str(error), kind))
     return whole, broken
 
 
