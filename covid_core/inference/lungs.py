@@ -106,8 +106,8 @@ class Lungs:
         path, record = segmenter.network_path, segmenter.record
         if not path.is_file() or files.sha256_of(path) != record.network_sha256:
             raise RunDamaged(f"The segmenter {segmenter.id}: {path.name} is missing or was changed after training.")
-        network, limits = LiteNetwork(path), record.limits.model_dump()
-        return cls(network, record.size, record.threshold, limits, segmenter.origin, record.network_sha256)
+        network, sha256 = LiteNetwork(path), record.network_sha256
+        return cls(network, record.size, record.threshold, record.limits, segmenter.origin, sha256)
 
     def outline(self, image: GreyImage) -> LungOutline:
         """The lungs of an image, or the reason why no outline is given: a wrong one would be worse than none."""
