@@ -449,7 +449,9 @@ class Run(JobFolder):
     def evaluations(self) -> list["Evaluation"]:
         """All outside tests of the run, newest first. Raises RunDamaged."""
         tests = [
-            Evaluation(path.stem, path.parent, _read(_evaluation_record, path))
+            Evaluation(
+                path.stem, path.parent, _read(lambda it: EvaluationRecord.model_validate(files.read_json(it)), path)
+            )
             for path in (self.path / "evaluations").glob("*.json")
         ]
         return sorted(tests, key=lambda one: one.record.created, reverse=True)
@@ -542,10 +544,6 @@ class EvaluationRecord(BaseModel):
     @property
     def as_written(self) -> dict[str, Any]:
         return self.model_dump(exclude_unset=True)
-
-
-def _evaluation_record(path: Path) -> EvaluationRecord:
-    return EvaluationRecord.model_validate(files.read_json(path))
 
 
 @dataclass(frozen=True)
