@@ -12,13 +12,7 @@ lock           worker  held for the process's whole life, so "running" with a fr
 stop.request   jobs    a polite stop
 =============  ======  =====================================================================
 
-A run adds ``split.parquet`` (jobs), ``history.csv``, ``predictions.parquet``, ``model.keras``, ``head.npz``,
-``trunk.tflite`` where the trunk itself was trained, ``reference.npz``, ``checkpoint.npz`` and, last of all,
-``result.json`` (worker). A run from before there were references gets its own later, by a job that notes it in the
-result.
-What people write on a run stands in ``annotation.json``; ``annotate`` alone writes it.
-Later come ``evaluations/ID.json`` with ``ID.parquet`` (outside tests), ``audits/NAME.json`` (checks of the model) and
-``openings.csv`` (every look at test images).
+What a run adds is listed in ``docs/architecture.md``.
 """
 
 import contextlib
