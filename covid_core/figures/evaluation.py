@@ -68,17 +68,7 @@ def accuracies(points: pd.DataFrame, majority: float | None = None) -> go.Figure
     rows = points.sort_values("group", key=lambda column: column.map(groups.index), kind="stable")
     figure = go.Figure()
     for place, row in enumerate(rows.itertuples()):
-        bounded, name = (row.test, row.test_low, row.test_high), literal(row.name)
-        figure.add_scatter(
-            x=[100 * row.test],
-            y=[place],
-            error_x=error_bar([bounded], 100, thickness=1.5, width=4),
-            mode="markers",
-            marker={"size": 11, **run_marker(row.number)},
-            name=name,
-            showlegend=False,
-            hovertemplate=f"{interval(*bounded)}<extra>{name}</extra>",
-        )
+        _add_accuracy(figure, row, "x", y=[place], showlegend=False)
     named = [group for group in groups if group]
     for group, colour in class_colours(named).items():
         places = np.flatnonzero(rows["group"] == group)
@@ -97,6 +87,19 @@ def accuracies(points: pd.DataFrame, majority: float | None = None) -> go.Figure
         height=90
         + (DOT_ROW if len(rows) <= MANY_DOTS else NARROW_DOT_ROW) * (1 + len(rows))
         + (LEGEND_ROW if named else 0),
+    )
+
+
+def _add_accuracy(figure: go.Figure, run: Any, axis: str, hover: str = "", **place: Any) -> None:
+    """The mark of a run's test accuracy, in per cent along ``axis``, with its interval."""
+    bounded, name = (run.test, run.test_low, run.test_high), literal(run.name)
+    place |= {axis: [100 * run.test], f"error_{axis}": error_bar([bounded], 100, thickness=1.5, width=4)}
+    figure.add_scatter(
+        mode="markers",
+        marker={"size": 11, **run_marker(run.number)},
+        name=name,
+        hovertemplate=f"{interval(*bounded)}{hover}<extra>{name}</extra>",
+        **place,
     )
 
 
@@ -391,16 +394,7 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
     figure = go.Figure()
     for row in points.itertuples():
         if row.cost > 0 and row.test >= 0:
-            bounded, name = (row.test, row.test_low, row.test_high), literal(row.name)
-            figure.add_scatter(
-                x=[row.cost],
-                y=[100 * row.test],
-                error_y=error_bar([bounded], 100, thickness=1.5, width=4),
-                mode="markers",
-                marker={"size": 11, **run_marker(row.number)},
-                name=name,
-                hovertemplate=f"{interval(*bounded)}<br>{worded(row.cost)}<extra>{name}</extra>",
-            )
+            _add_accuracy(figure, row, "y", f"<br>{worded(row.cost)}", x=[row.cost])
     if majority is not None:
         figure.add_hline(100 * majority, annotation_position="bottom right", **majority_line(majority))
     ticks = COST_TICKS[cost]
