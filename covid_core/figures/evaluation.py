@@ -60,9 +60,8 @@ SQUARE = {"range": [-1, 101], "ticksuffix": " %"}
 def accuracies(points: pd.DataFrame, majority: float | None = None) -> go.Figure:
     """Test accuracy with its interval, a row per run; runs of a group stand together, before a band of one colour.
 
-    Args:
-        points: columns name, number, group, test, test_low, test_high, the best run first; an empty group is none.
-        majority: the majority baseline, a share in [0, 1], drawn as a line.
+    ``points`` has columns name, number, group, test, test_low, test_high, the best run first; an empty group is none.
+    The majority baseline, a share in [0, 1], is drawn as a line.
     """
     groups = list(dict.fromkeys(points["group"]))
     rows = points.sort_values("group", key=lambda column: column.map(groups.index), kind="stable")
@@ -176,12 +175,7 @@ def pair_matrix(names: Sequence[str], pairs: Pairs, rows: Sequence[int]) -> go.F
     """Accuracy of the row's run minus that of the column's, in percentage points; pale where not significant.
 
     Rows bear the rank with the name, columns the rank alone: names side by side would overlap. The marks' customdata is
-    [row, column], positions in ``names``.
-
-    Args:
-        names: the runs, the best first.
-        pairs: of all runs.
-        rows: position of each name in ``pairs``.
+    [row, column], positions in ``names``, which has the best run first; ``rows`` are their positions in ``pairs``.
     """
     compared = {(row, column): pairs.of(i, j) for row, i in enumerate(rows) for column, j in enumerate(rows) if i != j}
     largest = max((abs(one.difference) for one in compared.values()), default=0) or 1
@@ -384,10 +378,8 @@ def learning_curves(
 def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | None = None) -> go.Figure:
     """Test accuracy with its interval over what it costs, one mark per run, on a logarithmic axis.
 
-    Args:
-        points: columns name, number, cost, test, test_low, test_high; rows without a cost are left out.
-        cost: "seconds" (of training) or "milliseconds" (per image).
-        majority: the majority baseline, a share in [0, 1], drawn as a line.
+    ``points`` has columns name, number, cost, test, test_low, test_high; rows without a cost are left out. The cost is
+    "seconds" (of training) or "milliseconds" (per image). The majority baseline, a share in [0, 1], is drawn as a line.
     """
     titles = {"seconds": "Training time", "milliseconds": "Time per image"}
     worded = {"seconds": duration, "milliseconds": milliseconds}[cost]
@@ -406,10 +398,8 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
 def class_measures(points: pd.DataFrame, classes: Sequence[str], measure: str) -> go.Figure:
     """One measure per class and run with its interval: a row per run, a dot per class.
 
-    Args:
-        points: columns run, label, value, low, high (nan where there is no interval); undefined values are left out.
-        classes: classes in the order that gives their colours.
-        measure: its name for the axis.
+    ``points`` has columns run, label, value, low, high (nan where there is no interval); undefined values are left out.
+    ``classes`` are in the order that gives their colours, ``measure`` is the name for the axis.
     """
     runs = list(dict.fromkeys(points["run"]))
     figure = go.Figure()

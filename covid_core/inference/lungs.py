@@ -144,14 +144,9 @@ def outline_of(
 ) -> LungOutline:
     """The lungs of an image and whose outline it is, or why there is none.
 
-    Args:
-        workspace: of the segmenters.
-        image: as it was read.
-        dataset: id of the run's data set, which decides which segmenter serves.
-        image_id: of the image, where it is one of that data set: its own mask then goes first.
-        opened: the segmenter that serves, where it is open already.
-
-    Raises RunDamaged, UnknownId, DataError.
+    ``dataset`` is the id of the run's data set, which decides which segmenter serves; ``opened`` is that one, where it
+    is open already. An image of that data set has an ``image_id``: its own mask then goes first. Raises RunDamaged,
+    UnknownId, DataError.
     """
     if image_id:
         own = masks.mask_of(open_dataset(workspace, dataset).imported, image_id)  # left out or not, its mask stays

@@ -26,12 +26,10 @@ AT_ONCE = 64  # images between two reports of progress
 
 
 def fitted(split: pd.DataFrame, pixels: Callable[[np.ndarray], np.ndarray], features: Features) -> Reference:
-    """The reference from the images of a split.
+    """The reference from a split: columns image_id, label, part, and half where the run is halved.
 
-    Args:
-        split: columns image_id, label, part, and half where the run is halved.
-        pixels: gives uint8 squares (n, size, size) for positions in the split.
-        features: gives the means (n, d) of the maps that the head pools.
+    ``pixels`` gives uint8 squares (n, size, size) for positions in it, ``features`` the means (n, d) of the maps that
+    the head pools.
     """
     training = np.flatnonzero(split["part"] == TRAIN)
     validation = np.flatnonzero(validation_for(split, CALIBRATION))
