@@ -1,5 +1,6 @@
 """The figure of studies of repeats: every run a point, with mean and SD."""
 
+import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
@@ -85,9 +86,4 @@ def _mean(summary: Spread, name: str, row: int, colour: str) -> go.Scatter:
 
 def _wrapped(name: str) -> str:
     """A long name on several lines."""
-    lines = [""]
-    for word in literal(name).split(" "):
-        if lines[-1] and len(lines[-1]) + len(word) >= WRAP:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "<br>".join(lines)
+    return "<br>".join(textwrap.wrap(literal(name), WRAP, break_long_words=False, break_on_hyphens=False))
