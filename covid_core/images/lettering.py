@@ -21,8 +21,7 @@ def lettered(image: np.ndarray) -> np.ndarray:
     from scipy import ndimage  # 0.2 s to import, and no page needs it before its scores
 
     small = fitted(image, LETTER_SIDE)
-    opened = _extremes(_extremes(small, LETTER_WIDTH, np.minimum), LETTER_WIDTH, np.maximum)
-    rise = small - opened  # an opening is never above what it opens
+    rise = small - _opened(small, LETTER_WIDTH)  # an opening is never above what it opens
     patches, count = ndimage.label(rise >= LETTER_RISE, np.ones((3, 3)))
     letters = np.zeros(small.shape, bool)
     if not count:
@@ -35,6 +34,11 @@ def lettered(image: np.ndarray) -> np.ndarray:
             patch = patches[place] == number
             letters[place] |= patch & bool(np.median(steep[place][patch]) >= STEEP)
     return letters
+
+
+def _opened(image: np.ndarray, width: int) -> np.ndarray:
+    """The grey opening by a square of ``width`` pixels (odd): each bright thing that is narrower is taken away."""
+    return _extremes(_extremes(image, width, np.minimum), width, np.maximum)
 
 
 def _extremes(image: np.ndarray, width: int, extreme: np.ufunc) -> np.ndarray:

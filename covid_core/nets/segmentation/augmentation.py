@@ -26,12 +26,17 @@ GREYS = np.linspace(0, 1, 256)
 def changed(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """One changed copy of an image, uint8 (size, size), and of its mask, bool (size, size)."""
     places = _places(len(image), rng)
-    empty = float(rng.choice((0, 0, 0, 255, rng.integers(256))))  # the grey of what lies outside: mostly black
+    empty = _empty(rng)
     image = ndimage.map_coordinates(image.astype(np.float32), places, order=1, mode="constant", cval=empty)
     mask = ndimage.map_coordinates(mask.astype(np.float32), places, order=1, mode="constant", cval=0.0) > 0.5
     image = _other_appearance(image / 255, rng)
     image, mask = _framed(image, mask, rng)
     return np.round(255 * np.clip(image, 0, 1)).astype(np.uint8), mask
+
+
+def _empty(rng: np.random.Generator) -> float:
+    """The grey of what lies outside of the image: mostly black."""
+    return float(rng.choice((0, 0, 0, 255, rng.integers(256))))
 
 
 def _places(size: int, rng: np.random.Generator) -> np.ndarray:
