@@ -2,7 +2,6 @@
 
 import argparse
 import getpass
-from pathlib import Path
 from typing import Any
 
 from covid_core.audit import dataset_audit
@@ -12,6 +11,8 @@ from covid_core.data import decisions
 from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, Decision
 from covid_core.errors import InvalidChoice
 from covid_core.formatting import count, plural
+from covid_core.jobs import kinds
+from covid_core.jobs.kinds import ImportRequest, KaggleRequest, PhantomRequest, Request
 from covid_core.reports import audit_text
 from covid_core.reports.encode import encode
 from covid_core.synthetic.phantom import PLANTS
@@ -28,29 +29,26 @@ AUTHOR = option("--author", default="", help="who decides; the user of this comp
 @verb("import", "path", NAME, CLASSES)
 def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Make a data set of a folder or a zip archive."""
-    from covid_core.data import importing
-
-    opened = importing.import_path(workspace, Path(options.path), options.name, options.classes, progress())
-    return _dataset_answer(opened)
+    return _made(workspace, ImportRequest(source=options.path, name=options.name, classes=options.classes))
 
 
 @verb("demo", option("--images", type=int, default=600), SEED, PLANT, NAME)
 def do_demo(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Draw synthetic images."""
-    from covid_core.data import importing
-
-    plant = tuple(options.plant or ())
-    return _dataset_answer(
-        importing.import_phantom(workspace, options.images, options.seed, plant, options.name, progress())
-    )
+    request = {"images": options.images, "seed": options.seed, "plant": options.plant or (), "name": options.name}
+    return _made(workspace, PhantomRequest(**request))
 
 
 @verb("kaggle", NAME, CLASSES)
 def do_kaggle(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Download the COVID-19 Radiography Database from Kaggle."""
-    from covid_core.data import importing
+    return _made(workspace, KaggleRequest(name=options.name, classes=options.classes))
 
-    return _dataset_answer(importing.import_kaggle(workspace, options.name, options.classes, progress()))
+
+def _made(workspace: Workspace, request: Request) -> dict[str, Any]:
+    """The data set that a job of this kind makes, made in this process."""
+    made = kinds.of(request).work(workspace, request, progress())
+    return _dataset_answer(data.open_dataset(workspace, made["dataset"]))
 
 
 @verb("datasets")

@@ -61,8 +61,7 @@ def cam(
     """Heat map of one image for one class, before what speaks against the class is cut off (``to_unit``).
 
     Args:
-        head: the model's head.
-        maps: one array (1, h, w, channels) per tap.
+        head, maps: of the model, one array (1, h, w, channels) per tap.
         class_index: position of the class in the run's order.
         width, height: size of the result, usually the image's.
         usual: the maps of the usual image, (h, w, channels) per tap; none: the image's are taken as they are.
@@ -146,11 +145,10 @@ class LungShare:
 
 
 def share_inside(heat: np.ndarray, lungs: np.ndarray) -> LungShare:
-    """The share of a heat map inside a lung mask, against the mask's share of the picture.
+    """The share of a heat map (height, width) inside a lung mask, against the mask's share of the picture.
 
-    Args:
-        heat: (height, width), as a heat map has it: what is not above 0 is no heat.
-        lungs: bool, of the same picture at any resolution; at another one each place counts as much as it is lung.
+    What is not above 0 is no heat. ``lungs`` are bool, of the same picture at any resolution; at another one each place
+    counts as much as it is lung.
     """
     height, width = heat.shape
     inside = lungs.astype(np.float32)

@@ -102,8 +102,8 @@ class Lungs:
         path, record = segmenter.network_path, segmenter.record
         if not path.is_file() or files.sha256_of(path) != record.network_sha256:
             raise RunDamaged(f"The segmenter {segmenter.id}: {path.name} is missing or was changed after training.")
-        network, limits = LiteNetwork(path), record.limits.model_dump()
-        return cls(network, record.size, record.threshold, limits, segmenter.origin, record.network_sha256)
+        network, sha256 = LiteNetwork(path), record.network_sha256
+        return cls(network, record.size, record.threshold, record.limits, segmenter.origin, sha256)
 
     def outline(self, image: GreyImage) -> LungOutline:
         """The lungs of an image, or the reason why no outline is given: a wrong one would be worse than none."""
@@ -140,14 +140,9 @@ def outline_of(
 ) -> LungOutline:
     """The lungs of an image and whose outline it is, or why there is none.
 
-    Args:
-        workspace: of the segmenters.
-        image: as it was read.
-        dataset: id of the run's data set, which decides which segmenter serves.
-        image_id: of the image, where it is one of that data set: its own mask then goes first.
-        opened: the segmenter that serves, where it is open already.
-
-    Raises RunDamaged, UnknownId, DataError.
+    ``dataset`` is the id of the run's data set, which decides which segmenter serves; ``opened`` is that one, where it
+    is open already. An image of that data set has an ``image_id``: its own mask then goes first. Raises RunDamaged,
+    UnknownId, DataError.
     """
     if image_id:
         own = masks.mask_of(open_dataset(workspace, dataset).imported, image_id)  # left out or not, its mask stays

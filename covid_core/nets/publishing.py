@@ -3,6 +3,7 @@
 import math
 import platform
 import time
+import timeit
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
@@ -197,12 +198,7 @@ def _some(images: Images, part: str, count: int) -> np.ndarray:
 
 def median_milliseconds(work: Callable[[], object]) -> float:
     """Median time of a piece of work on one decoded image."""
-    times = []
-    for _ in range(TIMED_IMAGES):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return round(1000 * float(np.median(times)), 3)
+    return round(1000 * float(np.median(timeit.repeat(work, number=1, repeat=TIMED_IMAGES))), 3)
 
 
 def versions() -> dict[str, str]:

@@ -132,12 +132,8 @@ def repeat(run: Run) -> Repeat:
 def repeats(
     studies: Sequence[tuple[Study, Sequence[Run]]], read: Callable[[Run], Repeat] = repeat
 ) -> repeated.Comparison:
-    """Studies of repeats side by side.
-
-    Args:
-        studies: each with those of its runs that can be opened; what is left out of them stands in the remarks.
-        read: measures one run, or remembers what it measured.
-    """
+    """Studies of repeats side by side, each with those of its runs that can be opened; what is left out of them stands
+    in the remarks. ``read`` measures one run, or remembers what it measured."""
     names = unique_names([study for study, _ in studies])
     named = zip(studies, names, strict=True)
     return repeated.compare([_repeats(study, name, runs, read) for (study, runs), name in named])

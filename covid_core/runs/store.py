@@ -12,13 +12,7 @@ lock           worker  held for the process's whole life, so "running" with a fr
 stop.request   jobs    a polite stop
 =============  ======  =====================================================================
 
-A run adds ``split.parquet`` (jobs), ``history.csv``, ``predictions.parquet``, ``model.keras``, ``head.npz``,
-``trunk.tflite`` where the trunk itself was trained, ``reference.npz``, ``checkpoint.npz`` and, last of all,
-``result.json`` (worker). A run from before there were references gets its own later, by a job that notes it in the
-result.
-What people write on a run stands in ``annotation.json``; ``annotate`` alone writes it.
-Later come ``evaluations/ID.json`` with ``ID.parquet`` (outside tests), ``audits/NAME.json`` (checks of the model) and
-``openings.csv`` (every look at test images).
+What a run adds is listed in ``docs/architecture.md``.
 """
 
 import contextlib
@@ -449,7 +443,9 @@ class Run(JobFolder):
     def evaluations(self) -> list["Evaluation"]:
         """All outside tests of the run, newest first. Raises RunDamaged."""
         tests = [
-            Evaluation(path.stem, path.parent, _read(_evaluation_record, path))
+            Evaluation(
+                path.stem, path.parent, _read(lambda it: EvaluationRecord.model_validate(files.read_json(it)), path)
+            )
             for path in (self.path / "evaluations").glob("*.json")
         ]
         return sorted(tests, key=lambda one: one.record.created, reverse=True)
@@ -542,10 +538,6 @@ class EvaluationRecord(BaseModel):
     @property
     def as_written(self) -> dict[str, Any]:
         return self.model_dump(exclude_unset=True)
-
-
-def _evaluation_record(path: Path) -> EvaluationRecord:
-    return EvaluationRecord.model_validate(files.read_json(path))
 
 
 @dataclass(frozen=True)

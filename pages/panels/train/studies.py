@@ -128,11 +128,10 @@ def _study(study: Study, members: list[run_cache.CachedRun]) -> None:
             _actions(study, members)
         if members:
             st.progress(finished / len(members))
-            if study.is_repeats:
-                with shell.errors_shown():
+            with shell.errors_shown():
+                if study.is_repeats:
                     _repeats(study, members)
-            else:
-                with shell.errors_shown():
+                else:
                     comparison_tables.study_conclusion(study, [one.run for one in members if one.is_usable])
             st.dataframe(
                 _table(members),
@@ -204,13 +203,11 @@ def _delete(study: Study, members: list[run_cache.CachedRun]) -> None:
             f"Delete **{shell.plain(study.name)}** with its {plural(len(members), 'run')}: models, scores and curves? "
             "This cannot be undone."
         )
-        if st.button("Delete study and runs", key=f"delete-{study.id}", icon=":material/delete:"):
+        with_runs = st.button("Delete study and runs", key=f"delete-{study.id}", icon=":material/delete:")
+        alone = st.button("Only the study; keep its runs", key=f"dissolve-{study.id}")
+        if with_runs or alone:
             with shell.errors_shown():
-                for one in members:
+                for one in members if with_runs else ():
                     queue.delete(one.run)
-                store.delete_study(shell.workspace(), study.id)
-                st.rerun()
-        if st.button("Only the study; keep its runs", key=f"dissolve-{study.id}"):
-            with shell.errors_shown():
                 store.delete_study(shell.workspace(), study.id)
                 st.rerun()
