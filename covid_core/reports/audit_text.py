@@ -16,6 +16,7 @@ from covid_core.audit.embedding.outlier_detection import Purity
 from covid_core.audit.quality.findings import BELOW, RULES, UNREADABLE, Quality
 from covid_core.audit.shortcuts import probe_ladder
 from covid_core.audit.shortcuts.probe_ladder import COARSE, GREYS, LUNGS, OUTLINE, Ladder, Rung, Sources
+from covid_core.data import duplicates as duplicates_of_version
 from covid_core.data.dataset import Dataset
 from covid_core.evaluation.assessment import ALPHA
 from covid_core.formatting import count, interval, number, p_in_words, plural, share
@@ -32,6 +33,7 @@ LADDER_RULE = (
     f"lungs”, {share(probe_ladder.SOME, 0)} or more is “some is not the lungs”.\n\n“Nothing found” is no proof. A mark "
     "inside the lungs, or one too fine for 64 pixels, is not detected."
 )
+ONE_CLUSTER = "the same picture, equal files, one patient, or your decision"
 LISTED = 12  # outliers and suspicious labels in the lines of a map
 
 
@@ -142,6 +144,36 @@ def duplicates(pairs: pd.DataFrame) -> str:
     counts = {words: len(tables.of_kind(pairs, kind)) for words, kind in kinds.items()}
     parts = [f"{count(n) if n else 'none'} {words}" for words, n in counts.items()]
     return f"{plural(len(pairs), 'pair of images shows', 'pairs of images show')} the same picture: {', '.join(parts)}."
+
+
+def clusters(images: pd.DataFrame) -> str:
+    """How many clusters a group split keeps whole; ``images`` has a column ``group``."""
+    sizes = duplicates_of_version.clusters(images)
+    if not len(sizes):
+        return f"No two images form a cluster ({ONE_CLUSTER})."
+    of = f"{plural(len(sizes), 'cluster')} of {plural(int(sizes.sum()), 'image')}"
+    return f"A group split keeps {of} in one part ({ONE_CLUSTER})."
+
+
+def leakage(crossing: int, ungrouped: int, method: str) -> str:
+    """How many duplicates cross the parts of a split, why, and what to do.
+
+    Args:
+        crossing: pairs whose images are in two parts.
+        ungrouped: those of them that no cluster of the present version holds.
+        method: of the split.
+    """
+    lead = f"**Data leakage: {plural(crossing, 'pair crosses', 'pairs cross')} the parts of this split.**"
+    if method == "stratified":
+        why = "A random split ignores clusters: choose a group split."
+    else:
+        why = f"Its clusters come from its version of the data set ({ONE_CLUSTER}), not from the audit."
+    if not ungrouped:
+        return f"{lead} {why} The clusters of the present version hold every pair."
+    pairs = (
+        "this pair" if ungrouped == crossing == 1 else f"{'these ' if ungrouped == crossing else ''}{ungrouped:,} pairs"
+    )
+    return f"{lead} {why} Keep {pairs} together: new group splits follow the new version."
 
 
 def limit_of_duplicates(limits: Limits) -> str:
