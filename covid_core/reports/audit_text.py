@@ -167,7 +167,7 @@ def leakage(crossing: int, ungrouped: int, method: str) -> str:
     if method == "stratified":
         why = "A random split ignores clusters: choose a group split."
     else:
-        why = f"Its clusters come from its version of the data set ({ONE_CLUSTER}), not from the audit."
+        why = "Its clusters come from its version of the data set, not from the audit."
     if not ungrouped:
         return f"{lead} {why} The clusters of the present version hold every pair."
     pairs = (
