@@ -53,7 +53,8 @@ def fitted(figure: go.Figure) -> go.Figure:
     if not is_on():
         return figure
     height = st.session_state.get("presentation", {}).get("height") or HEIGHT
-    return theme.enlarged(figure, round(height * ON_SCREEN))
+    ink = "#ffffff" if st.context.theme.type == "dark" else "#000000"
+    return theme.enlarged(figure, round(height * ON_SCREEN), ink)
 
 
 def is_static(frame: pd.DataFrame) -> bool:
