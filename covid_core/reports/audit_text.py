@@ -171,7 +171,9 @@ def leakage(crossing: int, ungrouped: int, method: str) -> str:
     if not ungrouped:
         return f"{lead} {why} The clusters of the present version hold every pair."
     pairs = (
-        "this pair" if ungrouped == crossing == 1 else f"{'these ' if ungrouped == crossing else ''}{ungrouped:,} pairs"
+        "this pair"
+        if ungrouped == crossing == 1
+        else f"{'these ' if ungrouped == crossing else ''}{count(ungrouped)} pairs"
     )
     return f"{lead} {why} Keep {pairs} together: new group splits follow the new version."
 

@@ -15,6 +15,7 @@ from covid_core.evaluation.metrics import ThresholdCurves
 from covid_core.formatting import (
     as_read,
     bounds,
+    decimals,
     duration,
     file_size,
     interval,
@@ -434,6 +435,7 @@ def worded(frame: pd.DataFrame) -> pd.DataFrame:
         **dict.fromkeys(_percentages(frame), lambda value: share(value / 100)),
         **costs,
         **dict.fromkeys(P_COLUMNS, p_value),
+        **dict.fromkeys(TENTHS, lambda value: decimals(value, 1)),
     }
     changed = {name: frame[name].map(words[name]) for name in frame.columns if name in words}
     return frame.assign(**changed).rename(columns={name: name.partition(" (")[0] for name in costs})

@@ -234,7 +234,7 @@ def texts(frame: pd.DataFrame, undefined: str = "") -> pd.DataFrame:
         if pd.isna(cell):
             return undefined
         if isinstance(cell, int | float | np.integer) and not isinstance(cell, bool):
-            return f"{cell:,.0f}" if float(cell).is_integer() else f"{cell:,.4g}"
+            return count(cell) if float(cell).is_integer() else f"{cell:,.4g}"
         return plain(cell)
 
     return frame.map(text)

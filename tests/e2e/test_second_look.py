@@ -3,7 +3,6 @@
 import io
 import re
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -121,17 +120,6 @@ def test_four_files_get_four_right_answers_what_needs_a_look_on_top(page: Page, 
     expect(page.get_by_text("1 could not be read, 1 without an answer", exact=False)).to_be_visible()
     assert [row(page, "broken.png"), row(page, "photo.jpg")] == [0, 1]
     assert {row(page, "IM0001"), row(page, "sixteen.png")} == {2, 3}
-
-
-def test_a_click_on_an_example_picture_opens_that_image(page: Page, app: App, run: store.Run):
-    page.goto(f"{app.url}/predict?run={run.id}")
-    picture = page.get_by_alt_text(re.compile("^Example image ")).first
-    expect(picture).to_be_visible()
-    name = picture.get_attribute("alt").removeprefix("Example image ").rpartition(", ")[0]
-    still(page, picture)
-    box = picture.bounding_box()
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    until(lambda: parse_qs(urlsplit(page.url).query).get("image") == [name], "the image that was clicked")
 
 
 def test_a_photograph_is_refused_with_the_check_that_failed_and_no_score(page: Page, app: App, run: store.Run):

@@ -5,7 +5,7 @@ import pytest
 from page_tests import opened, words
 
 from covid_core.data import importing
-from covid_core.errors import JobRefused
+from covid_core.errors import DataError, JobRefused
 from covid_core.jobs import queue
 from covid_core.lessons import classroom, preparation
 from covid_core.lessons.catalogue import LESSONS
@@ -225,6 +225,19 @@ def test_the_summary_is_made_before_its_button(workspace, monkeypatch):
     classroom.predict(workspace, ME, "corner-tag", 90.0)
     page = opened_by("me", "7")
     assert page.get("download_button")[-1].label == "Summary to print"
+
+
+def test_a_summary_that_fails_says_why_and_shows_no_progress(workspace, monkeypatch):
+    def damaged(*arguments: object) -> None:
+        raise DataError("The heat maps are damaged.")
+
+    made_lessons.corner_tag(workspace, without=20)
+    monkeypatch.setattr(lesson_steps, "_pictures", damaged)
+    classroom.predict(workspace, ME, "corner-tag", 90.0)
+    page = opened_by("me", "7")
+    assert "The heat maps are damaged." in words(page)
+    assert len(page.get("progress")) == 1  # that of the steps
+    assert "Summary to print" not in [one.label for one in page.get("download_button")]
 
 
 def test_a_lesson_is_expected_to_take_as_long_as_the_last_one_took_here(workspace):

@@ -368,13 +368,15 @@ def _download(label: str, lessons: Sequence[Lesson], name: str) -> None:
     """The summary, made before its button: a click only downloads it."""
     bar = st.empty()
     entries = []
-    for place, lesson in enumerate(lessons):
-        bar.progress(place / len(lessons), f"Making the summary of “{lesson.title}”")
-        prepared = preparation.state_of(shell.workspace(), lesson.key)
-        outcome = outcome_of(lesson, prepared)
-        shown = _pictures(lesson.key, str(prepared.job.path), prepared, outcome)
-        entries.append(summary.Entry(lesson, outcome, prediction_of(lesson), shown))
-    bar.empty()
+    try:
+        for place, lesson in enumerate(lessons):
+            bar.progress(place / len(lessons), f"Making the summary of “{lesson.title}”")
+            prepared = preparation.state_of(shell.workspace(), lesson.key)
+            outcome = outcome_of(lesson, prepared)
+            shown = _pictures(lesson.key, str(prepared.job.path), prepared, outcome)
+            entries.append(summary.Entry(lesson, outcome, prediction_of(lesson), shown))
+    finally:  # an error is shown without a bar that seems to go on
+        bar.empty()
     st.download_button(
         label,
         summary.to_html(entries).encode(),
