@@ -99,6 +99,8 @@ def enlarged(figure: go.Figure, height: int, ink: str) -> go.Figure:
             trace.textfont.color = trace.textfont.color or ink
         if getattr(trace, "line", None) is not None and trace.type == "scatter":
             trace.line.width = 2 * (trace.line.width or 2)
+        if trace.type.startswith("scatter") and isinstance(trace.marker.size, int | float):
+            trace.marker.size = 1.6 * trace.marker.size
     return large
 
 
