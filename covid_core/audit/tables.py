@@ -4,12 +4,14 @@ Counting only; findings and their limits are in ``quality.findings``, pairs in `
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
 from covid_core.audit.duplicates.duplicate_pairs import EXACT, NEAR, PARTS
+from covid_core.data import decisions
+from covid_core.data.decisions import Decision
 from covid_core.evaluation.comparison import holm
 from covid_core.evaluation.label_check import cramers_v
 
@@ -65,6 +67,19 @@ def with_parts(pairs: pd.DataFrame, parts: Mapping[str, str]) -> pd.DataFrame:
     """Pairs of images with the part of a split that each image is in by ``parts``; empty where it is in none."""
     sides = zip(PARTS, ("first", "second"), strict=True)
     return pairs.assign(**{part: pairs[side].map(lambda name: parts.get(name, "")) for part, side in sides})
+
+
+def ungrouped(pairs: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """Pairs that no group of ``images`` (columns image_id, group) holds: a group split may part them."""
+    groups = images.set_index("image_id")["group"]
+    return pairs[pairs["first"].map(groups).to_numpy() != pairs["second"].map(groups).to_numpy()]
+
+
+def with_dismissed(pairs: pd.DataFrame, made: Iterable[Decision]) -> pd.DataFrame:
+    """Pairs with a column dismissed: whether somebody decided that they are not one picture."""
+    out = decisions.dismissed(made)
+    sides = zip(pairs["first"], pairs["second"], strict=True)
+    return pairs.assign(dismissed=np.array([(one, SAME_PICTURE, other) in out for one, other in sides], bool))
 
 
 def of_kind(pairs: pd.DataFrame, kind: str) -> pd.DataFrame:

@@ -4,10 +4,11 @@ import argparse
 import getpass
 from typing import Any
 
-from covid_core.audit import dataset_audit
+from covid_core.audit import dataset_audit, tables
+from covid_core.audit.duplicates.duplicate_pairs import with_labels
 from covid_core.commands.verbs import NAME, SEED, option, progress, verb
 from covid_core.data import dataset as data
-from covid_core.data import decisions
+from covid_core.data import decisions, duplicates
 from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, Decision
 from covid_core.errors import InvalidChoice
 from covid_core.formatting import count, plural
@@ -131,6 +132,24 @@ def _dataset_answer(opened: data.Dataset) -> dict[str, Any]:
 def do_decide(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Leave images out, relabel or group them, or dismiss a finding; files are never changed."""
     opened = data.decide(workspace, options.dataset, _wanted(options), options.author or getpass.getuser())
+    return _decisions_answer(opened, decisions.latest(opened.decisions))
+
+
+@verb("group-duplicates", "dataset", NOTE, AUTHOR)
+def do_group_duplicates(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Group each pair of the audit that no cluster holds yet: cropped, rotated and mirrored duplicates."""
+    opened = data.open_dataset(workspace, options.dataset)
+    audit = dataset_audit.stored(workspace, opened)
+    if audit is None:
+        raise InvalidChoice(f"{opened.name} has no audit of this version. Start one: audit {opened.id}.")
+    used = with_labels(audit.pairs, opened.images, opened.images)
+    pairs = tables.with_dismissed(used, opened.decisions)
+    pairs = tables.ungrouped(pairs[~pairs["dismissed"]], duplicates.with_groups(workspace, opened))
+    if not len(pairs):
+        raise InvalidChoice(f"No pair of the audit is left to group: clusters hold all of {opened.name}.")
+    ids = zip(pairs["first"], pairs["second"], strict=True)
+    wanted = [one for pair in ids for one in decisions.together(pair, options.note)]
+    opened = data.decide(workspace, opened.id, wanted, options.author or getpass.getuser())
     return _decisions_answer(opened, decisions.latest(opened.decisions))
 
 

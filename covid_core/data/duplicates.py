@@ -56,6 +56,12 @@ def with_groups(workspace: Workspace, dataset: Dataset, progress: Progress = sil
     return dataset.images.assign(group=dataset.images["image_id"].to_numpy()[firsts])
 
 
+def clusters(images: pd.DataFrame) -> pd.Series:
+    """Images of each group that holds several; ``images`` has a column ``group``."""
+    sizes = images.groupby("group").size()
+    return sizes[sizes > 1]
+
+
 def store_groups(workspace: Workspace, dataset: Dataset, firsts: np.ndarray) -> None:
     """Store the result of ``groups`` for the next time."""
     derived.write_table(workspace, _path(workspace, dataset), pd.DataFrame({"first": firsts}))

@@ -26,6 +26,7 @@ RUN_DASHES = ("solid", "dash", "dot", "dashdot")
 RUN_SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 LONGEST_NAME = 26  # letters of a name on an axis
 NO_LUNG, LUNG = "#E69F00", "#CC79A7"  # what shows no lung, and what shows it: colours of none of the three classes
+LEAST_INK = 0.7  # opacity of a presented note that is pale
 PRESENTED_LETTERS = 20  # pixels on a projector; 18 and more can be read from the last row
 LONGEST, LONGEST_LABEL = 60, 28  # characters of a name in a legend or title, and beside a bar
 NEUTRAL = "#8A8F98"  # reference lines: readable on the dark and on the light background
@@ -77,22 +78,29 @@ def settled(figure: go.Figure, height: int = 340, **layout: object) -> go.Figure
     return figure
 
 
-def enlarged(figure: go.Figure, height: int) -> go.Figure:
-    """A copy for a projector: ``height`` pixels high, no letter smaller than PRESENTED_LETTERS."""
+def enlarged(figure: go.Figure, height: int, ink: str) -> go.Figure:
+    """A copy for a projector: ``height`` pixels high, no letter smaller than PRESENTED_LETTERS, in ``ink`` where it had
+    no colour of its own."""
     large = go.Figure(figure)
-    letters = {"size": PRESENTED_LETTERS}
+    letters = {"size": PRESENTED_LETTERS, "color": ink}
     clear = "rgba(0, 0, 0, 0)"
-    large.update_layout(height=height, font=letters, legend_font=letters, hoverlabel_font=letters, title_font=letters)
+    large.update_layout(height=height, font=letters, legend_font=letters, title_font=letters)
+    large.update_layout(hoverlabel_font_size=PRESENTED_LETTERS)
     large.update_layout(paper_bgcolor=clear, plot_bgcolor=clear)
     for axis in (large.update_xaxes, large.update_yaxes):
         axis(tickfont=letters, title_font=letters)
-    large.update_annotations(font=letters)
+    for note in large.layout.annotations:
+        note.font = {"size": PRESENTED_LETTERS, "color": note.font.color or ink}
+        note.opacity = max(LEAST_INK, note.opacity or 1)
     large.update_coloraxes(colorbar_tickfont=letters)
     for trace in large.data:
         if "textfont" in trace and trace.text is not None:
             trace.textfont.size = PRESENTED_LETTERS
+            trace.textfont.color = trace.textfont.color or ink
         if getattr(trace, "line", None) is not None and trace.type == "scatter":
             trace.line.width = 2 * (trace.line.width or 2)
+        if trace.type.startswith("scatter") and isinstance(trace.marker.size, int | float):
+            trace.marker.size = 1.6 * trace.marker.size
     return large
 
 

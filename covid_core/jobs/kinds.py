@@ -116,11 +116,12 @@ class ModelAuditRequest(Request):
 
 
 class LessonRequest(Request):
-    """Prepare a lesson; ``recipe`` is the version of its images and runs."""
+    """Prepare a lesson; ``recipe`` is the version of its images and runs, ``visitor`` whose browser asked for it."""
 
     lesson: str
     seed: int = 0
     recipe: int = 0
+    visitor: str = ""
 
 
 class DemonstrationRequest(Request):
@@ -247,7 +248,6 @@ DRAWN_PER_SECOND = 40
 AUDIT_PER_IMAGE = 0.03  # seconds, measured on 600 to 1,124 images
 COMPARISON_PER_IMAGE = 0.005  # seconds, per image of both data sets, measured on 4,014 and 1,124 images
 SEGMENTER_START, SEGMENTER_FIT = 15.0, 75.0  # seconds; TensorFlow's start and figures; the fit, 115 s of processor
-LESSON_SECONDS = 60.0
 DEMONSTRATION_SECONDS = 55.0  # with MobileNetV2, 30 without
 
 
@@ -397,7 +397,6 @@ KINDS: dict[str, Kind] = {
             LessonRequest,
             "covid_core.lessons.preparation:make",
             lambda workspace, request: "Preparation of the lesson",
-            seconds=lambda workspace, request: LESSON_SECONDS,
         ),
         Kind(
             "demonstration",

@@ -1,6 +1,6 @@
 """The four lessons: which images are drawn for each. Their words and their trainings are in ``catalogue.toml``.
 
-All of it is chosen so that the effect comes out on any machine within a minute and without a download; the outcome
+All of it is chosen so that the effect comes out on any machine and without a download; the outcome
 is computed from the runs' predictions every time (``outcomes``), and the words follow from it.
 """
 

@@ -1,7 +1,8 @@
 """Predictions of the lessons, kept per browser, and classes: several browsers that predict together.
 
 A prediction is one small file, ``predictions/CLASS/LESSON/VISITOR.json``; ALONE is that of no class.
-Secrets of browsers are never written: a visitor is the SHA-256 of one. Who opened a class alone resets its lessons.
+Secrets of browsers are never written: a visitor is the SHA-256 of one. Who opened a class alone resets its lessons;
+without a class, a reset takes nothing from other browsers.
 """
 
 import hashlib
@@ -21,6 +22,8 @@ ALONE = "alone"
 LETTERS, LENGTH = "ABCDEFGHJKMNPQRSTUVWXYZ23456789", 6  # of a code: nothing that a projector makes ambiguous
 CODE = re.compile(f"[{LETTERS}]{{{LENGTH}}}")
 OPEN_SECONDS = 12 * 3600.0  # a class that nobody closes ends by itself
+USED_SECONDS = 2 * 3600.0  # a lesson stays for the browsers that have used it so lately: a lecture, and time after it
+NOT_OPENER = "A class uses the lessons. Only the browser that opened it resets them."
 
 
 def visitor_of(secret: str) -> str:
@@ -68,22 +71,45 @@ def joined(workspace: Workspace, code: str) -> str:
     return plain
 
 
-def may_reset(workspace: Workspace, visitor: str) -> bool:
-    """Whether the visitor may remove prepared lessons: while classes are open, only who has opened them."""
+def why_shared(workspace: Workspace, visitor: str, key: str) -> str:
+    """Why a visitor may not remove a prepared lesson, which all browsers share; empty where he may.
+
+    Who has opened all open classes may. Without a class, a visitor may where no other used the lesson lately.
+    """
     codes = [folder.name for folder in _root(workspace).glob("*") if is_open(workspace, folder.name)]
-    return all(is_opener(workspace, visitor, code) for code in codes)
+    if not all(is_opener(workspace, visitor, code) for code in codes):
+        return NOT_OPENER
+    if not codes and _others_use(workspace, visitor, key):
+        return "Another browser uses this lesson. Its images and runs stay."
+    return ""
 
 
-def check_reset(workspace: Workspace, visitor: str) -> None:
-    """Raises JobRefused unless the visitor may reset lessons."""
-    if not may_reset(workspace, visitor):
-        raise JobRefused("A class is using the lessons. Only the browser that opened it can reset them.")
+def _others_use(workspace: Workspace, visitor: str, key: str) -> bool:
+    """Whether another browser has prepared the lesson, or predicted in it, within USED_SECONDS."""
+    now = preparation.state_of(workspace, key)
+    used = {path.stem: path.stat().st_mtime for path in (_root(workspace) / ALONE / key).glob("*.json")}
+    if now.status is not None and now.visitor:
+        used[now.visitor] = max(now.status.updated or time.time(), used.get(now.visitor, 0.0))  # None: queued
+    return any(time.time() - when < USED_SECONDS for whose, when in used.items() if whose != visitor)
+
+
+def check_shared(workspace: Workspace, visitor: str, key: str) -> None:
+    """Raises JobRefused unless the visitor may remove a prepared lesson."""
+    reason = why_shared(workspace, visitor, key)
+    if reason:
+        raise JobRefused(reason)
 
 
 def reset(workspace: Workspace, visitor: str, key: str, code: str = ALONE) -> None:
-    """Remove a prepared lesson, and its predictions: those of the class, or the visitor's own. Raises JobRefused."""
-    check_reset(workspace, visitor)
-    preparation.reset(workspace, key)
+    """Begin a lesson anew: the visitor's own prediction goes, and of a class that he opened, everybody's.
+
+    What was prepared goes where no other browser loses it (``why_shared``). Raises JobRefused for who has
+    joined a class.
+    """
+    if code != ALONE and not is_opener(workspace, visitor, code):
+        raise JobRefused(NOT_OPENER)
+    if not why_shared(workspace, visitor, key):
+        preparation.reset(workspace, key)
     if code == ALONE:
         withdraw(workspace, visitor, key)
     elif (_root(workspace) / code / named(key).key).is_dir():

@@ -73,6 +73,11 @@ class Prepared:
         """Which images were drawn."""
         return int(self.job.request().get("seed", 0)) if self.job is not None else 0
 
+    @property
+    def visitor(self) -> str:
+        """Whose browser prepared it; empty where that is not on record."""
+        return str(self.job.request().get("visitor", "")) if self.job is not None else ""
+
     def run(self, role: str) -> Run:
         """The finished run of that role. Raises UnknownId or RunDamaged."""
         if role not in self.runs or not self.job.path.is_dir():  # removed since, perhaps by another session
@@ -103,7 +108,7 @@ def expected_seconds(workspace: Workspace, key: str) -> float:
     return SECONDS[key] * float(one.job.result["seconds"]) / SECONDS[last]
 
 
-def prepare(workspace: Workspace, key: str, seed: int = 0) -> Prepared:
+def prepare(workspace: Workspace, key: str, seed: int = 0, visitor: str = "") -> Prepared:
     """Start preparing a lesson; what an earlier attempt has left is removed. One that is at work is left alone.
 
     Raises JobRefused where another session holds the lesson.
@@ -113,7 +118,7 @@ def prepare(workspace: Workspace, key: str, seed: int = 0) -> Prepared:
         if now.is_active:
             return now
         _remove(now.place)
-        queue.submit(now.place, LessonRequest(lesson=key, seed=seed, recipe=RECIPE))
+        queue.submit(now.place, LessonRequest(lesson=key, seed=seed, recipe=RECIPE, visitor=visitor))
         return state_of(workspace, key)
 
 

@@ -17,6 +17,7 @@ from covid_core.audit.quality.findings import BELOW, RULES, UNREADABLE, Quality
 from covid_core.audit.shortcuts import probe_ladder
 from covid_core.audit.shortcuts.probe_ladder import COARSE, GREYS, LUNGS, OUTLINE, Ladder, Reason, Rung, Sources, Why
 from covid_core.data import decisions
+from covid_core.data import duplicates as duplicates_of_version
 from covid_core.data.dataset import Dataset
 from covid_core.data.decisions import Decision
 from covid_core.data.masks import NoLungs
@@ -63,6 +64,7 @@ REASONS: dict[Why | NoLungs, str] = {
     "not checked": "Not checked: {labels} (fewer than {least} images, or all in one group).",
 }
 PIXELS = "the images themselves, 64 x 64 pixels, each pixel standardised over all images"
+ONE_CLUSTER = "the same picture, equal files, one patient, or your decision"
 LISTED = 12  # outliers and suspicious labels in the lines of a map
 
 
@@ -194,6 +196,38 @@ def duplicates(pairs: pd.DataFrame) -> str:
     counts = {words: len(tables.of_kind(pairs, kind)) for words, kind in kinds.items()}
     parts = [f"{count(n) if n else 'none'} {words}" for words, n in counts.items()]
     return f"{plural(len(pairs), 'pair of images shows', 'pairs of images show')} the same picture: {', '.join(parts)}."
+
+
+def clusters(images: pd.DataFrame) -> str:
+    """How many clusters a group split keeps whole; ``images`` has a column ``group``."""
+    sizes = duplicates_of_version.clusters(images)
+    if not len(sizes):
+        return f"No two images form a cluster ({ONE_CLUSTER})."
+    of = f"{plural(len(sizes), 'cluster')} of {plural(int(sizes.sum()), 'image')}"
+    return f"A group split keeps {of} in one part ({ONE_CLUSTER})."
+
+
+def leakage(crossing: int, ungrouped: int, method: str) -> str:
+    """How many duplicates cross the parts of a split, why, and what to do.
+
+    Args:
+        crossing: pairs whose images are in two parts.
+        ungrouped: those of them that no cluster of the present version holds.
+        method: of the split.
+    """
+    lead = f"**Data leakage: {plural(crossing, 'pair crosses', 'pairs cross')} the parts of this split.**"
+    if method == "stratified":
+        why = "A random split ignores clusters: choose a group split."
+    else:
+        why = "Its clusters come from its version of the data set, not from the audit."
+    if not ungrouped:
+        return f"{lead} {why} The clusters of the present version hold every pair."
+    pairs = (
+        "this pair"
+        if ungrouped == crossing == 1
+        else f"{'these ' if ungrouped == crossing else ''}{count(ungrouped)} pairs"
+    )
+    return f"{lead} {why} Keep {pairs} together: new group splits follow the new version."
 
 
 def limit_of_duplicates(limits: Limits) -> str:

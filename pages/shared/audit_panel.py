@@ -1,7 +1,6 @@
 """The audit that a data set has: the one that is kept, the one that is being made, and the button that starts one."""
 
 import contextlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +12,7 @@ from covid_core.audit import dataset_audit, tables
 from covid_core.audit.dataset_audit import DatasetAudit
 from covid_core.audit.duplicates.duplicate_pairs import with_labels
 from covid_core.audit.quality.findings import UNREADABLE
-from covid_core.data import decisions
+from covid_core.data import decisions, duplicates
 from covid_core.data.dataset import KEY_LENGTH, Dataset
 from covid_core.formatting import duration, plural
 from covid_core.jobs import queue
@@ -50,18 +49,15 @@ class Audited:
         """Findings of files that could not be read, and of images in use; with a column dismissed."""
         table = self.audit.quality.findings
         valid = table[table["image_id"].isin(self.labels) | (table["finding"] == UNREADABLE)]
-        return self._with_dismissed(valid, valid["image_id"], valid["finding"], [""] * len(valid))
+        dismissed = decisions.dismissed(self.dataset.decisions)
+        keys = zip(valid["image_id"], valid["finding"], strict=True)
+        return valid.assign(dismissed=np.array([(*one, "") in dismissed for one in keys], bool))
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
         """Pairs whose images are both in use, with their present classes; with a column dismissed."""
-        table = with_labels(self.audit.pairs, self.dataset.images, self.dataset.images)
-        return self._with_dismissed(table, table["first"], [tables.SAME_PICTURE] * len(table), table["second"])
-
-    def _with_dismissed(self, table: pd.DataFrame, *of_decision: Iterable[str]) -> pd.DataFrame:
-        """A column dismissed: whether a decision dismisses the image, the finding, and the other image or nothing."""
-        dismissed = decisions.dismissed(self.dataset.decisions)
-        return table.assign(dismissed=np.array([one in dismissed for one in zip(*of_decision, strict=True)], bool))
+        images = self.dataset.images
+        return tables.with_dismissed(with_labels(self.audit.pairs, images, images), self.dataset.decisions)
 
 
 def latest(dataset: Dataset) -> Audited:
@@ -73,6 +69,12 @@ def latest(dataset: Dataset) -> Audited:
             if earlier is not None:
                 return Audited(dataset, earlier, False, len(dataset.decisions) - number)
     return Audited(dataset, audit)
+
+
+@st.cache_data(max_entries=4, show_spinner="Grouping duplicates and patients")
+def grouped(_dataset: Dataset, version: str) -> pd.DataFrame:
+    """The images of a version with the column ``group`` that its group splits follow."""
+    return duplicates.with_groups(shell.workspace(), _dataset)
 
 
 def _opened(dataset: Dataset) -> DatasetAudit | None:

@@ -15,6 +15,7 @@ from covid_core.evaluation.metrics import ThresholdCurves
 from covid_core.formatting import (
     as_read,
     bounds,
+    decimals,
     duration,
     file_size,
     interval,
@@ -27,7 +28,7 @@ from covid_core.reports import comparison_text, run_text, study_text, tables
 from covid_core.reports.comparison_text import Summary
 from covid_core.runs import candidates
 from covid_core.runs.store import BrokenRun, Run, Study
-from pages.shared import run_cache, shell
+from pages.shared import presentation, run_cache, shell
 from pages.shared.run_cache import RunCandidate
 
 PERCENT = "%.1f %%"  # as formatting.share writes it, but a number, so that the column sorts
@@ -345,6 +346,10 @@ def show_table(
             bold = [i for i, model in enumerate(frame[pinned]) if best and model == best]
             _download("LaTeX", lambda: tables.to_latex(worded(frame), caption, bold=bold), f"{name}.tex", "text/x-tex")
             _download("Markdown", lambda: tables.to_markdown(worded(frame)), f"{name}.md", "text/markdown")
+        presented = _presented(frame, pinned, best, quiet) if presentation.is_on() else None
+        if presented is not None:
+            place.table(presented, hide_index=True, alt=caption)
+            return
         place.dataframe(
             _styled(_rounded(frame), best, quiet),
             hide_index=True,
@@ -354,6 +359,17 @@ def show_table(
             column_config=_column_settings(frame, pinned, config or {}),
             alt=caption,
         )
+
+
+def _presented(frame: pd.DataFrame, pinned: str, best: str, quiet: Sequence[str]) -> Any:
+    """The table as it is presented, upright where it has few rows and too many columns; None where it is too large."""
+    texts = shell.texts(worded(_rounded(frame)), UNDEFINED)
+    if not presentation.is_static(texts):
+        texts, best, quiet = texts.set_index(pinned).T.rename_axis(None, axis=1).reset_index(names=pinned), "", ()
+    if not presentation.is_static(texts):
+        return None
+    named = {"best": shell.plain(best), "quiet": [shell.plain(name) for name in quiet]}
+    return texts.style.apply(_row_style, axis=1, **named) if best or quiet else texts
 
 
 def _chosen_columns(names: list[str], table: str, hidden: Sequence[str]) -> list[str]:
@@ -419,6 +435,7 @@ def worded(frame: pd.DataFrame) -> pd.DataFrame:
         **dict.fromkeys(_percentages(frame), lambda value: share(value / 100)),
         **costs,
         **dict.fromkeys(P_COLUMNS, p_value),
+        **dict.fromkeys(TENTHS, lambda value: decimals(value, 1)),
     }
     changed = {name: frame[name].map(words[name]) for name in frame.columns if name in words}
     return frame.assign(**changed).rename(columns={name: name.partition(" (")[0] for name in costs})

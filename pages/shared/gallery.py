@@ -10,7 +10,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError
 from covid_core.figures.theme import class_colours
 from covid_core.formatting import file_size
-from pages.shared import shell
+from pages.shared import presentation, shell
 
 TILE = 104  # pixels; three in a row at 390 px
 WIDE_TILE = 132  # pixels of a tile with a line of text
@@ -43,7 +43,7 @@ def image_grid(
     colours = class_colours(dataset.classes)
     labels = dataset.images["label"].to_numpy()
     pictures = summary.thumbnails(pixels, rows, [colours[labels[row]] for row in rows])
-    grid = st.grid("auto", min_column_width=WIDE_TILE if captions else TILE, gap="small")
+    grid = st.grid("auto", min_column_width=presentation.enlarged(WIDE_TILE if captions else TILE), gap="small")
     texts = zip(captions or [""] * len(rows), details or [None] * len(rows), strict=True)
     for row, picture, (caption, detail) in zip(rows, pictures, texts, strict=True):
         identifier = dataset.images["image_id"].iat[row]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -215,12 +216,28 @@ def table(frame: pd.DataFrame, name: str, downloaded: pd.DataFrame | None = None
 
     ``downloaded`` is what the file holds, where that is not the table itself.
     """
-    shown = st.dataframe(frame, hide_index=True, width="stretch", **options)
+    if presentation.is_static(frame) and "on_select" not in options:
+        shown = st.table(texts(frame), hide_index=True, alt=options.get("alt"))
+    else:
+        shown = st.dataframe(frame, hide_index=True, width="stretch", **options)
     content = frame if downloaded is None else downloaded
     st.download_button(
         "CSV", lambda: tables.to_csv(content), f"{name}.csv", "text/csv", key=f"csv-{name}", icon=":material/download:"
     )
     return shown
+
+
+def texts(frame: pd.DataFrame, undefined: str = "") -> pd.DataFrame:
+    """A table as a static one shows it: names are no Markdown, numbers have separators, and four figures at most."""
+
+    def text(cell: object) -> str:
+        if pd.isna(cell):
+            return undefined
+        if isinstance(cell, int | float | np.integer) and not isinstance(cell, bool):
+            return count(cell) if float(cell).is_integer() else f"{cell:,.4g}"
+        return plain(cell)
+
+    return frame.map(text)
 
 
 @st.cache_resource(max_entries=128, show_spinner=False, hash_funcs=run_cache.BY_FILES)

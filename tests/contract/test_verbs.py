@@ -154,6 +154,7 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
     ],
     "delete-dataset": [((OTHER,), {"dataset": str, "deleted": bool})],
     "decide": [((FIRST, "leave-out", "Normal/Normal-5.png"), DECISIONS)],
+    "group-duplicates": [((FIRST,), DECISIONS)],
     "take-back": [((FIRST, "3"), DECISIONS)],
     "decisions": [((FIRST,), DECISIONS | {"versions": COUNTS})],
     "train": [(TRAIN[1:], STARTED), ((*TRAIN[1:], "--set", "seeds=2"), STUDY_STARTED)],

@@ -114,7 +114,7 @@ def test_a_click_on_a_confusion_cell_opens_its_images_and_another_closes_them(
         (label, called), number = fullest(wrong.groupby(["label", "called"]).size())
         cell = [CLASSES.index(label), CLASSES.index(called)]
         click(page, chart, 1, cell, beside=(-35, 25))  # the whole cell answers, not its middle alone
-        expect(page.get_by_text(f"{label} predicted {called}", exact=True)).to_be_visible()
+        expect(page.get_by_text(f"{label} predicted {called}", exact=True)).to_be_in_viewport()
         expect(page.get_by_text(re.compile(rf"^{number} images?$")).first).to_be_visible()
         expect(page.get_by_alt_text(re.compile("^Image .*labelled"))).to_have_count(number)
     page.wait_for_function(f"{CHOSEN} === 1")  # the cell of the first matrix is let go

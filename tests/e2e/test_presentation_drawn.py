@@ -42,3 +42,17 @@ def test_a_page_offers_to_be_presented_in_the_view_that_is_open(page: Page, app:
         address = page.get_by_role("link", name=f"On {ground}").get_attribute("href")
         assert "tab=Pixels" in address
         assert f"embed_options={theme}_theme" in address
+
+
+def test_the_keys_turn_to_the_next_tab_which_begins_at_its_top(page: Page, app: App, dataset: str):
+    page.goto(f"{app.url}/dataset?dataset={dataset}&present=1&embed=true&embed_options=dark_theme")
+    expect(page.locator(".stPlotlyChart .main-svg").first).to_be_visible()
+    tab = page.get_by_role("tab", name="Images")
+
+    def turned() -> bool:
+        idle(page)
+        page.keyboard.press("ArrowRight")
+        return tab.get_attribute("aria-selected") == "true"
+
+    until(turned, "the next tab")
+    until(lambda: (tab.bounding_box() or {"y": 1e9})["y"] < 100, "its top")

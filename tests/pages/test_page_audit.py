@@ -14,11 +14,13 @@ from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from covid_core.audit import dataset_audit
+from covid_core.commands.main import main
 from covid_core.data import dataset as data
 from covid_core.data import duplicates, importing
 from covid_core.data.dataset import Dataset
 from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, in_force
 from covid_core.data.split import make_split
+from covid_core.images.codec import png_bytes, read_image
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import AuditRequest
 from covid_core.runs import store
@@ -253,12 +255,50 @@ def test_the_class_that_a_image_has_is_not_offered(here):
     assert page.selectbox(key="decision-class").options == ["Normal"]
 
 
-def test_pairs_are_kept_together(here):
-    page = decide(audit_page("Duplicates"), "group-all")
-    assert {one.action for one in here().decisions} == {GROUP}
-    assert "2 images are kept together." in words(page)
-    assert "A decision keeps 1 of 1 pair together." in words(page)
+@pytest.fixture
+def mirrored(workspace, tmp_path) -> Dataset:
+    """A data set with three mirrored pairs, which only the audit finds, and one pair of equal files."""
+    images = write_images(tmp_path / "images", COUNTS, 64)
+    first, *others = sorted((images / "COVID").iterdir())[:4]
+    first.with_name("again.png").write_bytes(first.read_bytes())
+    for path in others:
+        path.with_name(f"mirrored-{path.name}").write_bytes(png_bytes(read_image(path).pixels[:, ::-1]))
+    return importing.import_folder(workspace, images, name="Mirrored")
+
+
+def test_pairs_of_the_audit_that_no_cluster_holds_are_kept_together_at_once_and_both_pages_count_alike(
+    workspace, mirrored
+):
+    before = duplicates.with_groups(workspace, mirrored)
+    dataset_audit.make(workspace, mirrored)
+    same = data.open_dataset(workspace, mirrored.id)
+    assert same.version == mirrored.version and duplicates.with_groups(workspace, same).equals(before)
+    page = audit_page("Duplicates")
+    of_now = "A group split keeps 1 cluster of 2 images in one part"
+    assert of_now in words(page) and of_now in words(opened("train"))
+    assert "Clusters hold 1 of 4 listed pairs." in words(page)
+    assert page.button(key="group-all").label == "Keep these 3 pairs together"
+
+    page = decide(page, "group-all")
+
+    decided = data.open_dataset(workspace, mirrored.id)
+    assert {one.action for one in decided.decisions} == {GROUP} and decided.version != mirrored.version
+    of_now = "A group split keeps 4 clusters of 8 images in one part"
+    assert of_now in words(page) and of_now in words(opened("train"))
+    assert "none in two parts of the split" in words(page)
     assert not {"group-all", "pair-Keep together"} & {button.key for button in page.button}
+    press(page, "decision-undo")
+    assert data.open_dataset(workspace, mirrored.id).version == mirrored.version
+
+
+def test_the_command_line_groups_the_pairs_of_the_audit(workspace, mirrored, capsys):
+    command = ["group-duplicates", mirrored.id, "--author", "Ada"]
+    assert main(command) == 1 and "has no audit of this version" in capsys.readouterr().err
+    dataset_audit.make(workspace, mirrored)
+    assert main(command) == 0
+    sizes = duplicates.clusters(duplicates.with_groups(workspace, data.open_dataset(workspace, mirrored.id)))
+    assert sizes.tolist() == [2] * 4
+    assert main(command) == 1 and "clusters hold all" in capsys.readouterr().err
 
 
 def test_a_dismissed_pair_is_no_longer_listed(here):
@@ -342,7 +382,7 @@ def test_a_pair_in_two_parts_of_a_split_is_counted(here, method):
     run.write_status(Status(store.COMPLETED, progress=1, started=1, updated=2, ended=2))
     told = words(audit_page("Duplicates", split=run.id))
     assert ("1 in two parts of the split" if apart else "none in two parts of the split") in told
-    assert ("Pairs across parts are data leakage" in told) == apart
+    assert ("Data leakage: 1 pair crosses the parts of this split." in told) == apart
 
 
 def test_without_another_data_set_there_is_nothing_to_compare_with(here):

@@ -5,7 +5,7 @@ import pytest
 from page_tests import opened, words
 
 from covid_core.data import importing
-from covid_core.errors import JobRefused
+from covid_core.errors import DataError, JobRefused
 from covid_core.jobs import queue
 from covid_core.lessons import classroom, preparation
 from covid_core.lessons.catalogue import LESSONS
@@ -172,14 +172,43 @@ def test_six_browsers_predict_in_a_class_and_only_its_opener_resets_the_lesson(w
     assert "The class has made 5 predictions." in said
     assert "The class has made 5 predictions." in words(opened_by("student 0", "4", **{"class": code}))
     assert "The class has made" not in words(opened_by("student 5", "2", **{"class": code}))  # predicts first
-    for browser, address in (("student 0", {"class": code}), ("somebody", {})):
-        page = opened_by(browser, "1", **address)
-        assert "reset-corner-tag" not in [button.key for button in page.button]
+    page = opened_by("student 0", "1", **{"class": code})
+    assert "reset-corner-tag" not in [button.key for button in page.button]
+    for browser in ("student 0", "somebody"):
         with pytest.raises(JobRefused, match="Only the browser that opened it"):
             classroom.reset(workspace, classroom.visitor_of(browser), "corner-tag", code)
+    opened_by("somebody", "1").button(key="reset-corner-tag").click().run()
+    assert preparation.state_of(workspace, "corner-tag").is_ready
     opened_by("teacher", "1", **{"class": code}).button(key="reset-corner-tag").click().run()
     assert not (workspace.root / "lessons").exists()
     assert classroom.predictions(workspace, code, "corner-tag") == []
+
+
+def test_without_a_class_a_reset_takes_nothing_from_other_browsers(workspace, monkeypatch):
+    made_lessons.corner_tag(workspace, without=20)
+    you = classroom.visitor_of("you")
+    for visitor, percent in ((ME, 90.0), (you, 20.0)):
+        classroom.predict(workspace, visitor, "corner-tag", percent)
+    page = opened_by("me", "1")
+    assert "Another browser uses this lesson. Its images and runs stay." in words(page)
+    assert "again" not in [button.key for button in opened_by("me", "3").button]
+
+    page.button(key="reset-corner-tag").click().run()
+
+    assert classroom.prediction(workspace, ME, "corner-tag") == (False, None)
+    assert classroom.prediction(workspace, you, "corner-tag") == (True, 20.0)
+    assert preparation.state_of(workspace, "corner-tag").is_ready
+    monkeypatch.setattr(classroom, "USED_SECONDS", 0.0)  # long ago
+    opened_by("me", "1").button(key="reset-corner-tag").click().run()
+    assert not (workspace.root / "lessons").exists()
+
+
+def test_a_lesson_that_another_browser_prepares_is_not_removed(workspace, monkeypatch):
+    monkeypatch.setattr(queue, "launch", lambda job: None)
+    opened_by("you", "3", "twin").button(key="prepare").click().run()
+    opened_by("me", "3", "twin").button(key="reset-twin").click().run()
+    assert preparation.state_of(workspace, "twin").is_active
+    assert not classroom.why_shared(workspace, classroom.visitor_of("you"), "twin")
 
 
 def test_no_secret_of_a_browser_is_written_and_a_wrong_code_is_refused_in_a_sentence(workspace):
@@ -196,6 +225,19 @@ def test_the_summary_is_made_before_its_button(workspace, monkeypatch):
     classroom.predict(workspace, ME, "corner-tag", 90.0)
     page = opened_by("me", "7")
     assert page.get("download_button")[-1].label == "Summary to print"
+
+
+def test_a_summary_that_fails_says_why_and_shows_no_progress(workspace, monkeypatch):
+    def damaged(*arguments: object) -> None:
+        raise DataError("The heat maps are damaged.")
+
+    made_lessons.corner_tag(workspace, without=20)
+    monkeypatch.setattr(lesson_steps, "_pictures", damaged)
+    classroom.predict(workspace, ME, "corner-tag", 90.0)
+    page = opened_by("me", "7")
+    assert "The heat maps are damaged." in words(page)
+    assert len(page.get("progress")) == 1  # that of the steps
+    assert "Summary to print" not in [one.label for one in page.get("download_button")]
 
 
 def test_a_lesson_is_expected_to_take_as_long_as_the_last_one_took_here(workspace):

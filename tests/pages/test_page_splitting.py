@@ -118,6 +118,6 @@ def test_copies_that_the_audit_found_and_a_split_parts_are_told_with_the_way_to_
 
     parted, kept = train_page(split_method="stratified"), train_page(split_method="grouped")
 
-    assert "in two parts of this split" in words(parted)
+    assert "cross the parts of this split" in words(parted)
     assert parted.get("page_link")
-    assert "in two parts of this split" not in words(kept)
+    assert "cross the parts of this split" not in words(kept)

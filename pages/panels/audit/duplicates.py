@@ -10,9 +10,7 @@ from covid_core.audit import tables
 from covid_core.audit.duplicates import duplicate_pairs
 from covid_core.audit.duplicates.threshold import Limits
 from covid_core.audit.tables import ACROSS, ALIKE, ALL, CONFLICT, EQUAL
-from covid_core.data import duplicates
 from covid_core.data.dataset import Dataset
-from covid_core.data.decisions import TOGETHER
 from covid_core.data.split import make_split
 from covid_core.figures import audit as figures
 from covid_core.formatting import count, plural
@@ -20,7 +18,7 @@ from covid_core.reports import audit_text
 from covid_core.runs import candidates
 from covid_core.specs import SPLIT_LABELS, SplitSpec
 from pages.panels.audit import decision_form, pair_view, url_state
-from pages.shared import run_cache, shell
+from pages.shared import audit_panel, run_cache, shell
 from pages.shared.audit_panel import Audited
 
 KINDS = {
@@ -46,22 +44,25 @@ def show(audited: Audited) -> None:
         st.info("No two images show the same picture.", icon=":material/check:")
         _limit(audited)
         return
-    pairs = tables.with_parts(pairs, _pick_split(audited.dataset))
+    method, parts = _pick_split(audited.dataset)
+    pairs = tables.with_parts(pairs, parts)
+    images = audit_panel.grouped(audited.dataset, audited.dataset.version)
     listed = {kind: tables.of_kind(pairs, kind) for kind in KINDS}
     st.markdown(f"**{audit_text.duplicates(pairs)}**")
     if len(listed[ACROSS]):
-        st.markdown(
-            "Pairs across parts are data leakage. A group split keeps plain duplicates together by itself. For "
-            "cropped, rotated and mirrored ones it needs your decision below."
-        )
+        ungrouped = tables.ungrouped(listed[ACROSS], images)
+        st.markdown(audit_text.leakage(len(listed[ACROSS]), len(ungrouped), method))
+    st.caption(audit_text.clusters(images))
     words = {one: f"{KINDS[one]} ({count(len(listed[one]))})" for one in KINDS}
     kind = url_state.choice(st.pills, "Which pairs", words, "pairs", required=True)
     chosen = listed[kind].sort_values("conflict", ascending=False, kind="stable")
     if not len(chosen):
         st.info("No pair is of this kind.", icon=":material/check:")
         return
-    _group_all(audited.dataset, chosen)
-    pair_view.show(chosen, (audited.dataset, audited.dataset), "copies", lambda row: _actions(audited.dataset, row))
+    apart = tables.ungrouped(chosen, images)
+    _group_all(audited.dataset, chosen, apart)
+    sides = (audited.dataset, audited.dataset)
+    pair_view.show(chosen, sides, "copies", lambda row: _actions(audited.dataset, row, row.name in apart.index))
     _limit(audited)
 
 
@@ -89,8 +90,8 @@ def _limits(_dataset: Dataset, version: str) -> Limits:
     return duplicate_pairs.limits(shell.workspace(), _dataset)
 
 
-def _pick_split(dataset: Dataset) -> Mapping[str, str]:
-    """The part of every image by the split that is chosen: that of a run, or one that a new run would get."""
+def _pick_split(dataset: Dataset) -> tuple[str, Mapping[str, str]]:
+    """The split that is chosen, that of a run or one that a new run would get: its method, the part of every image."""
     runs = {one.run.id: one.run for one in run_cache.listed()[0] if one.is_usable and one.run.dataset.id == dataset.id}
     names = dict(zip(runs, candidates.unique_names(list(runs.values())), strict=True))
     words = {way: f"A new run, {SPLIT_LABELS[way].lower()}" for way in WAYS}
@@ -99,43 +100,34 @@ def _pick_split(dataset: Dataset) -> Mapping[str, str]:
     chosen = url_state.choice(st.selectbox, "Split", words, "split", width=360, help=help_text)
     with shell.errors_shown():
         split = runs[chosen].split() if chosen in runs else _new_split(dataset, dataset.version, chosen)
-        return dict(zip(split["image_id"], split["part"], strict=True))
-    return {}
+        method = runs[chosen].spec.split.method if chosen in runs else chosen
+        return method, dict(zip(split["image_id"], split["part"], strict=True))
+    return chosen, {}
 
 
 @st.cache_data(max_entries=8, show_spinner="Splitting the images")
 def _new_split(_dataset: Dataset, version: str, method: str) -> pd.DataFrame:
-    images = duplicates.with_groups(shell.workspace(), _dataset) if method == "grouped" else _dataset.images
+    images = audit_panel.grouped(_dataset, version) if method == "grouped" else _dataset.images
     return make_split(images, _dataset.classes, SplitSpec(method=method))
 
 
-def _group_all(dataset: Dataset, pairs: pd.DataFrame) -> None:
-    """Keep all listed pairs together in every split."""
-    pairs_of_ids = zip(pairs["first"], pairs["second"], strict=True)
-    groups = [pair for pair in pairs_of_ids if not _are_together(dataset, *pair)]
-    if len(groups) < len(pairs):
-        st.caption(f"A decision keeps {count(len(pairs) - len(groups))} of {plural(len(pairs), 'pair')} together.")
-    if not groups:
+def _group_all(dataset: Dataset, pairs: pd.DataFrame, apart: pd.DataFrame) -> None:
+    """Keep all listed pairs together in every group split that no cluster holds yet (``apart``)."""
+    if len(apart) < len(pairs):
+        st.caption(f"Clusters hold {count(len(pairs) - len(apart))} of {plural(len(pairs), 'listed pair')}.")
+    if not len(apart):
         return
-    label = f"Keep {'this pair' if len(groups) == 1 else f'all {count(len(groups))} pairs'} together"
-    help_text = "Every group split then puts both images of a pair into the same part."
+    label = f"Keep {'this pair' if len(apart) == 1 else f'these {count(len(apart))} pairs'} together"
+    help_text = "The data set gets a new version. Its group splits put both images of a pair into the same part."
     if st.button(label, icon=":material/link:", key="group-all", help=help_text):
+        groups = list(zip(apart["first"], apart["second"], strict=True))
         decision_form.confirm(dataset, decision_form.grouping(groups))
 
 
-def _are_together(dataset: Dataset, first: str, second: str) -> bool:
-    """Whether somebody decided that two images belong together."""
-    if TOGETHER not in dataset.images:
-        return False
-    groups = dataset.images[TOGETHER].to_numpy()
-    one, two = groups[dataset.row_of(first)], groups[dataset.row_of(second)]
-    return one == two != ""
-
-
-def _actions(dataset: Dataset, row: pd.Series) -> None:
-    """What can be decided about one pair."""
+def _actions(dataset: Dataset, row: pd.Series, is_apart: bool) -> None:
+    """What can be decided about one pair; ``is_apart``: no cluster holds it."""
     pair = (row["first"], row["second"])
-    proposals = {} if _are_together(dataset, *pair) else {"Keep together": lambda: decision_form.grouping([pair])}
+    proposals = {"Keep together": lambda: decision_form.grouping([pair])} if is_apart else {}
     for side in ("first", "second"):
         proposals[f"Leave out the {side}"] = partial(decision_form.leaving_out, [row[side]], dataset)
         proposals[f"Change class of the {side}"] = partial(decision_form.relabelling, [row[side]], dataset)

@@ -11,7 +11,7 @@ from covid_core.figures import audit as figures
 from covid_core.formatting import count, plural, share
 from covid_core.reports import audit_text
 from pages.panels.audit import decision_form, url_state
-from pages.shared import gallery, shell
+from pages.shared import gallery, presentation, shell
 from pages.shared.audit_panel import Audited
 
 AT_ONCE = 24  # images on a page of the gallery
@@ -123,7 +123,9 @@ def _pages(audited: Audited, kind: str, rows: pd.DataFrame) -> None:
         pixels,
         "finding-image",
         captions,
-        below=lambda name: st.checkbox(f"Choose {shell.plain(gallery.short_name(name))}", key=f"{key}-{name}"),
+        below=None
+        if presentation.is_on()
+        else lambda name: st.checkbox(f"Choose {shell.plain(gallery.short_name(name))}", key=f"{key}-{name}"),
     )
 
 

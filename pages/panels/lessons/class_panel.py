@@ -72,6 +72,11 @@ def is_opener() -> bool:
     return classroom.is_opener(shell.workspace(), visitor(), present())
 
 
+def why_shared(lesson: Lesson) -> str:
+    """Why this browser may not remove a prepared lesson; empty where it may."""
+    return classroom.why_shared(shell.workspace(), visitor(), lesson.key)
+
+
 def overview() -> None:
     """Open, join, leave or close a class."""
     with st.container(border=True, key="lesson-class"):
@@ -84,7 +89,9 @@ def overview() -> None:
             return
         st.markdown(f"**Class {present()}.** Join it with this code, or with the address of this page.")
         if is_opener():
-            st.caption("This browser opened the class: it alone resets lessons. The class ends by itself after 12 h.")
+            st.caption(
+                "This browser opened the class: it alone resets its lessons. The class ends by itself after 12 h."
+            )
             question = "Close the class? The predictions of everybody in it are removed."
             shell.confirm("Close the class", question, "Close now", key="close-class", on_click=_close)
         else:

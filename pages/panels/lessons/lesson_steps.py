@@ -199,7 +199,7 @@ def _runs(lesson: Lesson, prepared: Prepared) -> None:
         drawn = f"Images of seed {prepared.seed}." if prepared.seed else ""
         st.success(f"Prepared in {duration(seconds)} on this machine. {drawn}".strip(), icon=":material/check_circle:")
         other = "The same recipe with other patients: does it come out again?"
-        if classroom.may_reset(shell.workspace(), class_panel.visitor()):
+        if not class_panel.why_shared(lesson):
             options = {"icon": ":material/casino:", "help": other, "on_click": shell.tried}
             st.button("Do it again with other images", key="again", args=(_prepare_anew, lesson, prepared), **options)
         return
@@ -209,15 +209,15 @@ def _runs(lesson: Lesson, prepared: Prepared) -> None:
 
 def _prepare_anew(lesson: Lesson, prepared: Prepared) -> None:
     """With other images, in place of those that are prepared."""
-    classroom.check_reset(shell.workspace(), class_panel.visitor())
-    preparation.prepare(shell.workspace(), lesson.key, prepared.seed + 1)
+    classroom.check_shared(shell.workspace(), class_panel.visitor(), lesson.key)
+    preparation.prepare(shell.workspace(), lesson.key, prepared.seed + 1, class_panel.visitor())
 
 
 def _job(lesson: Lesson, prepared: Prepared) -> None:
     """Progress, whoever started it, or why it left nothing."""
     job_panel.panel(
         lambda: queue.jobs(prepared.place, LessonRequest),
-        again=lambda job: shell.tried(preparation.prepare, shell.workspace(), lesson.key, prepared.seed),
+        again=lambda job: shell.tried(*_preparation(lesson, prepared.seed)["args"]),
     )
     if prepared.is_outdated and prepared.status.state == store.COMPLETED:
         st.warning("Another version of Second Look prepared it. Prepare it again.", icon=":material/update:")
@@ -225,9 +225,14 @@ def _job(lesson: Lesson, prepared: Prepared) -> None:
 
 def _prepare_button(lesson: Lesson, prepared: Prepared) -> None:
     label = "Prepare the lesson" if prepared.status is None else "Try again"
-    prepares = {"on_click": shell.tried, "args": (preparation.prepare, shell.workspace(), lesson.key, prepared.seed)}
-    st.button(label, key="prepare", type="primary", icon=":material/play_arrow:", **prepares)
+    st.button(label, key="prepare", type="primary", icon=":material/play_arrow:", **_preparation(lesson, prepared.seed))
     st.caption(f"It takes about {expected(lesson)}.")
+
+
+def _preparation(lesson: Lesson, seed: int) -> dict[str, Any]:
+    """The call of a button that prepares the lesson for this browser with the images of that seed."""
+    args = (preparation.prepare, shell.workspace(), lesson.key, seed, class_panel.visitor())
+    return {"on_click": shell.tried, "args": args}
 
 
 def _not_ready(lesson: Lesson, prepared: Prepared) -> None:
@@ -326,7 +331,6 @@ def _your_images(lesson: Lesson, _prepared: Prepared) -> None:
             type="primary",
             on_click=st.session_state.update,
             args=({started: True},),
-            help="Takes some seconds; half a minute for thousands of images.",
         )
         return
     usable = shell.usable_runs()[0]
@@ -360,13 +364,15 @@ def _download(label: str, lessons: Sequence[Lesson], name: str) -> None:
     """The summary, made before its button: a click only downloads it."""
     bar = st.empty()
     entries = []
-    for place, lesson in enumerate(lessons):
-        bar.progress(place / len(lessons), f"Making the summary of “{lesson.title}”")
-        prepared = preparation.state_of(shell.workspace(), lesson.key)
-        outcome = outcome_of(lesson, prepared)
-        shown = _pictures(lesson.key, str(prepared.job.path), prepared, outcome)
-        entries.append(summary.Entry(lesson, outcome, prediction_of(lesson), shown))
-    bar.empty()
+    try:
+        for place, lesson in enumerate(lessons):
+            bar.progress(place / len(lessons), f"Making the summary of “{lesson.title}”")
+            prepared = preparation.state_of(shell.workspace(), lesson.key)
+            outcome = outcome_of(lesson, prepared)
+            shown = _pictures(lesson.key, str(prepared.job.path), prepared, outcome)
+            entries.append(summary.Entry(lesson, outcome, prediction_of(lesson), shown))
+    finally:  # an error is shown without a bar that seems to go on
+        bar.empty()
     st.download_button(
         label,
         summary.to_html(entries).encode(),
@@ -424,17 +430,19 @@ def foot_of_all(prepared: Mapping[str, Prepared]) -> None:
 
 
 def _reset_popover(lessons: Sequence[Lesson], label: str, key: str) -> None:
-    if not classroom.may_reset(shell.workspace(), class_panel.visitor()):
-        st.caption("A class is using the lessons. Only the browser that opened it resets them.")
+    """Begin lessons anew; what other browsers use stays."""
+    if class_panel.address() and not class_panel.is_opener():
+        st.caption(classroom.NOT_OPENER)
         return
-    images = sum(lesson.images for lesson in lessons)
-    runs = sum(len(lesson.trainings) for lesson in lessons)
-    names = " and ".join(lesson.title for lesson in lessons)
-    whose = "predictions of the class" if class_panel.address() else "prediction of this browser"
-    question = (
-        f"Remove {plural(images, 'image')}, {plural(runs, 'run')} and the {whose} of: {names}? A preparation at work "
-        "is stopped, for everybody. Your own data sets and runs are not changed."
-    )
+    shared = {lesson: class_panel.why_shared(lesson) for lesson in lessons}
+    gone = [lesson for lesson, reason in shared.items() if not reason]
+    whose = "predictions of the class" if class_panel.is_opener() else "prediction of this browser"
+    what = [f"the {whose} of: {' and '.join(lesson.title for lesson in lessons)}"]
+    if gone:
+        images, runs = sum(lesson.images for lesson in gone), sum(len(lesson.trainings) for lesson in gone)
+        what.insert(0, f"{plural(images, 'image')} and {plural(runs, 'run')}, also a preparation at work")
+    kept = " ".join(sorted(set(filter(None, shared.values()))))
+    question = f"Remove {' and '.join(what)}? {kept} Your own data sets and runs are not changed."
     icon = ":material/restart_alt:"
     shell.confirm(label, shell.plain(question), "Reset now", icon, key=key, on_click=_reset, args=(lessons,))
 

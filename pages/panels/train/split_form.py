@@ -6,13 +6,13 @@ import streamlit as st
 
 from covid_core import presets
 from covid_core.audit import tables
-from covid_core.data import duplicates
 from covid_core.data.dataset import Dataset
 from covid_core.data.split import HALVED_FROM, HALVES, PARTS, make_split, sources_that_stay, validation_for
 from covid_core.data.summary import UNKNOWN_SOURCE
 from covid_core.evaluation import metrics
 from covid_core.figures import data as figures
 from covid_core.formatting import count, plural, share
+from covid_core.reports import audit_text
 from covid_core.specs import SPLIT_LABELS, Labels, SplitSpec, parse
 from pages.panels.train.spec_fields import field, now, split_fields
 from pages.shared import audit_panel, shell
@@ -39,7 +39,7 @@ def show(dataset: Dataset, classes: tuple[str, ...]) -> None:
     made = _made(dataset, classes, split)
     has_patients = bool((dataset.images["patient_id"] != "").any())
     st.markdown(shell.plain(_in_words(made, split, has_patients)))
-    _copies_that_cross(dataset, made)
+    _copies_that_cross(dataset, made, split)
     _who_is_where(made, classes)
 
 
@@ -90,7 +90,7 @@ def _made(dataset: Dataset, classes: tuple[str, ...], split: SplitSpec) -> pd.Da
 def _cached(_dataset: Dataset, version: str, classes: tuple[str, ...], split: str, labels: Labels) -> pd.DataFrame:
     spec = parse(SplitSpec, split)
     grouped = spec.method != "stratified"
-    images = duplicates.with_groups(shell.workspace(), _dataset) if grouped else _dataset.images
+    images = audit_panel.grouped(_dataset, version) if grouped else _dataset.images
     return make_split(images, classes, spec, labels)
 
 
@@ -104,17 +104,12 @@ def _counted(made: pd.DataFrame, by: str, columns: list[str]) -> pd.DataFrame:
 def _in_words(made: pd.DataFrame, split: SplitSpec, has_patients: bool) -> str:
     mix = "All parts have nearly the same class proportions."
     first = " The table shows the first fold." if split.folds > 1 else ""
-    together = made.groupby("group").size()
-    several = together[together > 1]
     if split.method == "stratified":
         return (
             f"{mix}{first} The test result may be too good: duplicates and images of one patient may lie in training "
             "and test (data leakage)."
         )
-    groups = "No two images are plain duplicates."
-    if len(several):
-        images = plural(int(several.sum()), "image")
-        groups = f"{plural(len(several), 'cluster')} of {images} (plain duplicates, one patient) stay in one part."
+    groups = audit_text.clusters(made)
     if not has_patients:
         groups += " Patients are unknown here: one patient may lie in training and test."
     if split.method == "grouped":
@@ -128,7 +123,7 @@ def _in_words(made: pd.DataFrame, split: SplitSpec, has_patients: bool) -> str:
     return f"The test measures performance on unseen sources.{lacking} {groups}"
 
 
-def _copies_that_cross(dataset: Dataset, made: pd.DataFrame) -> None:
+def _copies_that_cross(dataset: Dataset, made: pd.DataFrame, split: SplitSpec) -> None:
     """What the audit found to be one picture, cropped or turned as well, and this split would part."""
     audited = audit_panel.latest(dataset)
     if audited.audit is None:
@@ -139,12 +134,11 @@ def _copies_that_cross(dataset: Dataset, made: pd.DataFrame) -> None:
     pairs = tables.with_parts(
         audited.pairs[~audited.pairs["dismissed"]], dict(zip(made["image_id"], made["part"], strict=True))
     )
-    crossing = len(tables.of_kind(pairs, tables.ACROSS))
-    if crossing:
-        pairs_in_words = plural(
-            crossing, "near-duplicate pair of the audit lies", "near-duplicate pairs of the audit lie"
-        )
-        st.warning(f"Data leakage: {pairs_in_words} in two parts of this split.", icon=":material/copy_all:")
+    crossing = tables.of_kind(pairs, tables.ACROSS)
+    if len(crossing):
+        ungrouped = tables.ungrouped(crossing, audit_panel.grouped(dataset, dataset.version))
+        text = audit_text.leakage(len(crossing), len(ungrouped), split.method)
+        st.warning(text, icon=":material/copy_all:")
         address = {"dataset": dataset.id, "tab": "Duplicates", "pairs": tables.ACROSS}
         st.page_link("audit.py", label="Keep them together", icon=":material/arrow_forward:", query_params=address)
 

@@ -6,6 +6,7 @@ Black or white are Streamlit's own themes, which the address asks for (``embed_o
 from pathlib import Path
 from urllib.parse import urlencode
 
+import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -15,7 +16,8 @@ HERE = Path(__file__).parent
 PAGES = ("dataset", "audit", "compare", "lessons")
 ADDRESS = "present"  # query parameter
 HEIGHT = 720  # pixels of a screen, until the browser has said its own
-ON_SCREEN = 0.78  # of the screen's height goes to a figure; the rest is for its heading
+ON_SCREEN = 0.72  # of the screen's height goes to a figure; the rest is for its heading
+MOST_ROWS, MOST_COLUMNS = 30, 12  # of a table that is shown whole
 GROUNDS = {"black": "dark_theme", "white": "light_theme"}
 
 _mount = st.components.v2.component(
@@ -51,4 +53,15 @@ def fitted(figure: go.Figure) -> go.Figure:
     if not is_on():
         return figure
     height = st.session_state.get("presentation", {}).get("height") or HEIGHT
-    return theme.enlarged(figure, round(height * ON_SCREEN))
+    ink = "#ffffff" if st.context.theme.type == "dark" else "#000000"
+    return theme.enlarged(figure, round(height * ON_SCREEN), ink)
+
+
+def is_static(frame: pd.DataFrame) -> bool:
+    """Whether a table is presented whole, with cells that wrap: letters of a projector are cut in a scrolling one."""
+    return is_on() and len(frame) <= MOST_ROWS and len(frame.columns) <= MOST_COLUMNS
+
+
+def enlarged(pixels: int) -> int:
+    """The width of a tile: twice as wide where the page is presented."""
+    return 2 * pixels if is_on() else pixels

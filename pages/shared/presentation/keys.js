@@ -1,26 +1,41 @@
-// Keys of a presented page: the next figure, table or heading, and behind the last the next tab.
-const SLIDES = "h1, h2, h3, .stPlotlyChart, [data-testid=stDataFrame], [data-testid=stImage]";
+// Keys of a presented page: the next screen, and behind the last the next tab, group of tabs, or step of a lesson.
+const BARS = "[role=tablist]";
+const HEADS = `h2, h3, h4, ${BARS}`, PICTURES = "[data-testid=stImage]";
+const SLIDES = `${HEADS}, ${PICTURES}, .stPlotlyChart, [data-testid=stDataFrame], [data-testid=stTable]`;
 const FORWARD = ["ArrowRight", "ArrowDown", "PageDown", " "], BACK = ["ArrowLeft", "ArrowUp", "PageUp"];
 const TAKEN = "input, textarea, select, [contenteditable], [role=tab], [role=radio], [role=slider], [data-testid=stDataFrame]";
+const NEAR = 40; // pixels: so near, a screen is the same one
 
 export default function ({ setStateValue }) {
   const screen = () => document.querySelector("[data-testid=stMain]");
-  const places = () => {
-    const top = screen().getBoundingClientRect().top - screen().scrollTop;
-    const seen = [...screen().querySelectorAll(SLIDES)].filter(one => one.offsetParent);
-    return seen.map(one => {
-      const box = one.getBoundingClientRect(), room = innerHeight - box.height;
-      return Math.max(0, box.top - top - (one.matches("h1, h2, h3") ? innerHeight * 0.04 : Math.max(room / 2, 8)));
-    }).sort((a, b) => a - b);
+  const shown = what => [...screen().querySelectorAll(what)].filter(one => one.offsetParent && !one.closest("details:not([open])"));
+  const edge = () => innerHeight * 0.03;
+  const topOf = one => one.getBoundingClientRect().top - screen().getBoundingClientRect().top + screen().scrollTop;
+  // Where screens begin: whatever the screen before does not show whole begins the next one
+  const screens = () => {
+    const found = [0], [bar, ...inner] = shown(BARS);
+    for (const [one, top] of shown(SLIDES).map(one => [one, topOf(one)]).sort((a, b) => a[1] - b[1])) {
+      const height = one.getBoundingClientRect().height, room = innerHeight - height;
+      const caption = one.matches(PICTURES) ? 2 * edge() : 0;
+      if (inner.includes(one) || one !== bar && top + height + caption <= found.at(-1) + innerHeight) continue;
+      found.push(Math.max(found.at(-1), top - (one.matches(`${HEADS}, ${PICTURES}`) ? edge() : Math.max(room / 2, 8))));
+    }
+    return found;
   };
+  const chapter = (all, isOpen, step) => all[all.findIndex(isOpen) + step] ?? null;
   const turn = step => {
     const now = screen().scrollTop, farthest = screen().scrollHeight - innerHeight;
-    const reachable = places().map(place => Math.min(place, farthest));
-    const next = step > 0 ? reachable.find(place => place > now + 40) : reachable.findLast(place => place < now - 40);
-    if (next !== undefined) return screen().scrollTo({ top: next, behavior: "smooth" });
-    const tabs = [...screen().querySelectorAll("[role=tab]")].filter(one => one.offsetParent);
-    const open = tabs.findIndex(one => one.ariaSelected === "true");
-    (step > 0 ? tabs[open + 1] : now < 40 ? tabs[open - 1] : undefined)?.click();
+    const bar = shown(BARS)[0], begin = bar ? Math.max(0, topOf(bar) - edge()) : 0;
+    const tabs = bar ? [...bar.querySelectorAll("[role=tab]")] : [], isFirst = !tabs.length || tabs[0].ariaSelected === "true";
+    const reachable = screens().map(place => Math.min(place, farthest));
+    const next = step > 0 ? reachable.find(place => place > now + NEAR) : reachable.findLast(place => place < now - NEAR);
+    const leaves = next === undefined || step < 0 && now <= begin + NEAR && !isFirst;
+    const other = !leaves ? null : chapter(tabs, tab => tab.ariaSelected === "true", step)
+      ?? chapter(shown(".st-key-compare_tabs [role=radio]"), one => one.ariaChecked === "true", step)
+      ?? shown(step > 0 ? ".st-key-next button:enabled" : ".st-key-back button:enabled")[0];
+    if (!other && next === undefined) return;
+    other?.click();
+    screen().scrollTo({ top: other ? begin : next, behavior: other ? "instant" : "smooth" });
   };
   const pressed = event => {
     if (event.target.closest?.(TAKEN) || event.ctrlKey || event.metaKey || event.altKey) return;
