@@ -35,7 +35,7 @@ def test_the_audit_of_a_run_is_started_watched_and_read(page: Page, app: App, ru
     found = model_audit.stored(run)
     expect(page.get_by_text(evidence_text.conclusion(found)[:60], exact=False).first).to_be_visible()
     expect(page.get_by_text("The worst subgroups")).to_be_visible()
-    assert page.get_by_text("not audited yet").count() == 0
+    expect(page.get_by_text("not audited yet")).to_have_count(0)
     page.get_by_text("What the model is shown").click()
     expect(page.get_by_alt_text(re.compile("^lungs of another image"))).to_be_visible()
 
