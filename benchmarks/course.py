@@ -185,7 +185,7 @@ def epochs_of(spec: TrainingSpec, epochs: int | None) -> dict[str, int]:
     return {"epochs": epochs} | ({"fine_tuning.epochs": epochs} if spec.fine_tuning else {})
 
 
-def in_states(ours: Ours, name: str, states: Sequence[str], prefix: str = "") -> dict[str, Callable[[], float]]:
+def in_states(ours: Ours, name: str, states: Sequence[str]) -> dict[str, Callable[[], float]]:
     """Our sides of one run of the course, one per state; the clock leaves out preparing.
 
     They are called in the order of STATES, of which ``states`` are the first few: each builds on the one before.
@@ -203,21 +203,19 @@ def in_states(ours: Ours, name: str, states: Sequence[str], prefix: str = "") ->
                 ours.forget_run()
             if state == TRUNK:
                 ours.empty_cache()
-            return importing + ours.train(ours.course_spec(name), prefix + state)
+            return importing + ours.train(ours.course_spec(name), state)
 
         return run
 
-    return {prefix + state: side(state) for state in states}
+    return {state: side(state) for state in states}
 
 
-def state_line(
-    bench: Bench, name: str, seconds: Mapping[str, Sequence[float]], state: str, prefix: str = ""
-) -> dict[str, Any]:
+def state_line(bench: Bench, name: str, seconds: Mapping[str, Sequence[float]], state: str) -> dict[str, Any]:
     """The JSON object of one run of the course in one state against the peer's seconds in ``seconds[PEER]``."""
-    told = bench.told[prefix + state]
+    told = bench.told[state]
     return measuring.result(
         "frozen" if name in FROZEN else name,
-        {PEER: seconds[PEER], state: seconds[prefix + state]},
+        {PEER: seconds[PEER], state: seconds[state]},
         state,
         PEER,
         model=name,

@@ -1,17 +1,14 @@
 """The course's seven runs, plain Keras, and the floor: ``python -m benchmarks.study --data FOLDER``.
 
 - keras: the seven models in turn in one process, which is the faster way for it: libraries and images are read once,
-and
-  ResNet50's frozen model is trained once and goes on to its last 10 layers.
+  and ResNet50's frozen model is trained once and goes on to its last 10 layers.
 - ours: ``import`` into an empty workspace, then ``study --preset course --wait``, both whole processes. With ``--only``
   or ``--skip`` the chosen runs are trained by one ``train --wait`` after the other instead.
 - floor: see ``benchmarks.floor``; the baseline CNN's part of it is the quicker of both sides' own fits in that repeat.
-- with ``--states`` also the frozen runs of the other backbones, each by itself, with nothing cached and with the
-  network exported (``benchmarks.course``). Of the peer's one process, import, decoding and that model's stages count.
 
 Weights are ImageNet's where Keras has the file already, else random, on both sides. Prints a JSON line for the study,
-with every run's own seconds on both sides, one for the floor, and one per state; with ``--no-peer`` the floor's line
-alone, in a third of the time.
+with every run's own seconds on both sides, and one for the floor; with ``--no-peer`` the floor's line alone, in a third
+of the time. Single backbones by themselves: ``benchmarks.frozen``.
 """
 
 import argparse
@@ -24,8 +21,6 @@ from typing import Any
 from benchmarks import course, measuring
 
 OURS, FLOOR = "ours", "floor"
-STATES = (course.NOTHING, course.TRUNK)
-OTHERS = ("densenet121", "resnet50", "vgg16")
 
 
 def main() -> None:
@@ -34,10 +29,9 @@ def main() -> None:
     parser.add_argument("--skip", nargs="+", choices=course.RUNS, metavar="NAME", default=[])
     parser.add_argument("--no-floor", action="store_true", help="leave the floor out")
     parser.add_argument("--no-peer", action="store_true", help="leave the peer out: ours against the floor alone")
-    parser.add_argument("--states", action="store_true", help=f"also {', '.join(OTHERS)} by themselves")
     given = parser.parse_args()
-    if given.no_peer and (given.no_floor or given.states):
-        parser.error("--no-peer compares ours with the floor: it goes with neither --no-floor nor --states")
+    if given.no_peer and given.no_floor:
+        parser.error("--no-peer compares ours with the floor: it does not go with --no-floor")
     names = [name for name in course.RUNS if name in given.only and name not in given.skip]
     with course.bench(given) as bench:
         seconds = measuring.in_turn(sides(bench, names, given), given.repeats)
@@ -45,10 +39,6 @@ def main() -> None:
             measuring.show(study_line(bench, names, seconds))
         if not given.no_floor:
             measuring.show(floor_line(bench, names, seconds))
-        for name in states_of(names, given):
-            alone = {**seconds, course.PEER: [peer_alone(answer, name) for answer in bench.told[course.PEER]]}
-            for state in STATES:
-                measuring.show(course.state_line(bench, name, alone, state, f"{name} "))
 
 
 def sides(bench: course.Bench, names: list[str], given: argparse.Namespace) -> dict[str, Any]:
@@ -58,14 +48,7 @@ def sides(bench: course.Bench, names: list[str], given: argparse.Namespace) -> d
     chosen[OURS] = lambda: ours(workspace, names)
     if not given.no_floor:
         chosen[FLOOR] = lambda: floor(workspace, names)
-    for name in states_of(names, given):
-        chosen |= course.in_states(bench.workspace(name), name, STATES, f"{name} ")
     return chosen
-
-
-def states_of(names: Sequence[str], given: argparse.Namespace) -> list[str]:
-    """Backbones that are measured by themselves as well."""
-    return [name for name in OTHERS if name in names] if given.states else []
 
 
 def ours(workspace: course.Ours, names: list[str]) -> float:
@@ -153,12 +136,6 @@ def floor_line(bench: course.Bench, names: list[str], seconds: Mapping[str, Sequ
     own = [{name: run["stages"] for name, run in zip(names, row["runs"], strict=True)} for row in bench.told[OURS]]
     line = measuring.result("study_floor", both, FLOOR, OURS, models=names, parts=bench.told[FLOOR], our_stages=own)
     return {"over_the_floor" if key == "times_faster" else key: value for key, value in line.items()}
-
-
-def peer_alone(answer: Mapping[str, Any], name: str) -> float:
-    """What the peer's program would have taken for one of its models alone."""
-    stages = course.peer_run(answer, name)["seconds"].values()
-    return round(answer["seconds"]["import"] + answer["seconds"]["decode"] + sum(stages), 3)
 
 
 if __name__ == "__main__":

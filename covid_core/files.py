@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 try:
     import fcntl
@@ -105,7 +105,7 @@ def with_present_keys(value: Any) -> Any:
     }
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+def read_table(path: Path | BinaryIO, columns: Sequence[str] | None = None) -> "pd.DataFrame":
     """Content of a Parquet file, by default all columns. Raises OSError or ValueError as pandas does.
 
     In the calling thread: tables here are small, and Arrow's own threads each keep memory for good.

@@ -10,6 +10,8 @@ from covid_core.evaluation.assessment import beats_majority
 from covid_core.evaluation.comparison import Ranking
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import bounds, decimals, p_in_words
+from covid_core.jobs import queue
+from covid_core.jobs.kinds import ExternalTestRequest, ModelAuditRequest
 from covid_core.reports import comparison_text, run_text
 from covid_core.runs import store, test_set_access
 from pages.panels.compare import (
@@ -123,6 +125,19 @@ def _tabs(ranking: Ranking[RunCandidate], rows: list[int], with_repeats: bool) -
 
 
 def _details(ranking: Ranking[RunCandidate], rows: list[int], repeated: bool) -> None:
+    """The tabs as a fragment, so that a choice in them draws nothing above them anew.
+
+    While a job is followed they are none: a nested fragment that polls can outlive its tab (streamlit/streamlit#16708).
+    """
+    followed = _at_work()
+    (_groups if followed else st.fragment(_groups))(ranking, rows, repeated, followed)
+
+
+def _at_work() -> bool:
+    return any(job.is_active for job in queue.jobs(shell.workspace(), ModelAuditRequest, ExternalTestRequest))
+
+
+def _groups(ranking: Ranking[RunCandidate], rows: list[int], repeated: bool, followed: bool) -> None:
     """Groups of tabs; only the open tab is computed, and the address names it."""
     groups = _tabs(ranking, rows, with_repeats=not repeated)
     group_of = {tab: group for group, tabs in groups.items() for tab in tabs}
@@ -135,12 +150,16 @@ def _details(ranking: Ranking[RunCandidate], rows: list[int], repeated: bool) ->
         "Views", list(groups), required=True, key="compare_tabs", label_visibility="collapsed", width="stretch"
     )
     tabs = groups[group]
-    for tab, show in zip(st.tabs(list(tabs), key=_key(group), on_change="rerun"), tabs.values(), strict=True):
+    places = {name: st.container() for name in groups}  # in one place, a browser draws the old tabs' charts once more
+    shown = places[group].tabs(list(tabs), key=_key(group), on_change="rerun")
+    for tab, show in zip(shown, tabs.values(), strict=True):
         if tab.open:
             with tab, shell.errors_shown():
                 show([ranking.order[i] for i in rows])
     opened = st.session_state.get(_key(group)) or next(iter(tabs))
     comparison_tables.write_address("view", "" if opened == next(iter(group_of)) else opened)
+    if _at_work() and not followed:
+        st.rerun()
 
 
 def _key(group: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from covid_core.data import dataset as data
@@ -71,6 +72,8 @@ def main() -> None:
         f"{shell.RESEARCH_ONLY} Images stay on this machine. A score is the output of a network, not the probability "
         "of a disease."
     )
+    with st.container(key="unseen"):  # the browser loads the drawing library now, and not with the first chart
+        st.plotly_chart(go.Figure(), height=1)
 
 
 def _synthetic_note(datasets: list[dict[str, Any]]) -> None:

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, cast
 
@@ -371,10 +371,10 @@ class Run(JobFolder):
 
         Raises RunDamaged when it is not the one that the run recorded.
         """
-        split = _read(files.read_table, self.path / "split.parquet")
-        if split_hash(split) != self.split_hash:
+        split, found = _read(lambda path: _split_in(path.read_bytes()), self.path / "split.parquet")
+        if found != self.split_hash:
             raise RunDamaged(f"The split of {self.name} was changed after the run was started.")
-        return split
+        return split.copy(deep=False)  # what a caller changes, pandas copies
 
     def groups(self) -> pd.Series | None:
         """The group of each image by image id; None where no two images of the split share one."""
@@ -561,6 +561,13 @@ class BrokenRun:
     id: str
     reason: str
     kind: str = "run"
+
+
+@lru_cache(maxsize=16)
+def _split_in(content: bytes) -> tuple[pd.DataFrame, str]:
+    """The split in a file's content, with its hash: runs that are compared share one, and each reads it three times."""
+    split = files.read_table(io.BytesIO(content))
+    return split, split_hash(split)
 
 
 def _read(read: Callable[[Path], Opened], path: Path) -> Opened:

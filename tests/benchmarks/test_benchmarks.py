@@ -16,7 +16,6 @@ from covid_core import presets, weights
 from covid_core.evaluation import assessment, measures, metrics, resampling
 
 SCRIPTS = (
-    "augmentation",
     "comparison",
     "copies",
     "coverage",
@@ -129,10 +128,6 @@ def test_the_peers_split_is_stratified(tmp_path):
 
 def test_fine_tuning_is_counted_with_and_without_the_start_of_a_program():
     assert fine_tuning.peer_seconds(KERAS_ANSWER) == {"same_program": 94.0, "new_program": 112.0}
-
-
-def test_a_model_by_itself_pays_for_import_and_decoding_but_not_for_the_others():
-    assert study.peer_alone(KERAS_ANSWER, "resnet50") == 122.0
 
 
 def test_the_floor_has_one_pass_per_backbone():

@@ -35,7 +35,7 @@ def test_the_audit_of_a_run_is_started_watched_and_read(page: Page, app: App, ru
     found = model_audit.stored(run)
     expect(page.get_by_text(evidence_text.conclusion(found)[:60], exact=False).first).to_be_visible()
     expect(page.get_by_text("The worst subgroups")).to_be_visible()
-    assert page.get_by_text("not audited yet").count() == 0
+    expect(page.get_by_text("not audited yet")).to_have_count(0)
     page.get_by_text("What the model is shown").click()
     expect(page.get_by_alt_text(re.compile("^lungs of another image"))).to_be_visible()
 
@@ -48,3 +48,13 @@ def test_compare_has_the_verdict_beside_the_accuracy_and_the_audit_in_a_tab(page
     cells = page.locator("[data-testid=stDataFrame] table").first
     expect(cells.get_by_text(found["verdict"], exact=True).first).to_be_attached()
     assert VERDICTS.search(found["verdict"])
+
+
+def test_an_audit_that_is_started_in_compare_is_followed_there(page: Page, app: App, run: store.Run):
+    made = model_audit.stored(run)["made"]
+    page.goto(f"{app.url}/compare?view=Evidence+check")
+    page.get_by_role("button", name="Audit again").click()
+    expect(page.get_by_text("Audit of Tiny")).to_be_visible()
+    expect(page.get_by_role("button", name="Audit again")).to_be_visible()
+    expect(page.get_by_text("Audit of Tiny")).to_have_count(0)
+    assert model_audit.stored(run)["made"] > made
