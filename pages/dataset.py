@@ -334,7 +334,7 @@ def _exposure(pixels: PixelSummary) -> None:
     shell.chart(figure, f"exposure-{chosen.lower()}", alt=f"Box plot of {chosen.lower()} per class")
     st.caption("Line: median. Box: the middle half of the images. Whiskers: 5th to 95th percentile.")
     with st.expander("Figures"):
-        shell.table(table.round(1), f"exposure-figures-{chosen.lower()}")
+        shell.table(table, f"exposure-figures-{chosen.lower()}", digits=1)
 
 
 def _histograms(dataset: Dataset, pixels: PixelSummary) -> None:
@@ -391,7 +391,7 @@ def _differences(dataset: Dataset, pixels: PixelSummary) -> None:
     )
     shell.chart(figure, "mean-differences", alt="Differences of the mean images, for every pair of classes")
     with st.expander("Figures"):
-        shell.table(table.round(1), "mean-differences-figures")
+        shell.table(table, "mean-differences-figures", digits=1)
 
 
 def _differences_in_words(table: pd.DataFrame) -> str:

@@ -26,7 +26,7 @@ from covid_core.figures.theme import (
     name_above,
     settled,
 )
-from covid_core.formatting import count, interval, p_in_words, plural, share
+from covid_core.formatting import count, decimals, interval, number, p_in_words, plural, share
 
 BINS, LOWEST_DETAIL = 50, 0.0  # of the histogram; lower correlations are counted in its first bar
 DUPLICATES = "#E69F00"
@@ -96,11 +96,11 @@ def finding_bars(table: pd.DataFrame) -> go.Figure:
     findings = list(table["finding"].unique())
     colours = class_colours(sorted(table["label"].unique()))
     figure = go.Figure()
-    for number, (label, colour) in enumerate(colours.items()):
+    for nth, (label, colour) in enumerate(colours.items()):
         rows = table[table["label"] == label].set_index("finding").loc[findings]
         thick = GROUP / len(colours)
         figure.add_bar(
-            y=[place + (number + 0.5) * thick - GROUP / 2 + 0.1 for place in range(len(findings))],
+            y=[place + (nth + 0.5) * thick - GROUP / 2 + 0.1 for place in range(len(findings))],
             x=rows["share"],
             width=0.9 * thick,
             name=literal(label),
@@ -114,7 +114,7 @@ def finding_bars(table: pd.DataFrame) -> go.Figure:
         )
     for place, finding in enumerate(findings):
         strength = table.loc[table["finding"] == finding, "association"].iat[0]
-        text = "" if math.isnan(strength) else f"  Cramér's V {strength:.2f}"
+        text = "" if math.isnan(strength) else f"  Cramér's V {decimals(strength, 2)}"
         name_above(figure, place - GROUP / 2 + 0.08, f"<b>{literal(finding)}</b>{text}")
     figure.update_xaxes(title="Images of the class with the finding", tickformat=".0%", rangemode="tozero")
     figure.update_yaxes(visible=False, range=[len(findings) - 0.4, -0.65])
@@ -147,7 +147,7 @@ def duplicate_histogram(limits: Limits, duplicates: np.ndarray) -> go.Figure:
     for name, colour, detail in parts:
         counts, _ = np.histogram(np.clip(detail, LOWEST_DETAIL, 1), edges)
         texts = [
-            f"{low:.2f} to {low + 1 / BINS:.2f}: {plural(int(n), 'pair')}"
+            f"{decimals(low, 2)} to {decimals(low + 1 / BINS, 2)}: {plural(int(n), 'pair')}"
             for low, n in zip(edges, counts, strict=False)
         ]
         figure.add_bar(
@@ -159,7 +159,7 @@ def duplicate_histogram(limits: Limits, duplicates: np.ndarray) -> go.Figure:
             hovertext=texts,
             hovertemplate="%{hovertext}<extra></extra>",
         )
-    add_line(figure, limits.limit, "dash", f"limit {limits.limit:.3f}")
+    add_line(figure, limits.limit, "dash", f"limit {number(limits.limit)}")
     figure.update_layout(barmode="overlay", bargap=0)
     figure.update_xaxes(title="Correlation of the detail of both images", range=[LOWEST_DETAIL, 1])
     figure.update_yaxes(title="Pairs")
@@ -168,11 +168,13 @@ def duplicate_histogram(limits: Limits, duplicates: np.ndarray) -> go.Figure:
 
 def duplicate_histogram_in_words(limits: Limits, duplicates: np.ndarray) -> str:
     """Alternative text of ``duplicate_histogram``: every figure that decides."""
-    pairs = f"{plural(len(duplicates), 'pair')} of near-duplicates above the limit of {limits.limit:.3f}"
+    pairs = f"{plural(len(duplicates), 'pair')} of near-duplicates above the limit of {number(limits.limit)}"
     if not len(limits.different):
         return f"{pairs}."
     middle, most = np.median(limits.different), limits.different.max()
-    reached = f"{len(limits.different):,} images reach {middle:.3f} with a different one (median), {most:.3f} at most"
+    reached = (
+        f"{len(limits.different):,} images reach {number(middle)} with a different one (median), {number(most)} at most"
+    )
     return f"{pairs}. {reached}."
 
 

@@ -33,7 +33,8 @@ def score_bars(
             textangle=0,
             insidetextanchor="middle",
             textfont={"color": "#111418"},
-            hovertemplate="%{y}<br>" + literal(label) + ": %{x:.3f}<extra></extra>",
+            hovertext=[probability(value) for value in values],
+            hovertemplate="%{y}<br>" + literal(label) + ": %{hovertext}<extra></extra>",
         )
     figure.update_layout(barmode="stack", bargap=0.35)
     figure.update_layout(legend_traceorder="normal")

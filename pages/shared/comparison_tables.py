@@ -15,6 +15,7 @@ from covid_core.evaluation.metrics import ThresholdCurves
 from covid_core.formatting import (
     as_read,
     bounds,
+    decimals,
     duration,
     file_size,
     interval,
@@ -25,6 +26,7 @@ from covid_core.formatting import (
 )
 from covid_core.reports import run_text, study_text, tables
 from covid_core.reports.comparison_text import Summary
+from covid_core.reports.course.formats import DOCX
 from covid_core.runs import candidates
 from covid_core.runs.store import BrokenRun, Run, Study
 from pages.shared import run_cache, shell
@@ -345,6 +347,7 @@ def show_table(
             bold = [i for i, model in enumerate(frame[pinned]) if best and model == best]
             _download("LaTeX", lambda: tables.to_latex(worded(frame), caption, bold=bold), f"{name}.tex", "text/x-tex")
             _download("Markdown", lambda: tables.to_markdown(worded(frame)), f"{name}.md", "text/markdown")
+            _download("Word", lambda: _word(frame, caption, bold), f"{name}.docx", DOCX)
         place.dataframe(
             _styled(_rounded(frame), best, quiet),
             hide_index=True,
@@ -412,6 +415,12 @@ def _download(label: str, content: Callable[[], bytes | str], file: str, kind: s
     st.download_button(label, content, file, kind, key=f"download-{file}", icon=":material/download:")
 
 
+def _word(frame: pd.DataFrame, caption: str, best: Sequence[int]) -> bytes:
+    from covid_core.reports.course.word import table_to_word  # a tenth of a second, for who wants it
+
+    return table_to_word(worded(frame), caption, best)
+
+
 def worded(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with its numbers as people read them, for print."""
     costs = {one.title: one.words for one in COSTS if one.words}
@@ -419,6 +428,7 @@ def worded(frame: pd.DataFrame) -> pd.DataFrame:
         **dict.fromkeys(_percentages(frame), lambda value: share(value / 100)),
         **costs,
         **dict.fromkeys(P_COLUMNS, p_value),
+        **dict.fromkeys(TENTHS, lambda value: decimals(value, 1)),
     }
     changed = {name: frame[name].map(words[name]) for name in frame.columns if name in words}
     return frame.assign(**changed).rename(columns={name: name.partition(" (")[0] for name in costs})

@@ -13,7 +13,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from covid_core.figures.prediction import score_bars
-from covid_core.formatting import plural, probability
+from covid_core.formatting import decimals, plural, probability
 from covid_core.images.image import Turn
 from covid_core.inference import gate
 from covid_core.inference.assessment import Assessment, Urgency, place, urgency
@@ -182,7 +182,7 @@ def _of(one: Assessment, answers: Sequence[tuple[Run, Assessment]]) -> str:
 
 def _fitted(run: Run, one: Assessment) -> str:
     images = run_text.calibration_images(run, one.calibration)
-    return f"Temperature {one.calibration.temperature:.2f}, fitted on {images}."
+    return f"Temperature {decimals(one.calibration.temperature, 2)}, fitted on {images}."
 
 
 def numbers_table(assessments: Sequence[Assessment]) -> None:

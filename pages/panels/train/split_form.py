@@ -12,7 +12,7 @@ from covid_core.data.split import HALVED_FROM, HALVES, PARTS, make_split, source
 from covid_core.data.summary import UNKNOWN_SOURCE
 from covid_core.evaluation import metrics
 from covid_core.figures import data as figures
-from covid_core.formatting import count, plural, share
+from covid_core.formatting import count, decimals, plural, share
 from covid_core.specs import SPLIT_LABELS, Labels, SplitSpec, parse
 from pages.panels.train.spec_fields import field, now, split_fields
 from pages.shared import audit_panel, shell
@@ -48,7 +48,7 @@ def in_short() -> str:
     if now("split_method") == "by_source" and not now("held_out"):
         return "by source"
     split = parse(SplitSpec, split_fields())
-    parts = " / ".join(f"{100 * part:.0f}" for part in (split.train, split.validation, split.tested))
+    parts = " / ".join(f"{decimals(100 * part, 0)}" for part in (split.train, split.validation, split.tested))
     folds = f", {plural(split.folds, 'fold')}" if split.folds > 1 else ""
     how = {"grouped": "group split", "stratified": "random split", "by_source": "by source"}[split.method]
     dealt = plural(len(split.held_out), "source") if split.method == "by_source" else f"{parts}{folds}"
