@@ -14,7 +14,6 @@ from covid_core.reports.comparison_text import in_words
 from covid_core.runs import segmenters
 from covid_core.runs.segmenters import Segmenter
 from covid_core.runs.store import BrokenRun
-from covid_core.work import cores
 from pages.shared import job_panel, run_cache, shell
 
 DICE_HELP = (
@@ -157,10 +156,11 @@ def _plan_in_words(chosen: MaskedDataset) -> str:
     if chosen.masks > segmenters.MOST_IMAGES:
         drawn = f", of which {count(segmenters.MOST_IMAGES)} are drawn"
     kind = "synthetic image" if chosen.synthetic else "image"
+    takes = job_panel.expected(_request(chosen))
+    last_time = f"At the pace of the last time it takes about {takes}. " if takes else ""
     return (
-        f"From {plural(chosen.masks, kind)} of {shell.plain(chosen.name)} with a lung mask{drawn}. It takes about "
-        f"{job_panel.expected(_request(chosen))} on {plural(cores(), 'processor core')} that nothing else uses, "
-        "and longer beside other work. A stop keeps the best epoch so far."
+        f"From {plural(chosen.masks, kind)} of {shell.plain(chosen.name)} with a lung mask{drawn}. {last_time}"
+        "While it learns, the time left is measured on this machine. A stop keeps the best epoch so far."
     )
 
 

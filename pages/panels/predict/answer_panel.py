@@ -303,7 +303,11 @@ def worklist(order: Sequence[Sequence[Assessment]], pictures: Sequence[str | Non
             column = one.run if one.run not in FIXED else f"{one.run} (run)"
             row[column if len(entry) > 1 else "Answer"] = prediction_text.in_short(one)
             if one.has_answer:
-                name = f"{one.run}, {one.scale}" if len(entry) > 1 else one.scale.capitalize()
-                row[name] = probability(one.by_class(one.numbers)[one.label])
+                cells = {one.scale: probability(one.by_class(one.numbers)[one.label])}
+                if one.hottest and one.label == one.predicted:  # the map is that of the predicted class
+                    cells["hottest place"] = one.hottest.on
+                row |= {
+                    f"{one.run}, {name}" if len(entry) > 1 else name.capitalize(): cell for name, cell in cells.items()
+                }
         rows.append(row)
     return pd.DataFrame(rows)
