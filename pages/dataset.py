@@ -358,8 +358,7 @@ def _mean_images(dataset: Dataset, pixels: PixelSummary) -> None:
             pixels.means,
             "Mean image per class",
             "Each pixel is the mean over all images of the class. Sharp edges: the images have the same framing. Blur: "
-            "they do not. A margin, a letter or a raised arm that is still visible is common in the class, and a "
-            "classifier can use it.",
+            "they do not. A margin or a letter that is still visible is common in the class: a classifier can use it.",
         ),
         (
             "deviation",
@@ -441,9 +440,9 @@ def _sources(dataset: Dataset) -> None:
     facts = summary.source_summary(table)
     if not facts.with_source:
         st.markdown(
-            "No image here has a source on record, so the question stays open. In the database of most such images, "
-            "nearly every class comes from another source. Its full archive has a table of sources "
-            "(CLASS.metadata.xlsx), which is imported with the images."
+            "No image here has a source on record, so the question stays open. In the COVID-19 Radiography Database, "
+            "nearly every class has its own source. The table of sources in its archive (CLASS.metadata.xlsx) is "
+            "imported with the images."
         )
         return
     unknown = f" The source of {plural(facts.without_source, 'image')} is unknown." if facts.without_source else ""
@@ -453,8 +452,8 @@ def _sources(dataset: Dataset) -> None:
         f"({plural(facts.sources, 'source')} in all).{unknown}"
     )
     st.markdown(
-        "A bar in one colour is a source with one class. Where all bars are so, the source is a *confounder*: no split "
-        "of these images separates disease and source. Only an *external test set* does."
+        "A bar in one colour is a source with one class. If every bar has one colour, the source is a *confounder*: no "
+        "split of these images separates disease and source. Only an *external test set* does."
     )
     shell.chart(figures.source_bars(table), "sources", alt="Images per source and class")
     with st.expander("Figures"):

@@ -171,8 +171,7 @@ def set_notes(made: PredictionSet) -> list[str]:
     elif made.few:
         have = ", ".join(f"{label} has {count(images)}" for label, images in made.few.items())
         notes.append(
-            f"{wanted} holds over all images together, not within each class. That needs at least {needed} of a class; "
-            f"{have}."
+            f"{wanted} holds over all images together, not within each class: {have}, and at least {needed} are needed."
         )
     if made.excluded and made.classes:
         notes.append(f"{made.excluded} is ruled out: {better} of its own images fit it better.")
@@ -224,7 +223,7 @@ def _figures(made: Check) -> str:
         few = f"a limit needs {gate.LEAST} validation images, and the run has {limit.images}"
         return f"This could not be checked: {made.reason or few}."
     if made.name != CHEST_IMAGE:
-        unlike = "It is not unlike" if made.passed else "It is unlike"
+        unlike = "It is like" if made.passed else "It is unlike"
         return (
             f"{unlike} the training images: its distance is {decimals(made.figure, 1)}, where 1 is usual. "
             f"{_limit(images_within(limit))} {decimals(limit.value, 1)} or less."

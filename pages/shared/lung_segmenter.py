@@ -18,7 +18,8 @@ from pages.shared import job_panel, run_cache, shell
 
 DICE_HELP = (
     "Overlap of outline and mask: 2 x common area over the sum of both areas. 1 is perfect agreement. Measured on "
-    "test images, with a 95 % interval. Lungs are similar: one fixed outline for all of these images reaches {same}."
+    "test images, with a 95 % interval. One fixed outline for all of these images reaches {same}, because lungs are "
+    "similar."
 )
 
 
@@ -81,7 +82,7 @@ def _show_serving(one: Segmenter) -> None:
             st.metric(f"Dice, {kind} images", evidence_text.dice(one.origin), help=help_text)
             worst = "95 % of the test images have at least this Dice."
             st.metric("Dice, worst 5 %", number(one.record.worst_dice), help=worst)
-            refused = "Test images whose outline is no plausible pair of lungs, so that none is shown."
+            refused = "Test images for which no outline is shown, because it is no plausible pair of lungs."
             st.metric("No outline shown", in_words(one.record.refused), help=refused)
         parts = ", ".join(f"{count(images)} {part}" for part, images in one.record.images.items())
         unused = one.record.left_out

@@ -28,10 +28,9 @@ COVERAGE = "coverage"  # query parameter, in per cent
 SLIDER = "predict_coverage"  # session: the same; a key of its own keeps the slider one widget whatever it is set to
 USUAL, LEAST, MOST = 90, 70, 99  # per cent
 NOT_CALIBRATED = (
-    "A score is the model's softmax output. It is not calibrated, so it is no probability that the patient has the "
-    "disease."
+    "A score is the model's softmax output. It is not calibrated: it is not the probability of the disease."
 )
-WHERE_IT_HOLDS = "That holds for images like those, in that mix of classes. It does not hold for another hospital."
+WHERE_IT_HOLDS = "This holds only for such images with the same class shares. It does not hold for another hospital."
 NOTE_ICONS = {True: ":orange[:material/warning:]", False: ":gray[:material/info:]"}
 UPRIGHT_BY = {gate.LEFT: Turn(1), gate.DOWN: Turn(2), gate.RIGHT: Turn(3), gate.INVERTED: Turn(inverted=True)}
 ICONS = {True: ":green[:material/check_circle:]", False: ":red[:material/cancel:]", None: ":gray[:material/help:]"}
@@ -106,7 +105,7 @@ def headline(
         st.warning(shell.plain(warning), icon=":material/warning:")
     if anyway:
         st.warning(
-            f"{shell.plain(prediction_text.although(shown))} These numbers mean nothing unless you know better.",
+            f"{shell.plain(prediction_text.although(shown))} Do not rely on these numbers.",
             icon=":material/visibility:",
         )
         st.button("Hide the scores again", on_click=_toggle, args=(refused,), icon=":material/visibility_off:")

@@ -124,8 +124,8 @@ def _what_moves(run: Run, one: Assessment, label: str, source: ImageSource) -> t
     bar.empty()
     _, _, least = occlusion.most
     text = (
-        f"{label} has {probability(occlusion.answer)}. It has {probability(least)} with its most important place "
-        "covered. One colour marks places that raise the score, the other places that lower it."
+        f"{label} has {probability(occlusion.answer)}, and {probability(least)} with its most important place "
+        "covered. One colour marks places that raise the score, the other marks places that lower it."
     )
     alt = f"Map over the image: where covering it changes the score of {label} in {run.name}"
     return Overlay(occlusion.map(_map_shape(one.image)), f"Raises or lowers {label}", alt, signed=True), text
@@ -212,6 +212,6 @@ def similar(run: Run, assessment: Assessment, source: ImageSource, name: str = "
                     args=(source, one.image_id),
                 )
         st.caption(
-            "Similar to the network need not be similar to a physician. A run refuses an image that is far from all of "
-            "its training images."
+            "The network calls these images similar; a physician may not. A run refuses an image that is far from all "
+            "of its training images."
         )

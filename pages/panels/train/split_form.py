@@ -70,7 +70,7 @@ def few_test_images(dataset: Dataset, classes: tuple[str, ...], split: SplitSpec
         return f"No test image of {label}: its sensitivity cannot be measured."
     low = share(metrics.wilson(images, images).low, 0)
     return (
-        f"Only {plural(images, 'test image')} of {label}: even with no error, its sensitivity is known only as {low} "
+        f"Only {plural(images, 'test image')} of {label}: even without an error, its sensitivity can be {low} "
         "to 100 %. Use more images, or folds."
     )
 
