@@ -39,6 +39,12 @@ RESAMPLING_COLUMNS = {
     "repeated": "Oversampling: repeats",
     "times": "Oversampling: times per epoch",
 }
+FIGURE_COLUMNS = {
+    **{"label": "Class", "images": "Images", "mean": "Mean", "median": "Median", "first": "First class"},
+    **{"p5": "5th percentile", "p25": "25th percentile", "p75": "75th percentile", "p95": "95th percentile"},
+    **{"second": "Second class", "border": "Along the edge", "inside": "Inside"},
+    **{"width": "Width", "height": "Height", "mode": "Pixel format", "source": "Source"},
+}
 PIXEL_PARTS = ("Exposure", "Grey levels", "Mean images", "Differences")  # of its tab, with their anchors
 EXPOSURES = {"Brightness": "image_means", "Contrast": "image_deviations"}
 
@@ -334,7 +340,7 @@ def _exposure(pixels: PixelSummary) -> None:
     shell.chart(figure, f"exposure-{chosen.lower()}", alt=f"Box plot of {chosen.lower()} per class")
     st.caption("Line: median. Box: the middle half of the images. Whiskers: 5th to 95th percentile.")
     with st.expander("Figures"):
-        shell.table(table, f"exposure-figures-{chosen.lower()}", digits=1)
+        shell.table(table.rename(columns=FIGURE_COLUMNS), f"exposure-figures-{chosen.lower()}", table, digits=1)
 
 
 def _histograms(dataset: Dataset, pixels: PixelSummary) -> None:
@@ -390,7 +396,7 @@ def _differences(dataset: Dataset, pixels: PixelSummary) -> None:
     )
     shell.chart(figure, "mean-differences", alt="Differences of the mean images, for every pair of classes")
     with st.expander("Figures"):
-        shell.table(table, "mean-differences-figures", digits=1)
+        shell.table(table.rename(columns=FIGURE_COLUMNS), "mean-differences-figures", table, digits=1)
 
 
 def _differences_in_words(table: pd.DataFrame) -> str:
@@ -430,8 +436,8 @@ def _sizes(dataset: Dataset) -> None:
     if kinds > 1:
         shell.chart(figures.size_dots(sizes), "image-sizes", alt="Width and height of the images, by class")
     with st.expander("Figures"):
-        shell.table(sizes, "image-sizes-figures")
-        shell.table(modes, "image-modes-figures")
+        shell.table(sizes.rename(columns=FIGURE_COLUMNS), "image-sizes-figures", sizes)
+        shell.table(modes.rename(columns=FIGURE_COLUMNS), "image-modes-figures", modes)
 
 
 def _sources(dataset: Dataset) -> None:
@@ -457,7 +463,7 @@ def _sources(dataset: Dataset) -> None:
     )
     shell.chart(figures.source_bars(table), "sources", alt="Images per source and class")
     with st.expander("Figures"):
-        shell.table(table.reset_index(), "sources-figures")
+        shell.table(table.reset_index().rename(columns=FIGURE_COLUMNS), "sources-figures", table.reset_index())
 
 
 # Left out

@@ -19,6 +19,7 @@ from covid_core.figures.theme import (
     LUNG,
     NEUTRAL,
     NO_LUNG,
+    SHARE_TICKS,
     add_interval_bars,
     add_line,
     class_colours,
@@ -63,7 +64,7 @@ def ladder_bars(ladder: Ladder) -> go.Figure:
         add_line(figure, run[-1].majority, "dot", f"majority baseline {share(run[-1].majority)}")
     if ladder.full is not None:
         add_line(figure, ladder.full.accuracy.value, "dash", f"full picture {share(ladder.full.accuracy.value)}")
-    figure.update_xaxes(title="Accuracy", tickformat=".0%", range=[0, 1])
+    figure.update_xaxes(title="Accuracy", range=[0, 1], **SHARE_TICKS)
     figure.update_yaxes(visible=False, range=[len(run) - 0.5, -0.75])
     return settled(figure, height=150 + BAR_HEIGHT * len(run))
 
@@ -101,7 +102,7 @@ def finding_bars(table: pd.DataFrame) -> go.Figure:
         thick = GROUP / len(colours)
         figure.add_bar(
             y=[place + (nth + 0.5) * thick - GROUP / 2 + 0.1 for place in range(len(findings))],
-            x=rows["share"],
+            x=100 * rows["share"],
             width=0.9 * thick,
             name=literal(label),
             orientation="h",
@@ -116,7 +117,7 @@ def finding_bars(table: pd.DataFrame) -> go.Figure:
         strength = table.loc[table["finding"] == finding, "association"].iat[0]
         text = "" if math.isnan(strength) else f"  Cramér's V {decimals(strength, 2)}"
         name_above(figure, place - GROUP / 2 + 0.08, f"<b>{literal(finding)}</b>{text}")
-    figure.update_xaxes(title="Images of the class with the finding", tickformat=".0%", rangemode="tozero")
+    figure.update_xaxes(title="Images of the class with the finding", ticksuffix=" %", rangemode="tozero")
     figure.update_yaxes(visible=False, range=[len(findings) - 0.4, -0.65])
     height = 130 + len(findings) * (26 + 14 * len(colours))
     return settled(figure, height=height).update_layout(legend={"traceorder": "normal"})
