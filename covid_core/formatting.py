@@ -27,6 +27,12 @@ class Written(float):
         return share(float(self), digits) if form[-1] == "%" else decimals(float(self), digits)
 
 
+def apart(one: float, other: float, digits: int) -> tuple[str, str]:
+    """A number and its limit, with as many more decimals as it takes to tell them apart, up to two."""
+    more = next((n for n in (digits, digits + 1) if decimals(one, n) != decimals(other, n)), digits + 2)
+    return decimals(one, more), decimals(other, more)
+
+
 def as_read(value: float, digits: int = 1) -> float:
     """A number for a table that the browser rounds: itself, or the rounded one where a browser has another rule."""
     read = float(decimals(value, digits).replace(",", ""))

@@ -7,7 +7,7 @@ from typing import Any
 from covid_core.audit.model.evidence import FRAME
 from covid_core.evaluation import conformal
 from covid_core.evaluation.conformal import PredictionSet
-from covid_core.formatting import count, decimals, number, plural, probability, share
+from covid_core.formatting import apart, count, decimals, number, plural, probability, share
 from covid_core.inference import gate, hottest_place
 from covid_core.inference.assessment import Assessment, Urgency, urgency
 from covid_core.inference.gate import CHEST_IMAGE, Check, Limit
@@ -223,13 +223,15 @@ def _figures(made: Check) -> str:
         few = f"a limit needs {gate.LEAST} validation images, and the run has {limit.images}"
         return f"This could not be checked: {made.reason or few}."
     if made.name != CHEST_IMAGE:
+        distance, most = apart(made.figure, limit.value, 1)
         unlike = "It is like" if made.passed else "It is unlike"
         return (
-            f"{unlike} the training images: its distance is {decimals(made.figure, 1)}, where 1 is usual. "
-            f"{_limit(images_within(limit))} {decimals(limit.value, 1)} or less."
+            f"{unlike} the training images: its distance is {distance}, where 1 is usual. "
+            f"{_limit(images_within(limit))} {most} or less."
         )
-    lead = f"the upright reading {'leads' if made.figure >= 0 else 'trails'} by {decimals(abs(made.figure), 2)}"
-    needed = f"{_limit(images_within(limit))} a lead of {decimals(limit.value, 2)} or more."
+    by, least = apart(abs(made.figure), limit.value, 2)
+    lead = f"the upright reading {'leads' if made.figure >= 0 else 'trails'} by {by}"
+    needed = f"{_limit(images_within(limit))} a lead of {least} or more."
     if made.reading:
         like = f"It looks like a chest image that is {READINGS[made.reading]}"
         return f"{like}: {lead}. {needed} Put right, it would pass."

@@ -223,7 +223,7 @@ def table(
         floats = list(frame.select_dtypes("floating"))
         frame = frame.assign(**{one: frame[one].map(lambda value: as_read(value, digits)) for one in floats})
         options["column_config"] = {one: st.column_config.NumberColumn(format=f"%.{digits}f") for one in floats}
-    shown = st.dataframe(frame, hide_index=True, width="stretch", **options)
+    shown = st.dataframe(frame, placeholder="–", hide_index=True, width="stretch", **options)
     content = frame if downloaded is None else downloaded
     st.download_button(
         "CSV", lambda: tables.to_csv(content), f"{name}.csv", "text/csv", key=f"csv-{name}", icon=":material/download:"

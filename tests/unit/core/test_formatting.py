@@ -147,3 +147,8 @@ def test_halves_are_rounded_away_from_zero_everywhere(value, digits, text):
 )
 def test_a_number_in_a_template_is_rounded_as_everywhere_else(template, value, text):
     assert template.format(formatting.Written(value)) == text
+
+
+@pytest.mark.parametrize(("pair", "texts"), [((1.5, 1.7), ("1.5", "1.7")), ((1.74, 1.66), ("1.74", "1.66"))])
+def test_a_number_beyond_its_limit_never_reads_as_the_limit(pair, texts):
+    assert formatting.apart(*pair, 1) == texts
