@@ -19,6 +19,20 @@ def decimals(value: float, digits: int) -> str:
     return f"{rounded + 0:,f}"  # no minus before a zero
 
 
+class Written(float):
+    """A number in a template: ``{score:.1%}`` and ``{score:.0f}`` of it are rounded as everything else is."""
+
+    def __format__(self, form: str) -> str:
+        digits = int(form[1:-1])
+        return share(float(self), digits) if form[-1] == "%" else decimals(float(self), digits)
+
+
+def apart(one: float, other: float, digits: int) -> tuple[str, str]:
+    """A number and its limit, with as many more decimals as it takes to tell them apart, up to two."""
+    more = next((n for n in (digits, digits + 1) if decimals(one, n) != decimals(other, n)), digits + 2)
+    return decimals(one, more), decimals(other, more)
+
+
 def as_read(value: float, digits: int = 1) -> float:
     """A number for a table that the browser rounds: itself, or the rounded one where a browser has another rule."""
     read = float(decimals(value, digits).replace(",", ""))
@@ -79,12 +93,12 @@ def milliseconds(value: float | None) -> str:
     """A short time: ``3.7 ms``; from a second on as ``duration`` writes it."""
     if value is None or math.isnan(value) or value >= 999.5:
         return duration(None if value is None else value / 1000)
-    return f"{value:.1f} ms" if value < 99.95 else f"{value:.0f} ms"
+    return f"{decimals(value, 1 if value < 99.95 else 0)} ms"
 
 
 def count(value: float) -> str:
     """A whole number with thousands separators: ``21,165``."""
-    return f"{value:,.0f}"
+    return decimals(value, 0)
 
 
 def plural(value: int, word: str, words: str | None = None) -> str:
@@ -98,8 +112,8 @@ def duration(seconds: float | None) -> str:
         return "–"
     seconds = max(0.0, seconds)
     if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
+        return f"{decimals(seconds, 1)} s"
+    whole = int(seconds + 0.5)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
@@ -125,6 +139,6 @@ def file_size(n_bytes: float) -> str:
     """Bytes in the largest fitting decimal unit: ``9.4 MB``."""
     for unit in ("B", "kB", "MB"):
         if n_bytes < 999.95:
-            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+            return f"{decimals(n_bytes, 0 if unit == 'B' else 1)} {unit}"
         n_bytes /= 1000
-    return f"{n_bytes:.1f} GB"
+    return f"{decimals(n_bytes, 1)} GB"

@@ -198,8 +198,8 @@ def default_reason(spec: TrainingSpec) -> str:
     if not backbone.pretrained:
         wanted = backbone_named(DEFAULT_BACKBONE).label
         return (
-            f"{backbone.label}, because the ImageNet weights of {wanted} are neither on this machine nor to be had "
-            "from the network."
+            f"{backbone.label}, because the ImageNet weights of {wanted} are not on this machine and cannot be "
+            "downloaded."
         )
     if weights.is_cached(backbone, spec.image_size):
         where = "its ImageNet weights are on this machine"

@@ -39,6 +39,12 @@ RESAMPLING_COLUMNS = {
     "repeated": "Oversampling: repeats",
     "times": "Oversampling: times per epoch",
 }
+FIGURE_COLUMNS = {
+    **{"label": "Class", "images": "Images", "mean": "Mean", "median": "Median", "first": "First class"},
+    **{"p5": "5th percentile", "p25": "25th percentile", "p75": "75th percentile", "p95": "95th percentile"},
+    **{"second": "Second class", "border": "Along the edge", "inside": "Inside"},
+    **{"width": "Width", "height": "Height", "mode": "Pixel format", "source": "Source"},
+}
 PIXEL_PARTS = ("Exposure", "Grey levels", "Mean images", "Differences")  # of its tab, with their anchors
 EXPOSURES = {"Brightness": "image_means", "Contrast": "image_deviations"}
 
@@ -334,7 +340,7 @@ def _exposure(pixels: PixelSummary) -> None:
     shell.chart(figure, f"exposure-{chosen.lower()}", alt=f"Box plot of {chosen.lower()} per class")
     st.caption("Line: median. Box: the middle half of the images. Whiskers: 5th to 95th percentile.")
     with st.expander("Figures"):
-        shell.table(table.round(1), f"exposure-figures-{chosen.lower()}")
+        shell.table(table.rename(columns=FIGURE_COLUMNS), f"exposure-figures-{chosen.lower()}", table, digits=1)
 
 
 def _histograms(dataset: Dataset, pixels: PixelSummary) -> None:
@@ -358,8 +364,7 @@ def _mean_images(dataset: Dataset, pixels: PixelSummary) -> None:
             pixels.means,
             "Mean image per class",
             "Each pixel is the mean over all images of the class. Sharp edges: the images have the same framing. Blur: "
-            "they do not. A margin, a letter or a raised arm that is still visible is common in the class, and a "
-            "classifier can use it.",
+            "they do not. A margin or a letter that is still visible is common in the class: a classifier can use it.",
         ),
         (
             "deviation",
@@ -391,7 +396,7 @@ def _differences(dataset: Dataset, pixels: PixelSummary) -> None:
     )
     shell.chart(figure, "mean-differences", alt="Differences of the mean images, for every pair of classes")
     with st.expander("Figures"):
-        shell.table(table.round(1), "mean-differences-figures")
+        shell.table(table.rename(columns=FIGURE_COLUMNS), "mean-differences-figures", table, digits=1)
 
 
 def _differences_in_words(table: pd.DataFrame) -> str:
@@ -431,8 +436,8 @@ def _sizes(dataset: Dataset) -> None:
     if kinds > 1:
         shell.chart(figures.size_dots(sizes), "image-sizes", alt="Width and height of the images, by class")
     with st.expander("Figures"):
-        shell.table(sizes, "image-sizes-figures")
-        shell.table(modes, "image-modes-figures")
+        shell.table(sizes.rename(columns=FIGURE_COLUMNS), "image-sizes-figures", sizes)
+        shell.table(modes.rename(columns=FIGURE_COLUMNS), "image-modes-figures", modes)
 
 
 def _sources(dataset: Dataset) -> None:
@@ -441,9 +446,9 @@ def _sources(dataset: Dataset) -> None:
     facts = summary.source_summary(table)
     if not facts.with_source:
         st.markdown(
-            "No image here has a source on record, so the question stays open. In the database of most such images, "
-            "nearly every class comes from another source. Its full archive has a table of sources "
-            "(CLASS.metadata.xlsx), which is imported with the images."
+            "No image here has a source on record, so the question stays open. In the COVID-19 Radiography Database, "
+            "nearly every class has its own source. The table of sources in its archive (CLASS.metadata.xlsx) is "
+            "imported with the images."
         )
         return
     unknown = f" The source of {plural(facts.without_source, 'image')} is unknown." if facts.without_source else ""
@@ -453,12 +458,12 @@ def _sources(dataset: Dataset) -> None:
         f"({plural(facts.sources, 'source')} in all).{unknown}"
     )
     st.markdown(
-        "A bar in one colour is a source with one class. Where all bars are so, the source is a *confounder*: no split "
-        "of these images separates disease and source. Only an *external test set* does."
+        "A bar in one colour is a source with one class. If every bar has one colour, the source is a *confounder*: no "
+        "split of these images separates disease and source. Only an *external test set* does."
     )
     shell.chart(figures.source_bars(table), "sources", alt="Images per source and class")
     with st.expander("Figures"):
-        shell.table(table.reset_index(), "sources-figures")
+        shell.table(table.reset_index().rename(columns=FIGURE_COLUMNS), "sources-figures", table.reset_index())
 
 
 # Left out

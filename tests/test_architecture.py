@@ -51,6 +51,12 @@ RUN_FILES = {
     "launch.json",
     "annotation.json",
 }
+ROUNDED_ELSEWHERE = {  # what may write decimals beside ``formatting``, and why
+    "covid_core/figures/data.py": "the hover of a pixel of a picture: thousands of them",
+    "covid_core/runs/store.py": "a moment in a file",
+    "pages/panels/compare/calibration.py": "a slider in tenths",
+    "pages/shared/comparison_tables.py": "columns of numbers that formatting.as_read has rounded",
+}
 BLOCK = """
 import sys
 
@@ -342,6 +348,35 @@ def test_no_page_writes_formatted_html():
         )
     ]
     assert not found
+
+
+def test_numbers_are_rounded_by_formatting_alone():
+    found = [
+        place(path, node)
+        for path in sources(CORE, PAGES)
+        for node in nodes(path)
+        if writes_decimals(node) or (PAGES in path.parents and is_table_rounded(node))
+    ]
+    outside = [one for one in found if one.partition(":")[0] not in {*ROUNDED_ELSEWHERE, "covid_core/formatting.py"}]
+    assert not outside, "a number on screen goes through covid_core/formatting.py"
+    assert not set(ROUNDED_ELSEWHERE) - {one.partition(":")[0] for one in found}, "an exception that nothing needs"
+
+
+def writes_decimals(node: ast.AST) -> bool:
+    """An f-string's ``{value:.1%}``, or a text with ``.2f`` in it: a template of ours, the browser's or the grid's."""
+    if isinstance(node, ast.FormattedValue) and node.format_spec:
+        return bool(re.search(r"\.\d[f%]'$", ast.unparse(node.format_spec)))
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(re.search(r"\.\df", node.value))
+
+
+def is_table_rounded(node: ast.AST) -> bool:
+    """``frame.round(3)``: halves to even, and a CSV file without its digits."""
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "round"
+        and not (isinstance(node.func.value, ast.Name) and node.func.value.id == "np")
+    )
 
 
 def test_no_error_is_swallowed_unseen():

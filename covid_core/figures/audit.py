@@ -19,6 +19,7 @@ from covid_core.figures.theme import (
     LUNG,
     NEUTRAL,
     NO_LUNG,
+    SHARE_TICKS,
     add_interval_bars,
     add_line,
     class_colours,
@@ -26,7 +27,7 @@ from covid_core.figures.theme import (
     name_above,
     settled,
 )
-from covid_core.formatting import count, interval, p_in_words, plural, share
+from covid_core.formatting import count, decimals, interval, number, p_in_words, plural, share
 
 BINS, LOWEST_DETAIL = 50, 0.0  # of the histogram; lower correlations are counted in its first bar
 DUPLICATES = "#E69F00"
@@ -63,7 +64,7 @@ def ladder_bars(ladder: Ladder) -> go.Figure:
         add_line(figure, run[-1].majority, "dot", f"majority baseline {share(run[-1].majority)}")
     if ladder.full is not None:
         add_line(figure, ladder.full.accuracy.value, "dash", f"full picture {share(ladder.full.accuracy.value)}")
-    figure.update_xaxes(title="Accuracy", tickformat=".0%", range=[0, 1])
+    figure.update_xaxes(title="Accuracy", range=[0, 1], **SHARE_TICKS)
     figure.update_yaxes(visible=False, range=[len(run) - 0.5, -0.75])
     return settled(figure, height=150 + BAR_HEIGHT * len(run))
 
@@ -96,12 +97,12 @@ def finding_bars(table: pd.DataFrame) -> go.Figure:
     findings = list(table["finding"].unique())
     colours = class_colours(sorted(table["label"].unique()))
     figure = go.Figure()
-    for number, (label, colour) in enumerate(colours.items()):
+    for nth, (label, colour) in enumerate(colours.items()):
         rows = table[table["label"] == label].set_index("finding").loc[findings]
         thick = GROUP / len(colours)
         figure.add_bar(
-            y=[place + (number + 0.5) * thick - GROUP / 2 + 0.1 for place in range(len(findings))],
-            x=rows["share"],
+            y=[place + (nth + 0.5) * thick - GROUP / 2 + 0.1 for place in range(len(findings))],
+            x=100 * rows["share"],
             width=0.9 * thick,
             name=literal(label),
             orientation="h",
@@ -114,9 +115,9 @@ def finding_bars(table: pd.DataFrame) -> go.Figure:
         )
     for place, finding in enumerate(findings):
         strength = table.loc[table["finding"] == finding, "association"].iat[0]
-        text = "" if math.isnan(strength) else f"  Cramér's V {strength:.2f}"
+        text = "" if math.isnan(strength) else f"  Cramér's V {decimals(strength, 2)}"
         name_above(figure, place - GROUP / 2 + 0.08, f"<b>{literal(finding)}</b>{text}")
-    figure.update_xaxes(title="Images of the class with the finding", tickformat=".0%", rangemode="tozero")
+    figure.update_xaxes(title="Images of the class with the finding", ticksuffix=" %", rangemode="tozero")
     figure.update_yaxes(visible=False, range=[len(findings) - 0.4, -0.65])
     height = 130 + len(findings) * (26 + 14 * len(colours))
     return settled(figure, height=height).update_layout(legend={"traceorder": "normal"})
@@ -146,7 +147,7 @@ def duplicate_histogram(limits: Limits, duplicates: np.ndarray) -> go.Figure:
     for name, colour, detail in parts:
         counts, _ = np.histogram(np.clip(detail, LOWEST_DETAIL, 1), edges)
         texts = [
-            f"{low:.2f} to {low + 1 / BINS:.2f}: {plural(int(n), 'pair')}"
+            f"{decimals(low, 2)} to {decimals(low + 1 / BINS, 2)}: {plural(int(n), 'pair')}"
             for low, n in zip(edges, counts, strict=False)
         ]
         figure.add_bar(
@@ -158,7 +159,7 @@ def duplicate_histogram(limits: Limits, duplicates: np.ndarray) -> go.Figure:
             hovertext=texts,
             hovertemplate="%{hovertext}<extra></extra>",
         )
-    add_line(figure, limits.limit, "dash", f"limit {limits.limit:.3f}")
+    add_line(figure, limits.limit, "dash", f"limit {number(limits.limit)}")
     figure.update_layout(barmode="overlay", bargap=0)
     figure.update_xaxes(title="Correlation of the detail of both images", range=[LOWEST_DETAIL, 1])
     figure.update_yaxes(title="Pairs")
@@ -167,11 +168,13 @@ def duplicate_histogram(limits: Limits, duplicates: np.ndarray) -> go.Figure:
 
 def duplicate_histogram_in_words(limits: Limits, duplicates: np.ndarray) -> str:
     """Alternative text of ``duplicate_histogram``: every figure that decides."""
-    pairs = f"{plural(len(duplicates), 'pair')} of near-duplicates above the limit of {limits.limit:.3f}"
+    pairs = f"{plural(len(duplicates), 'pair')} of near-duplicates above the limit of {number(limits.limit)}"
     if not len(limits.different):
         return f"{pairs}."
     middle, most = np.median(limits.different), limits.different.max()
-    reached = f"{len(limits.different):,} images reach {middle:.3f} with a different one (median), {most:.3f} at most"
+    reached = (
+        f"{len(limits.different):,} images reach {number(middle)} with a different one (median), {number(most)} at most"
+    )
     return f"{pairs}. {reached}."
 
 

@@ -103,7 +103,8 @@ def intensity_lines(shares: np.ndarray, classes: Sequence[str]) -> go.Figure:
             mode="lines",
             line={"color": colour, "width": 2},
             name=literal(label),
-            hovertemplate="%{y:.2f} % of the pixels at grey %{x}<extra>%{fullData.name}</extra>",
+            hovertext=[share(one, 2) for one in row],
+            hovertemplate="%{hovertext} of the pixels at grey %{x}<extra>%{fullData.name}</extra>",
         )
     top = 100 * np.delete(shares, [0, 255], axis=1).max()  # margins are pure black or white; they may leave the picture
     figure.update_xaxes(title="Grey level (0 black, 255 white)", range=[0, 255])

@@ -267,7 +267,7 @@ def score_histogram(counts: pd.DataFrame, scored: str) -> go.Figure:
             unselected=INVISIBLE,
             hovertext=[
                 f"{plural(int(images.iloc[bar]), 'image')} of {literal(label)}: score of {literal(scored)} "
-                f"{width * bar:.0f} to {width * (bar + 1):.0f} %"
+                f"{decimals(width * bar, 0)} to {decimals(width * (bar + 1), 0)} %"
                 for bar in filled
             ],
             hovertemplate="%{hovertext}<extra></extra>",
@@ -336,11 +336,14 @@ def _add_curves(
             figure.add_scatter(
                 x=100 * points[axes[0]],
                 y=100 * points[axes[1]],
-                customdata=points["threshold"],
+                hovertext=[
+                    f"{share(x)}, {share(y)} at score {number(at)}"
+                    for x, y, at in zip(points[axes[0]], points[axes[1]], points["threshold"], strict=True)
+                ],
                 mode="lines",
                 line={**line, "width": 2, "shape": shape},
                 name=literal(name),
-                hovertemplate="%{x:.1f} %, %{y:.1f} % at score %{customdata:.3f}<extra>%{fullData.name}</extra>",
+                hovertemplate="%{hovertext}<extra>%{fullData.name}</extra>",
             )
 
 

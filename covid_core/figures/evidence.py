@@ -16,6 +16,7 @@ from covid_core.figures.theme import (
     LUNG,
     NEUTRAL,
     NO_LUNG,
+    SHARE_TICKS,
     add_interval_bars,
     add_line,
     error_bar,
@@ -192,6 +193,6 @@ def _add_points(
 
 def _finished(figure: go.Figure, title: str, rows: int, height: int, lowest: float = 0) -> go.Figure:
     """Rows from the top, and an axis of shares."""
-    figure.update_xaxes(title=title, tickformat=".0%", range=[lowest, 1.02])
+    figure.update_xaxes(title=title, range=[lowest, 1.02], **SHARE_TICKS)
     figure.update_yaxes(visible=False, range=[max(1, rows) - 0.5, -0.75])
     return settled(figure, height=BASE + height)

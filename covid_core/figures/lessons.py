@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from covid_core.figures.theme import RUN_COLOURS, settled
-from covid_core.formatting import plural
+from covid_core.formatting import plural, share
 
 WIDTH = 10  # per cent of a bar
 EDGES = np.arange(0, 100 + WIDTH, WIDTH)
@@ -29,7 +29,7 @@ def prediction_histogram(percents: Sequence[float], outcome: float | None = None
         )
     )
     if outcome is not None:
-        figure.add_vline(x=outcome, line={"color": RUN_COLOURS[1], "width": 3}, annotation_text=f"{outcome:.1f} %")
+        figure.add_vline(x=outcome, line={"color": RUN_COLOURS[1], "width": 3}, annotation_text=share(outcome / 100))
     figure.update_layout(bargap=0.06, showlegend=False)
     figure.update_xaxes(title="Prediction", ticksuffix=" %", range=[0, 100], dtick=WIDTH, showgrid=False)
     figure.update_yaxes(title="Predictions", range=[0, 1.2 * max(1, *counts)], dtick=max(1, int(max(counts)) // 5))
@@ -44,5 +44,5 @@ def prediction_histogram_in_words(percents: Sequence[float], outcome: float | No
     """Alternative text of ``prediction_histogram``."""
     counts, _ = np.histogram(percents, EDGES)
     bars = ", ".join(_bar(place, number) for place, number in enumerate(counts) if number)
-    came_out = "" if outcome is None else f" The outcome is {outcome:.1f} %."
+    came_out = "" if outcome is None else f" The outcome is {share(outcome / 100)}."
     return f"Histogram of the class's predictions: {bars or 'none yet'}.{came_out}"

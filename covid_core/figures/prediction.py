@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from covid_core.figures.theme import class_colours, literal, settled
+from covid_core.figures.theme import SHARE_TICKS, class_colours, literal, settled
 from covid_core.formatting import probability
 
 ROW_HEIGHT = 46  # pixels per bar, so that one run and eight runs read alike
@@ -33,10 +33,11 @@ def score_bars(
             textangle=0,
             insidetextanchor="middle",
             textfont={"color": "#111418"},
-            hovertemplate="%{y}<br>" + literal(label) + ": %{x:.3f}<extra></extra>",
+            hovertext=[probability(value) for value in values],
+            hovertemplate="%{y}<br>" + literal(label) + ": %{hovertext}<extra></extra>",
         )
     figure.update_layout(barmode="stack", bargap=0.35)
     figure.update_layout(legend_traceorder="normal")
-    figure.update_xaxes(range=[0, 1], tickformat=".0%", tickvals=[0, 0.5, 1], showgrid=False)
+    figure.update_xaxes(range=[0, 1], showgrid=False, **SHARE_TICKS)
     figure.update_yaxes(showticklabels=len(names) > 1)
     return settled(figure, height=110 + ROW_HEIGHT * len(names))

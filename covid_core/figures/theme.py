@@ -29,6 +29,7 @@ NO_LUNG, LUNG = "#E69F00", "#CC79A7"  # what shows no lung, and what shows it: c
 LEAST_INK = 0.7  # opacity of a presented note that is pale
 PRESENTED_LETTERS = 20  # pixels on a projector; 18 and more can be read from the last row
 LONGEST, LONGEST_LABEL = 60, 28  # characters of a name in a legend or title, and beside a bar
+SHARE_TICKS = {"tickvals": [place / 5 for place in range(6)], "ticktext": [share(place / 5, 0) for place in range(6)]}
 NEUTRAL = "#8A8F98"  # reference lines: readable on the dark and on the light background
 
 

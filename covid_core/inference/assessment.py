@@ -40,7 +40,7 @@ class Assessment:
     ``name`` of the image and ``run`` are what they are called on the page. Where ``error`` says why the image could not
     be read, nothing else is set. ``done`` and ``warnings`` are of the reading, ``logits`` of shape (classes,).
     ``sets`` gives the prediction set at ``coverage``, None where the run's predictions have no logits. ``anyway`` shows
-    the numbers of an image that failed a check. ``image`` and ``heat`` are there where one image was assessed alone.
+    the numbers of an image that failed a check. ``image`` is there where one was assessed alone.
     ``training`` and ``hottest`` take longer than the scores: None until they are made (``examined``).
     """
 
@@ -133,10 +133,7 @@ class Assessment:
 
 def assess(predictor: Predictor, image: GreyImage, **more: Any) -> Assessment:
     """One image with all that can be said of it, heat maps on demand, from one pass. ``more`` are fields."""
-    square = to_square(image.pixels, predictor.size)
-    logits, features, heat = predictor.explained(square)
-    (assessment,) = _assessed(predictor, [image], square[None], logits, features)
-    return replace(assessment, image=image, heat=heat, **more)
+    return replace(assess_all(predictor, [image])[0], image=image, **more)
 
 
 def examined(workspace: Workspace, run: Run, assessment: Assessment, image: GreyImage) -> Assessment:
@@ -154,14 +151,9 @@ def hottest_place_of(assessment: Assessment, image: GreyImage) -> HottestPlace |
 
 
 def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assessment]:
-    """The same of several images at once, without the images themselves and without heat maps."""
+    """The same of several images at once, without the images themselves."""
     squares = np.stack([to_square(image.pixels, predictor.size) for image in images])
-    return _assessed(predictor, images, squares, *predictor.outputs(squares))
-
-
-def _assessed(
-    predictor: Predictor, images: Sequence[GreyImage], squares: np.ndarray, logits: np.ndarray, features: np.ndarray
-) -> list[Assessment]:
+    logits, features, heats = predictor.explained(squares)
     reference = predictor.reference
     judgements = reference.judgements(squares, features) if reference else [UNJUDGED] * len(images)
     return [
@@ -174,8 +166,9 @@ def _assessed(
             checks=_with_file(checks, image),
             neighbours=neighbours,
             sets=predictor.sets,
+            heat=heat,
         )
-        for image, of_image, (checks, neighbours) in zip(images, logits, judgements, strict=True)
+        for image, of_image, (checks, neighbours), heat in zip(images, logits, judgements, heats, strict=True)
     ]
 
 

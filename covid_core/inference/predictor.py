@@ -86,15 +86,21 @@ class Predictor:
         network = LiteTrunk(trunk, tail, outputs, opened=opened)
         return cls(run.classes, run.spec.image_size, network, head, run.spec.test_time_flip)
 
-    def explained(self, square: np.ndarray) -> tuple[np.ndarray, np.ndarray, Heat]:
-        """Logits (1, classes) and features (1, d) of one uint8 image (size, size) and what draws its heat maps, from
-        one pass."""
-        sides = self._maps_of_sides(square[None])
-        return self._mean_logits(sides), pooled(sides[0], MEAN), partial(_heat, self.classes, self.head, sides)
+    def explained(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Heat]]:
+        """``outputs`` of a few uint8 images (n, size, size), and what draws the heat maps of each, from one pass."""
+        logits, features, heats = [], [], list[Heat]()
+        for batch in blocks(squares, batch_for(self.size)):
+            sides = self._maps_of_sides(batch)
+            logits.append(self._mean_logits(sides))
+            features.append(pooled(sides[0], MEAN))
+            for place in range(len(batch)):
+                of_one = [[tap[place : place + 1] for tap in maps] for maps in sides]
+                heats.append(partial(_heat, self.classes, self.head, of_one))
+        return np.concatenate(logits), np.concatenate(features), heats
 
     def heat_map(self, image: GreyImage, label: str, shape: tuple[int, int]) -> np.ndarray:
         """The ``Heat`` of an image; without a label for the predicted class."""
-        logits, _, heat = self.explained(to_square(image.pixels, self.size))
+        logits, _, (heat,) = self.explained(to_square(image.pixels, self.size)[None])
         return heat(label or self.classes[int(logits.argmax())], shape)
 
     def mean_maps(self, squares: np.ndarray) -> tuple[np.ndarray, ...]:

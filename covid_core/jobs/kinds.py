@@ -19,7 +19,6 @@ from covid_core.formatting import plural
 from covid_core.runs import segmenters, store
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.specs import Spec, TrainingSpec, parse
-from covid_core.work import cores
 from covid_core.workspace import Workspace
 
 NOT_OF_REQUEST = ("kind", "created")  # keys of request.json beside those of the request
@@ -247,7 +246,6 @@ def _external_check(workspace: Workspace, request: ExternalTestRequest) -> None:
 DRAWN_PER_SECOND = 40
 AUDIT_PER_IMAGE = 0.03  # seconds, measured on 600 to 1,124 images
 COMPARISON_PER_IMAGE = 0.005  # seconds, per image of both data sets, measured on 4,014 and 1,124 images
-SEGMENTER_START, SEGMENTER_FIT = 15.0, 75.0  # seconds; TensorFlow's start and figures; the fit, 115 s of processor
 DEMONSTRATION_SECONDS = 55.0  # with MobileNetV2, 30 without
 
 
@@ -361,7 +359,7 @@ KINDS: dict[str, Kind] = {
             lambda workspace, request: f"Learning to outline lungs from {request.name or request.dataset}",
             single=("dataset",),
             check=_enough_masks,
-            seconds=lambda workspace, request: SEGMENTER_START + SEGMENTER_FIT * 2 / cores(),
+            seconds=_as_last_time,
         ),
         Kind(
             "evaluate",

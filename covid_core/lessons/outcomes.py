@@ -12,7 +12,7 @@ from covid_core.errors import RunDamaged
 from covid_core.evaluation import assessment, comparison, measures, metrics
 from covid_core.evaluation.assessment import ALPHA
 from covid_core.evaluation.metrics import Answers, Measure
-from covid_core.formatting import count, interval, p_in_words, plural, points, share
+from covid_core.formatting import count, decimals, interval, p_in_words, plural, points, share
 from covid_core.lessons.catalogue import COVID, DUPLICATE, NORMAL, RARE, SHIFTED, TAG, Lesson
 from covid_core.lessons.preparation import OTHER_TAG, WITHOUT_TAG, Prepared
 from covid_core.reports import run_text
@@ -57,7 +57,7 @@ class Outcome:
 
     def against(self, prediction: float) -> str:
         """The prediction, in per cent, beside what came out."""
-        text = f"You predicted {prediction:.0f} %. It is {in_words(self.result)} {self.of}"
+        text = f"You predicted {decimals(prediction, 0)} %. It is {in_words(self.result)} {self.of}"
         off = abs(prediction / 100 - self.result.value)
         if off < 0.005:
             return f"{text}: exactly as you predicted."

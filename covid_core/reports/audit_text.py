@@ -22,7 +22,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.data.decisions import Decision
 from covid_core.data.masks import NoLungs
 from covid_core.evaluation.assessment import ALPHA
-from covid_core.formatting import count, interval, number, p_in_words, plural, share
+from covid_core.formatting import Written, count, decimals, interval, number, p_in_words, plural, share
 from covid_core.reports import evidence_text
 from covid_core.reports.comparison_text import Summary, in_words
 
@@ -153,7 +153,7 @@ def association(table: pd.DataFrame) -> str:
         return f"No finding can go with the class: {reason}."
     figures = (
         f"“{most['finding']}”, in {share(most['share'])} of the {most['label']} images and {share(least['share'])} of "
-        f"the {least['label']} images (Cramér's V {strength:.2f}, {p_in_words(most['p'])})"
+        f"the {least['label']} images (Cramér's V {decimals(strength, 2)}, {p_in_words(most['p'])})"
     )
     corrected = (
         f"p is corrected for {plural(table['finding'].nunique(), 'finding')}. V is 0 without association, 1 at most."
@@ -180,7 +180,7 @@ def limit_in_words(finding: str, limit: float) -> str:
 
 def _written(text: str, **values: float) -> str:
     """A text with its numbers, shares written as everywhere else: ``7.5 %``."""
-    return text.format(**values).replace("%", " %")
+    return text.format(**{name: Written(value) for name, value in values.items()})
 
 
 # Duplicates
@@ -233,13 +233,13 @@ def leakage(crossing: int, ungrouped: int, method: str) -> str:
 def limit_of_duplicates(limits: Limits) -> str:
     """The similarity from which two images are duplicates, and what it rests on."""
     if math.isnan(limits.read):
-        return f"There are too few images to calibrate a limit, so it is the usual one: {limits.limit:.3f}."
+        return f"There are too few images to calibrate a limit, so it is the usual one: {number(limits.limit)}."
     drawn = f"{len(limits.different):,} images, each with its most similar ones of {limits.others:,} others"
-    text = f"From {drawn}: one false pair in {limits.compared:,} comparisons is expected above {limits.read:.3f}."
+    text = f"From {drawn}: one false pair in {limits.compared:,} comparisons is expected above {number(limits.read)}."
     if limits.read < limits.limit:
-        return f"{text} The limit is {limits.limit:.3f}, since two images of one patient can reach as much."
+        return f"{text} The limit is {number(limits.limit)}, since two images of one patient can reach as much."
     if limits.read > limits.limit:
-        return f"{text} The limit is only {limits.limit:.3f}, since changed copies begin not far above."
+        return f"{text} The limit is only {number(limits.limit)}, since changed copies begin not far above."
     return f"{text} This is the limit."
 
 
@@ -433,11 +433,11 @@ def map_lines(shown: Map) -> list[str]:
         *neighbours(shown),
         "",
         f"Outliers: {count(len(shown.outliers))}",
-        *(f"{one.outlier_score:8.1f} deviations  {one.image_id}" for one in outliers),
+        *(f"{decimals(one.outlier_score, 1):>8} deviations  {one.image_id}" for one in outliers),
         "",
         f"Suspicious labels: {count(len(shown.suspicious))}",
         *(
-            f"{one.label} {one.given_score:.3f}, {one.other} {one.other_score:.3f}  {one.image_id}"
+            f"{one.label} {number(one.given_score)}, {one.other} {number(one.other_score)}  {one.image_id}"
             for one in suspicious
         ),
     ]

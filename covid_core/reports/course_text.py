@@ -13,7 +13,7 @@ from covid_core.errors import DataError, RunDamaged
 from covid_core.evaluation.assessment import beats_majority
 from covid_core.evaluation.comparison import Candidate, Ranking, chosen_by_validation
 from covid_core.evaluation.measures import MEASURES
-from covid_core.formatting import count, duration, p_in_words, plural, points, share
+from covid_core.formatting import count, decimals, duration, number, p_in_words, plural, points, share
 from covid_core.inference import external_test
 from covid_core.presets import STUDY_PRESETS
 from covid_core.reports import run_text
@@ -67,7 +67,7 @@ def data_set(name: str, counts: Mapping[str, int], synthetic: bool) -> str:
     if ratio <= BALANCED:
         return f"{total} The classes are balanced: always answering one of them is right for {share(largest['share'])}."
     return (
-        f"{total} The largest class has {ratio:.1f} times as many images as the smallest. Always answering "
+        f"{total} The largest class has {decimals(ratio, 1)} times as many images as the smallest. Always answering "
         f"{largest['label']} is right for {share(largest['share'])}."
     )
 
@@ -117,7 +117,7 @@ def layers_caption(run: Run, layers: pd.DataFrame) -> str:
 
 def curve(history: pd.DataFrame, quantity: str, weights_from: int) -> str:
     """What a learning curve ends with, and which epoch's weights the model has."""
-    written = share if quantity == "accuracy" else "{:.3f}".format
+    written = share if quantity == "accuracy" else number
     row = history.iloc[weights_from]
     return (
         f"The model has the weights of epoch {weights_from + 1} of {len(history)}: "

@@ -17,7 +17,7 @@ from covid_core.audit.model.randomisation_test import DEPENDS, MEANINGLESS, MapC
 from covid_core.data.masks import BUILT_IN, OVAL, OWN, Origin
 from covid_core.errors import RunDamaged
 from covid_core.evaluation.metrics import Measure
-from covid_core.formatting import interval, number, p_in_words, plural, points, share
+from covid_core.formatting import decimals, interval, number, p_in_words, plural, points, share
 from covid_core.inference.lungs import LungOutline
 from covid_core.runs.store import Run
 
@@ -179,7 +179,7 @@ def heat(audit: Mapping[str, Any]) -> str:
     return (
         f"{_interval({**one, 'value': one['share']})} of the heat lies inside the lungs (mean of "
         f"{plural(one['images'], 'image')}). The lungs fill {share(one['chance'])} of the picture: "
-        f"{one['share'] / one['chance']:.1f} times chance."
+        f"{decimals(one['share'] / one['chance'], 1)} times chance."
     )
 
 
@@ -336,8 +336,8 @@ def map_check(check: MapCheck) -> str:
     if check.why or not (check.whole.is_defined and check.head.is_defined):
         return f"The test of the heat map is inconclusive: {check.why or 'most maps are the same everywhere'}."
     figures = (
-        f"its similarity to the heat map of a randomised network is {check.whole.correlation:.2f}, of a randomised "
-        f"head {check.head.correlation:.2f} (low is good)"
+        f"its similarity to the heat map of a randomised network is {decimals(check.whole.correlation, 2)}, of a "
+        f"randomised head {decimals(check.head.correlation, 2)} (low is good)"
     )
     if check.verdict == DEPENDS:
         return f"The heat map depends on what was learned: {figures}."

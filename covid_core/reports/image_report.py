@@ -22,7 +22,7 @@ from covid_core.errors import CovidCoreError, ImageError, InvalidChoice
 from covid_core.evaluation import metrics
 from covid_core.evaluation.assessment import groups_of
 from covid_core.figures.theme import class_colours
-from covid_core.formatting import count, plural, probability, share
+from covid_core.formatting import count, decimals, plural, probability, share
 from covid_core.images import sandbox
 from covid_core.images.codec import GreyImage, content_of, data_url, fitted, jpeg_bytes, png_bytes
 from covid_core.inference import lungs
@@ -123,7 +123,7 @@ def _run(run: Run, one: Assessment, several: bool) -> dict[str, Any]:
         "checks": [
             {"outcome": prediction_text.outcome(check), "text": prediction_text.check(check)} for check in one.checks
         ],
-        "similar": ", ".join(f"{near.label} (distance {near.distance:.2f})" for near in one.neighbours),
+        "similar": ", ".join(f"{near.label} (distance {decimals(near.distance, 2)})" for near in one.neighbours),
         "card": card_line(run),
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 from covid_core.audit.model.evidence import FRAME
 from covid_core.evaluation import conformal
 from covid_core.evaluation.conformal import PredictionSet
-from covid_core.formatting import count, plural, probability, share
+from covid_core.formatting import apart, count, decimals, number, plural, probability, share
 from covid_core.inference import gate, hottest_place
 from covid_core.inference.assessment import Assessment, Urgency, urgency
 from covid_core.inference.gate import CHEST_IMAGE, Check, Limit
@@ -173,8 +173,7 @@ def set_notes(made: PredictionSet) -> list[str]:
     elif made.few:
         have = ", ".join(f"{label} has {count(images)}" for label, images in made.few.items())
         notes.append(
-            f"{wanted} holds over all images together, not within each class. That needs at least {needed} of a class; "
-            f"{have}."
+            f"{wanted} holds over all images together, not within each class: {have}, and at least {needed} are needed."
         )
     if made.excluded and made.classes:
         notes.append(f"{made.excluded} is ruled out: {better} of its own images fit it better.")
@@ -226,13 +225,15 @@ def _figures(made: Check) -> str:
         few = f"a limit needs {gate.LEAST} validation images, and the run has {limit.images}"
         return f"This could not be checked: {few if made.has_reference else NO_REFERENCE}."
     if made.name != CHEST_IMAGE:
-        unlike = "It is not unlike" if made.passed else "It is unlike"
+        distance, most = apart(made.figure, limit.value, 1)
+        unlike = "It is like" if made.passed else "It is unlike"
         return (
-            f"{unlike} the training images: its distance is {made.figure:.1f}, where 1 is usual. "
-            f"{_limit(images_within(limit))} {limit.value:.1f} or less."
+            f"{unlike} the training images: its distance is {distance}, where 1 is usual. "
+            f"{_limit(images_within(limit))} {most} or less."
         )
-    lead = f"the upright reading {'leads' if made.figure >= 0 else 'trails'} by {abs(made.figure):.2f}"
-    needed = f"{_limit(images_within(limit))} a lead of {limit.value:.2f} or more."
+    by, least = apart(abs(made.figure), limit.value, 2)
+    lead = f"the upright reading {'leads' if made.figure >= 0 else 'trails'} by {by}"
+    needed = f"{_limit(images_within(limit))} a lead of {least} or more."
     if made.reading:
         like = f"It looks like a chest image that is {READINGS[made.reading]}"
         return f"{like}: {lead}. {needed} Put right, it would pass."
@@ -257,8 +258,8 @@ def lung_share(inside: LungShare) -> str:
     if not inside.is_defined:
         return f"The share of the heat inside the lungs is not defined: {NO_SHARE[inside.why]}."
     return (
-        f"{share(inside.share, 0)} of the heat lies inside the lungs, {inside.ratio:.1f} times chance: the lungs fill "
-        f"{share(inside.chance, 0)} of the image."
+        f"{share(inside.share, 0)} of the heat lies inside the lungs, {decimals(inside.ratio, 1)} times chance: the "
+        f"lungs fill {share(inside.chance, 0)} of the image."
     )
 
 
@@ -270,7 +271,7 @@ def line(row: Mapping[str, Any]) -> str:
     lines += [*row["notes"], *filter(None, [row["although"]]), *row["warnings"], *_not_checked(row)]
     for scale in ("probabilities", "scores"):
         if row[scale]:
-            lines.append(f"{scale}: {', '.join(f'{label} {value:.3f}' for label, value in row[scale].items())}")
+            lines.append(f"{scale}: {', '.join(f'{label} {number(value)}' for label, value in row[scale].items())}")
     return "\n    ".join(lines)
 
 

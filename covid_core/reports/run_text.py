@@ -75,7 +75,7 @@ def scale(run: Run, calibration: Calibration) -> str:
     if not calibration.is_defined:
         return f"Scores are not probabilities: this run is not calibrated. {calibration.note}"
     images = calibration_images(run, calibration)
-    return f"Probabilities: scores at temperature {calibration.temperature:.2f}, calibrated on {images}."
+    return f"Probabilities: scores at temperature {decimals(calibration.temperature, 2)}, calibrated on {images}."
 
 
 def prediction_sets(sets: Evaluated) -> str:

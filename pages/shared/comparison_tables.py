@@ -26,6 +26,7 @@ from covid_core.formatting import (
 )
 from covid_core.reports import comparison_text, run_text, study_text, tables
 from covid_core.reports.comparison_text import Summary
+from covid_core.reports.course.formats import DOCX
 from covid_core.runs import candidates
 from covid_core.runs.store import BrokenRun, Run, Study
 from pages.shared import presentation, run_cache, shell
@@ -346,6 +347,7 @@ def show_table(
             bold = [i for i, model in enumerate(frame[pinned]) if best and model == best]
             _download("LaTeX", lambda: tables.to_latex(worded(frame), caption, bold=bold), f"{name}.tex", "text/x-tex")
             _download("Markdown", lambda: tables.to_markdown(worded(frame)), f"{name}.md", "text/markdown")
+            _download("Word", lambda: _word(frame, caption, bold), f"{name}.docx", DOCX)
         presented = _presented(frame, pinned, best, quiet) if presentation.is_on() else None
         if presented is not None:
             place.table(presented, hide_index=True, alt=caption)
@@ -426,6 +428,12 @@ def _row_style(row: pd.Series, best: str, quiet: Sequence[str]) -> list[str]:
 
 def _download(label: str, content: Callable[[], bytes | str], file: str, kind: str) -> None:
     st.download_button(label, content, file, kind, key=f"download-{file}", icon=":material/download:")
+
+
+def _word(frame: pd.DataFrame, caption: str, best: Sequence[int]) -> bytes:
+    from covid_core.reports.course.word import table_to_word  # a tenth of a second, for who wants it
+
+    return table_to_word(worded(frame), caption, best)
 
 
 def worded(frame: pd.DataFrame) -> pd.DataFrame:

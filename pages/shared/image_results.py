@@ -250,8 +250,9 @@ def _assess_batch(runs: Sequence[Run], batch: Sequence[tuple[ImageSource, GreyIm
         if new:
             made = assess_all(predictor_of(run), [image for _, image in new])
             matches = training_match.of(Workspace.default(), run, [image for _, image in new])
-            for (source, _), one, match in zip(new, made, matches, strict=True):
-                assessed[mark, source.key] = replace(one, training=match)
+            for (source, image), one, match in zip(new, made, matches, strict=True):
+                place = hottest_place_of(one, image)
+                assessed[mark, source.key] = replace(one, training=match, hottest=place, heat=None)
 
 
 def _mark(run: Run) -> str:

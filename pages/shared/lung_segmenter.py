@@ -14,12 +14,12 @@ from covid_core.reports.comparison_text import in_words
 from covid_core.runs import segmenters
 from covid_core.runs.segmenters import Segmenter
 from covid_core.runs.store import BrokenRun
-from covid_core.work import cores
 from pages.shared import job_panel, run_cache, shell
 
 DICE_HELP = (
     "Overlap of outline and mask: 2 x common area over the sum of both areas. 1 is perfect agreement. Measured on "
-    "test images, with a 95 % interval. Lungs are similar: one fixed outline for all of these images reaches {same}."
+    "test images, with a 95 % interval. One fixed outline for all of these images reaches {same}, because lungs are "
+    "similar."
 )
 
 
@@ -82,7 +82,7 @@ def _show_serving(one: Segmenter) -> None:
             st.metric(f"Dice, {kind} images", evidence_text.dice(one.origin), help=help_text)
             worst = "95 % of the test images have at least this Dice."
             st.metric("Dice, worst 5 %", number(one.record.worst_dice), help=worst)
-            refused = "Test images whose outline is no plausible pair of lungs, so that none is shown."
+            refused = "Test images for which no outline is shown, because it is no plausible pair of lungs."
             st.metric("No outline shown", in_words(one.record.refused), help=refused)
         parts = ", ".join(f"{count(images)} {part}" for part, images in one.record.images.items())
         unused = one.record.left_out
@@ -157,10 +157,11 @@ def _plan_in_words(chosen: MaskedDataset) -> str:
     if chosen.masks > segmenters.MOST_IMAGES:
         drawn = f", of which {count(segmenters.MOST_IMAGES)} are drawn"
     kind = "synthetic image" if chosen.synthetic else "image"
+    takes = job_panel.expected(_request(chosen))
+    last_time = f"At the pace of the last time it takes about {takes}. " if takes else ""
     return (
-        f"From {plural(chosen.masks, kind)} of {shell.plain(chosen.name)} with a lung mask{drawn}. It takes about "
-        f"{job_panel.expected(_request(chosen))} on {plural(cores(), 'processor core')} that nothing else uses, "
-        "and longer beside other work. A stop keeps the best epoch so far."
+        f"From {plural(chosen.masks, kind)} of {shell.plain(chosen.name)} with a lung mask{drawn}. {last_time}"
+        "While it learns, the time left is measured on this machine. A stop keeps the best epoch so far."
     )
 
 

@@ -16,7 +16,7 @@ from covid_core.data import dataset as data
 from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError
-from covid_core.formatting import count, plural
+from covid_core.formatting import as_read, count, plural
 from covid_core.reports import tables
 from covid_core.runs import pinned_dataset, store
 from covid_core.workspace import Workspace
@@ -211,15 +211,23 @@ def broken_notice(broken: list[store.BrokenRun]) -> None:
                 st.markdown(f"{plain(entry.id)}: {plain(entry.reason)}")
 
 
-def table(frame: pd.DataFrame, name: str, downloaded: pd.DataFrame | None = None, **options: Any) -> Any:
+def table(
+    frame: pd.DataFrame, name: str, downloaded: pd.DataFrame | None = None, digits: int | None = None, **options: Any
+) -> Any:
     """A table with its download. ``name`` is the file's name without suffix and the key.
 
-    ``downloaded`` is what the file holds, where that is not the table itself.
+    ``downloaded`` is what the file holds, where that is not the table itself. ``digits`` are the decimals of its
+    numbers on screen; the file has all of them.
     """
+    if digits is not None:
+        downloaded = frame if downloaded is None else downloaded
+        floats = list(frame.select_dtypes("floating"))
+        frame = frame.assign(**{one: frame[one].map(lambda value: as_read(value, digits)) for one in floats})
+        options["column_config"] = {one: st.column_config.NumberColumn(format=f"%.{digits}f") for one in floats}
     if presentation.is_static(frame) and "on_select" not in options:
         shown = st.table(texts(frame), hide_index=True, alt=options.get("alt"))
     else:
-        shown = st.dataframe(frame, hide_index=True, width="stretch", **options)
+        shown = st.dataframe(frame, placeholder="–", hide_index=True, width="stretch", **options)
     content = frame if downloaded is None else downloaded
     st.download_button(
         "CSV", lambda: tables.to_csv(content), f"{name}.csv", "text/csv", key=f"csv-{name}", icon=":material/download:"

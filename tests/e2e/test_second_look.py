@@ -211,3 +211,27 @@ def test_a_similar_training_image_stands_beside_the_image(page: Page, app: App, 
     page.get_by_role("button", name="Show beside").first.click()
     expect(page.locator(".viewer").get_by_text("labelled", exact=False).first).to_be_visible()
     expect(page.locator(".viewer canvas")).to_have_count(2)
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (1440, 900)])
+def test_the_drop_zone_stays_on_top_and_the_image_lies_above_the_fold(
+    page: Page, app: App, run: store.Run, size: tuple[int, int]
+):
+    before = page.viewport_size
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    drop, canvas = page.get_by_test_id("stFileUploader"), page.locator(".viewer canvas").first
+    for names in (("IM0001",), ("IM0001", "sixteen.png")):  # alone, and beside a work-list
+        handed_in(page, app, run, *names)
+        expect(page.get_by_text("The hottest place lies", exact=False)).to_be_visible()
+        still(page, canvas)
+        top, image = drop.bounding_box(), canvas.bounding_box()
+        assert top["y"] + top["height"] <= image["y"] and image["y"] + image["height"] <= size[1]
+    page.set_viewport_size(before)
+
+
+def test_a_click_on_an_example_picture_opens_it(page: Page, app: App, run: store.Run):
+    page.goto(f"{app.url}/predict?run={run.id}")
+    picture = page.locator("[class*=st-key-tile-] img").first
+    still(page, picture)
+    picture.click(position={"x": 50, "y": 50}, force=True)  # the button covers the picture
+    expect(page.get_by_text("The hottest place lies", exact=False)).to_be_visible()

@@ -134,12 +134,12 @@ class Quick(Predictor):
         self.asked.append(len(squares))
         return super().outputs(squares)
 
-    def explained(self, square: np.ndarray) -> tuple[np.ndarray, np.ndarray, Heat]:
+    def explained(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Heat]]:
         def heat(label: str, shape: tuple[int, int]) -> np.ndarray:
             self.heat_maps.append(label)
             return np.full(shape, 0.5, np.float32)
 
-        return *self.outputs(square[None]), heat
+        return *self.outputs(squares), [heat] * len(squares)
 
 
 class QuickTrunk:
@@ -236,8 +236,13 @@ def test_a_table_of_images_names_what_each_column_is(workspace, quick_runs):
     runs = [warm_run(workspace), made_run(workspace, all_parts(SIZES, 1), "Cold", result={"calibration": UNFIT})]
     page = opened("predict", run=",".join(run.id for run in runs))
     shown = upload(page, ("a.png", noise(1)), ("b.png", noise(2))).dataframe[0].value
-    columns = ["First", "Image", "File", "Why here", "Warm", "Warm, probability", "Cold", "Cold, score"]
-    assert shown.columns.tolist() == columns
+    of_runs = [
+        run + column
+        for run, scale in (("Warm", "probability"), ("Cold", "score"))
+        for column in ("", f", {scale}", ", hottest place")
+    ]
+    assert shown.columns.tolist() == ["First", "Image", "File", "Why here", *of_runs]
+    assert shown["Cold, hottest place"].tolist() == ["margin"] * 2  # the map is the same everywhere: its first place
     assert shown["Warm, probability"].tolist() == ["52.3 %"] * 2
 
 
@@ -262,10 +267,10 @@ def test_two_hundred_uploads_are_a_batch_and_a_broken_one_among_them_loses_nothi
     assert "CSV" in [button.label for button in page.get("download_button")]
 
 
-def test_of_many_images_the_most_urgent_is_open_and_it_alone_has_a_heat_map(quick):
+def test_of_many_images_the_most_urgent_is_open_and_each_has_one_heat_map_for_its_hottest_place(quick):
     page = upload(opened("predict"), ("a.png", noise(1)), ("b.png", noise(2)))
     assert "Image 1 of 2" in words(page)
-    assert quick.heat_maps == ["COVID"]
+    assert quick.heat_maps == ["COVID"] * 3  # two for the list, and the open one
 
 
 def test_the_next_image_of_the_list_is_a_key_away_and_the_last_has_none(quick):

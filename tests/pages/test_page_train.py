@@ -85,7 +85,7 @@ def test_one_click_trains_the_default(workspace, dataset, cached_weights):
 
 def test_without_weights_the_default_is_the_baseline_and_the_page_says_why(workspace, dataset):
     page = at()
-    assert "Baseline CNN, because the ImageNet weights of MobileNetV2 are neither" in words(page)
+    assert "Baseline CNN, because the ImageNet weights of MobileNetV2 are not on" in words(page)
 
 
 def test_a_started_run_is_shown_at_once(workspace, dataset):
@@ -120,7 +120,7 @@ def test_a_form_that_gets_augmentation_makes_a_handful_of_copies_and_a_run_that_
 
 def test_a_class_with_few_test_images_is_named_before_the_training(workspace, dataset):
     told = words(at())
-    assert "Only 2 test images of COVID: even with no error, its sensitivity is known only as 34 % to 100 %." in told
+    assert "Only 2 test images of COVID: even without an error, its sensitivity can be 34 % to 100 %." in told
 
 
 def test_fields_end_up_in_the_spec(workspace, dataset):
@@ -184,7 +184,7 @@ def test_fine_tuning_asks_for_its_own_layers_and_rate(workspace, dataset):
 def test_missing_weights_are_told_beside_the_choice(workspace, dataset):
     page = at()
     page.radio(key="new_backbone").set_value("vgg16").run()
-    assert "ImageNet weights of VGG16 at 224 px are neither on this machine" in words(page)
+    assert "ImageNet weights of VGG16 at 224 px are not on this machine" in words(page)
 
 
 def test_a_run_that_lacks_its_weights_is_refused(workspace, dataset):

@@ -16,7 +16,7 @@ CLASSES = ("COVID", "Normal", "Viral Pneumonia")
 WARM = Calibration(temperature=2.0, images=322)
 PASSED = (
     Check(CHEST_IMAGE, True, 0.9, reason="It looks like a frontal chest image."),
-    Check(LIKE_TRAINING, True, 1.0, reason="It is not unlike the training images."),
+    Check(LIKE_TRAINING, True, 1.0, reason="It is like the training images."),
 )
 REFUSED = (Check(CHEST_IMAGE, False, 0.1, reason="It does not look like a frontal chest image."), PASSED[1])
 UNCHECKED = (Check(CHEST_IMAGE, None, has_reference=False),)

@@ -20,6 +20,7 @@ import pandas as pd
 from covid_core.audit.duplicates import search
 from covid_core.audit.duplicates.search import View, moved
 from covid_core.data.duplicates import blurring, shrunk
+from covid_core.formatting import decimals
 from covid_core.work import Progress, cores, ordered_map, part_of, silent
 
 COARSE, FINE = 32, 64  # pixels a side; both divide the 128 of the pixel cache
@@ -66,7 +67,7 @@ def _pieces(pixels: np.ndarray, others: np.ndarray | None, progress: Progress) -
     for view, i, j, share in search.candidates(pixels, others):
         for start in range(0, len(i), TOGETHER):
             yield view, i[start : start + TOGETHER], j[start : start + TOGETHER]
-        progress(share, f"Laying images over each other: {share:.0%}")
+        progress(share, f"Laying images over each other: {decimals(100 * share, 0)} %")
 
 
 def _laid(

@@ -33,6 +33,7 @@ from pydicom.uid import (
 )
 
 from covid_core.errors import ImageError
+from covid_core.formatting import decimals
 from covid_core.images.image import LEVELS, MOST_PIXELS, TOO_MUCH_MEMORY, size_refused
 
 logging.getLogger("pydicom").disabled = True  # what it logs of a damaged file may hold a patient's name
@@ -236,7 +237,8 @@ def reasons_to_doubt(header: Dataset) -> Iterator[str]:
     height, width = _sides(header, *SPACINGS, "PixelAspectRatio") or (1.0, 1.0)
     ratio = height / width
     if abs(ratio - 1) > SQUARE_WITHIN:
-        yield f"Its pixels are {ratio:.2f} times as high as wide; the image is shown and judged as if they were square."
+        high = f"{decimals(ratio, 2)} times as high as wide"
+        yield f"Its pixels are {high}; the image is shown and judged as if they were square."
 
 
 def _word(header: Dataset, keyword: str) -> str:

@@ -15,6 +15,7 @@ from keras import layers, ops
 
 from covid_core.errors import RunError, Stopped
 from covid_core.evaluation import overlap
+from covid_core.formatting import number
 from covid_core.nets.keras_fit import Batches
 from covid_core.nets.segmentation import augmentation
 from covid_core.work import Progress, blocks
@@ -140,7 +141,7 @@ def fit(train: Pairs, validation: Pairs, seed: int, progress: Progress, epochs: 
         epoch = len(dices)
         if not math.isfinite(logs["loss"]):
             raise RunError(f"The loss of epoch {epoch + 1} is not a number: the segmenter cannot learn from this.")
-        reached = f", Dice so far {max(dices):.3f}" if dices else ""
+        reached = f", Dice so far {number(max(dices))}" if dices else ""
         done = (epoch + (step + 1) / len(batches)) / epochs
         progress(done, f"Learning outlines: epoch {epoch + 1} of {epochs}{reached}")
 

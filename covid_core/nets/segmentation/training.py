@@ -15,7 +15,7 @@ from covid_core.data.split import PARTS, TEST, TRAIN, VALIDATION, make_split
 from covid_core.errors import DataError, RunError
 from covid_core.evaluation import metrics, overlap, resampling
 from covid_core.evaluation.metrics import Measure
-from covid_core.formatting import plural
+from covid_core.formatting import decimals, plural
 from covid_core.images.codec import GreyImage
 from covid_core.inference import lungs
 from covid_core.inference.lungs import Lungs
@@ -135,7 +135,8 @@ def chosen(network: LiteNetwork, validation: Pairs) -> dict[str, Any]:
     threshold = max(dices, key=dices.__getitem__)
     if dices[threshold] < LEAST_DICE:
         raise RunError(
-            f"The segmenter has not learned to outline: its Dice on validation images is {dices[threshold]:.2f}. Are "
+            "The segmenter has not learned to outline: its Dice on validation images is "
+            f"{decimals(dices[threshold], 2)}. Are "
             "the masks those of lungs, and are there enough of them?"
         )
     shapes = [lungs.shape_of(lungs.outlined(one, threshold), one) for one in scores]

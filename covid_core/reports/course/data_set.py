@@ -11,7 +11,7 @@ from covid_core.data import pixels, summary
 from covid_core.data.dataset import Dataset
 from covid_core.evaluation.assessment import PARTS
 from covid_core.figures import data as figures
-from covid_core.formatting import count, share
+from covid_core.formatting import count, decimals, share
 from covid_core.images.codec import jpeg_bytes
 from covid_core.reports import audit_text, course_text
 from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph, Picture, Table
@@ -60,7 +60,7 @@ def _classes(split: pd.DataFrame, counts: dict[str, int]) -> pd.DataFrame:
             "Images": table["images"].map(count),
             "Share": table["share"].map(share),
             **{part.capitalize(): parts[part].map(count).to_list() for part in PARTS},
-            "Class weight": ways["weight"].map("{:.3f}".format),
+            "Class weight": ways["weight"].map(lambda weight: decimals(weight, 3)),
             "Undersampled to": ways["kept"].map(count),
             "Oversampled to": (ways["images"] + ways["repeated"]).map(count),
         }

@@ -1,9 +1,10 @@
 """A course report as a Word document: headings, tables and captions are Word's own, so that one can go on writing."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 from docx import Document as new_document
 from docx.document import Document as WordDocument
 from docx.enum.text import WD_ALIGN_PARAGRAPH
@@ -36,6 +37,19 @@ def to_word(document: Document, drawn: Mapping[tuple[str, str], bytes]) -> bytes
         word.add_heading(section.title, level=1)
         for block in section.blocks:
             _write(word, block, numbers, drawn)
+    return _saved(word)
+
+
+def table_to_word(frame: pd.DataFrame, caption: str, best: Sequence[int] = ()) -> bytes:
+    """One table as a Word document, to be pasted into one's own; round or format numbers before."""
+    word = new_document()
+    _set_up(word, caption)
+    word.add_paragraph(caption, style="Caption").paragraph_format.keep_with_next = True
+    _table(word, Table("", caption, frame.astype(object).where(frame.notna(), "–"), tuple(best)))
+    return _saved(word)
+
+
+def _saved(word: WordDocument) -> bytes:
     target = io.BytesIO()
     word.save(target)
     return target.getvalue()

@@ -78,10 +78,10 @@ def _by_class(audited: Audited) -> None:
     if len(frequent) < len(table):
         st.caption(f"Findings in less than {share(VISIBLE, 0)} of every class are in the table only.")
     with st.expander("Figures"):
-        shown = table.assign(share=table["share"].map(share), association=table["association"].round(3))
+        shown = table.assign(share=table["share"].map(share))
         names = {"finding": "Finding", "label": "Class", "found": "With it", "images": "Images", "share": "Share"}
         shown = shown.rename(columns={**names, "association": "Cramér's V"})
-        shell.table(shown, "findings-by-class-figures", table)
+        shell.table(shown, "findings-by-class-figures", table, digits=3)
 
 
 # Images

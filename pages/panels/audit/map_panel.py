@@ -16,7 +16,7 @@ from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.data.summary import UNKNOWN_SOURCE
-from covid_core.formatting import count, duration, moment, number, plural, share
+from covid_core.formatting import count, decimals, duration, moment, number, plural, share
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import MapRequest
 from covid_core.reports import audit_text
@@ -164,10 +164,10 @@ def _show_outliers(dataset: Dataset, shown: Map, pixels: np.ndarray) -> None:
     table = _open_ones(dataset, shown.outliers, OUTLIER)
     st.markdown(
         f"**{plural(len(table), 'image is an outlier', 'images are outliers')}, of {count(len(shown.images))}.** An "
-        f"outlier is far from its {BY}th nearest image: more than {FAR:.0f} robust deviations above the median of its "
-        "class. It may be no chest X-ray, another view, a faulty image, or a rare patient."
+        f"outlier is far from its {BY}th nearest image: more than {decimals(FAR, 0)} robust deviations above the "
+        "median of its class. It may be no chest X-ray, another view, a faulty image, or a rare patient."
     )
-    captions = [f"{one.label}, {one.outlier_score:.1f} deviations" for one in table.itertuples()]
+    captions = [f"{one.label}, {decimals(one.outlier_score, 1)} deviations" for one in table.itertuples()]
     heads = {"image_id": "Image", "label": "Label", "outlier_score": "Deviations"}
     _listed(dataset, table, heads, OUTLIER, captions, pixels)
 
@@ -186,7 +186,7 @@ def _listed(
     name = f"map-{finding.replace(' ', '-')}"
     _paged(dataset, table["row"].tolist(), pixels, name, PER_LIST, captions)
     with st.expander("As a table, with decisions", icon=":material/table:"):
-        scores, select = table[[*heads]].rename(columns=heads).round(3), {"selection_mode": "multi-row"}
+        scores, select = table[[*heads]].rename(columns=heads), {"digits": 3, "selection_mode": "multi-row"}
         event = shell.table(scores, f"{name}-table", on_select="rerun", key=f"{name}-rows", **select)
         marked = [row for row in event.selection.rows if row < len(table)]
         if not marked:

@@ -10,6 +10,7 @@ from covid_core.audit.duplicates import duplicate_pairs
 from covid_core.data import summary
 from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import decode_rows
+from covid_core.formatting import number
 from covid_core.images.codec import png_bytes
 from pages.shared import shell
 
@@ -97,7 +98,7 @@ def _difference(row: pd.Series, datasets: Sides) -> bytes:
 def _in_words(row: pd.Series, is_one: bool) -> str:
     kind = "The two files are equal."
     if row["kind"] != duplicate_pairs.EXACT:
-        kind = f"Near-duplicates: the similarity is {row['detail']:.3f} (1 is perfect)."
+        kind = f"Near-duplicates: the similarity is {number(row['detail'])} (1 is perfect)."
     mirrored = " The second is mirrored; here it is mirrored back." if row["mirrored"] else ""
     wrong = "one label is wrong" if is_one else "one label is wrong, or the data sets name a class differently"
     conflict = f" **Their classes differ: {wrong}.**" if row["conflict"] else ""
@@ -109,13 +110,14 @@ def _list(pairs: pd.DataFrame, names: list[str], key: str) -> None:
     """All pairs; a row opens its pair."""
     columns = [name for name in NAMES if name in pairs]
     parts = [name for name in duplicate_pairs.PARTS if (pairs[name] != "").any()]
-    shown = pairs[[*columns, *parts]].assign(detail=pairs["detail"].round(3))
+    shown = pairs[[*columns, *parts]]
     heads = {**NAMES, duplicate_pairs.PARTS[0]: "Part of the first", duplicate_pairs.PARTS[1]: "Part of the second"}
     with st.expander("All of them as a table", icon=":material/table:"):
         chosen = shell.table(
             shown.rename(columns={name: heads[name] for name in shown}),
             f"pairs-{key}",
             pairs,
+            digits=3,
             on_select="rerun",
             selection_mode="single-row",
             key=f"pairs-table-{key}-{len(pairs)}",

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from covid_core.data import dataset as data
-from covid_core.formatting import count, plural, points
+from covid_core.formatting import count, number, plural, points
 from covid_core.inference import external_test
 from covid_core.inference.external_test import Outside
 from covid_core.jobs import queue
@@ -117,8 +117,10 @@ def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
     comparison_tables.show_table(called, "outside-called", "Predictions for the outside images", pinned="Outside class")
     if len(report.shared):
         with st.expander(f"{plural(len(report.shared), 'image')} in both data sets", icon=":material/content_copy:"):
+            table, agreement = _shared_table(report.shared), SHARED_TITLES["detail"]
+            worded = table.assign(**{agreement: table[agreement].map(number)})
             comparison_tables.show_table(
-                _shared_table(report.shared), "outside-shared", "Images in both data sets", pinned="Image"
+                worded, "outside-shared", "Images in both data sets", raw=table, pinned="Image"
             )
 
 
@@ -138,4 +140,4 @@ def _drop_table(report: Outside) -> pd.DataFrame:
 def _shared_table(shared: pd.DataFrame) -> pd.DataFrame:
     table = shared[list(SHARED_TITLES)].rename(columns=SHARED_TITLES)
     table.insert(5, "Classes differ", shared["label"] != shared["twin_label"])
-    return table.round({"Agreement of detail": 3})
+    return table

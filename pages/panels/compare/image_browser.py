@@ -15,7 +15,7 @@ from covid_core.errors import CovidCoreError, DataError
 from covid_core.evaluation import calibration, image_selection
 from covid_core.evaluation.image_selection import ImageAnswers
 from covid_core.evaluation.measures import BINS
-from covid_core.formatting import count, plural, share
+from covid_core.formatting import count, decimals, plural, share
 from covid_core.images.codec import fitted, jpeg_bytes, png_bytes
 from covid_core.inference.heatmap import overlaid
 from covid_core.reports.comparison_text import named
@@ -67,7 +67,9 @@ Chosen = tuple[ImageAnswers, np.ndarray]  # what the runs say, on the chosen sca
 
 def ranges_in_words(ranges: int) -> list[str]:
     """Equal ranges of a score: ``0 to 10 %``."""
-    return [f"{100 * place / ranges:.0f} to {100 * (place + 1) / ranges:.0f} %" for place in range(ranges)]
+    return [
+        f"{decimals(100 * place / ranges, 0)} to {decimals(100 * (place + 1) / ranges, 0)} %" for place in range(ranges)
+    ]
 
 
 def _choice(label: str, options: Sequence[Any], key: str, position: int = 0, **view: Any) -> Any:
@@ -167,7 +169,7 @@ def images_of(
         )
         _grid(predicted, rows[(page - 1) * at_once : page * at_once], dataset, pixels, order, key)
     with st.expander("All of them as a table", icon=":material/table:"):
-        shell.table(_table(predicted, rows), f"images-{key}", alt="Images with the predictions of every run")
+        shell.table(_table(predicted, rows), f"images-{key}", digits=3, alt="Images with the predictions of every run")
 
 
 def _images(run: Run) -> tuple[Dataset, np.ndarray]:
@@ -249,6 +251,6 @@ def _table(predicted: ImageAnswers, rows: np.ndarray) -> pd.DataFrame:
     table = pd.DataFrame({"Image": predicted.image_ids[rows], "Label": predicted.labels[rows]})
     for k, name in enumerate(predicted.runs):
         table[f"{name}: predicted"] = predicted.called[rows, k]
-        table[f"{name}: score"] = predicted.score[rows, k].round(4)
-        table[f"{name}: score of label"] = predicted.own[rows, k].round(4)
+        table[f"{name}: score"] = predicted.score[rows, k]
+        table[f"{name}: score of label"] = predicted.own[rows, k]
     return table

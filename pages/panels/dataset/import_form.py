@@ -200,7 +200,7 @@ def _what_goes(info: Mapping[str, Any]) -> str:
     """What deleting destroys, and what it leaves alone."""
     images = plural(sum(info["counts"].values()), "image")
     if info.get("damaged"):
-        return "Its folder in the workspace is removed, with whatever images were unpacked in it. It cannot be undone."
+        return "Its folder in the workspace is removed, with all images in it. This cannot be undone."
     if info["root"] is None:
-        return f"{images} of “{info['name']}”, made or unpacked in the workspace, are removed. It cannot be undone."
+        return f"{images} of “{info['name']}”, made or unpacked in the workspace, are removed. This cannot be undone."
     return f"The table of {images} is removed. The images themselves, in {info['root']}, stay."

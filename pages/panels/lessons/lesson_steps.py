@@ -9,7 +9,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.evaluation import metrics
 from covid_core.figures import audit as ladders
 from covid_core.figures import evaluation as figures
-from covid_core.formatting import count, duration, plural, roughly, share
+from covid_core.formatting import count, decimals, duration, plural, roughly, share
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import LessonRequest
 from covid_core.lessons import catalogue, classroom, outcomes, own_data, pictures, preparation, summary
@@ -150,7 +150,7 @@ def _predict(lesson: Lesson, _prepared: Prepared) -> None:
     st.markdown(f"**{shell.plain(lesson.prediction_question)}**")
     prediction = prediction_of(lesson)
     if prediction is not None:
-        st.success(f"You predicted {prediction:.0f} %.", icon=":material/check_circle:")
+        st.success(f"You predicted {decimals(prediction, 0)} %.", icon=":material/check_circle:")
         st.button("Predict again", key="predict-again", on_click=classroom.withdraw, args=_own(lesson))
     if class_panel.address() and (_is_revealed(lesson) or class_panel.is_opener()):
         class_panel.live(lesson)

@@ -13,7 +13,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from covid_core.figures.prediction import score_bars
-from covid_core.formatting import plural, probability
+from covid_core.formatting import decimals, plural, probability
 from covid_core.images.image import Turn
 from covid_core.inference import gate
 from covid_core.inference.assessment import Assessment, Urgency, place, urgency
@@ -28,10 +28,9 @@ COVERAGE = "coverage"  # query parameter, in per cent
 SLIDER = "predict_coverage"  # session: the same; a key of its own keeps the slider one widget whatever it is set to
 USUAL, LEAST, MOST = 90, 70, 99  # per cent
 NOT_CALIBRATED = (
-    "A score is the model's softmax output. It is not calibrated, so it is no probability that the patient has the "
-    "disease."
+    "A score is the model's softmax output. It is not calibrated: it is not the probability of the disease."
 )
-WHERE_IT_HOLDS = "That holds for images like those, in that mix of classes. It does not hold for another hospital."
+WHERE_IT_HOLDS = "This holds only for such images with the same class shares. It does not hold for another hospital."
 NOTE_ICONS = {True: ":orange[:material/warning:]", False: ":gray[:material/info:]"}
 UPRIGHT_BY = {gate.LEFT: Turn(1), gate.DOWN: Turn(2), gate.RIGHT: Turn(3), gate.INVERTED: Turn(inverted=True)}
 ICONS = {True: ":green[:material/check_circle:]", False: ":red[:material/cancel:]", None: ":gray[:material/help:]"}
@@ -106,7 +105,7 @@ def headline(
         st.warning(shell.plain(warning), icon=":material/warning:")
     if anyway:
         st.warning(
-            f"{shell.plain(prediction_text.although(shown))} These numbers mean nothing unless you know better.",
+            f"{shell.plain(prediction_text.although(shown))} Do not rely on these numbers.",
             icon=":material/visibility:",
         )
         st.button("Hide the scores again", on_click=_toggle, args=(refused,), icon=":material/visibility_off:")
@@ -182,7 +181,7 @@ def _of(one: Assessment, answers: Sequence[tuple[Run, Assessment]]) -> str:
 
 def _fitted(run: Run, one: Assessment) -> str:
     images = run_text.calibration_images(run, one.calibration)
-    return f"Temperature {one.calibration.temperature:.2f}, fitted on {images}."
+    return f"Temperature {decimals(one.calibration.temperature, 2)}, fitted on {images}."
 
 
 def numbers_table(assessments: Sequence[Assessment]) -> None:
@@ -303,7 +302,11 @@ def worklist(order: Sequence[Sequence[Assessment]], pictures: Sequence[str | Non
             column = one.run if one.run not in FIXED else f"{one.run} (run)"
             row[column if len(entry) > 1 else "Answer"] = prediction_text.in_short(one)
             if one.has_answer:
-                name = f"{one.run}, {one.scale}" if len(entry) > 1 else one.scale.capitalize()
-                row[name] = probability(one.by_class(one.numbers)[one.label])
+                cells = {one.scale: probability(one.by_class(one.numbers)[one.label])}
+                if one.hottest and one.label == one.predicted:  # the map is that of the predicted class
+                    cells["hottest place"] = one.hottest.on
+                row |= {
+                    f"{one.run}, {name}" if len(entry) > 1 else name.capitalize(): cell for name, cell in cells.items()
+                }
         rows.append(row)
     return pd.DataFrame(rows)

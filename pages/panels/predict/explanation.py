@@ -7,7 +7,7 @@ import streamlit as st
 from covid_core.audit.model.randomisation_test import MEANINGLESS
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError, UnknownId
-from covid_core.formatting import probability
+from covid_core.formatting import decimals, probability
 from covid_core.images.codec import GreyImage
 from covid_core.images.image import Turn
 from covid_core.inference.assessment import Assessment
@@ -124,8 +124,8 @@ def _what_moves(run: Run, one: Assessment, label: str, source: ImageSource) -> t
     bar.empty()
     _, _, least = occlusion.most
     text = (
-        f"{label} has {probability(occlusion.answer)}. It has {probability(least)} with its most important place "
-        "covered. One colour marks places that raise the score, the other places that lower it."
+        f"{label} has {probability(occlusion.answer)}, and {probability(least)} with its most important place "
+        "covered. One colour marks places that raise the score, the other marks places that lower it."
     )
     alt = f"Map over the image: where covering it changes the score of {label} in {run.name}"
     return Overlay(occlusion.map(_map_shape(one.image)), f"Raises or lowers {label}", alt, signed=True), text
@@ -145,7 +145,7 @@ def _pick_beside(
     uploaded = {f"{OF_PAGE}{other.file}": other for other in others[:MOST_BESIDE]}
     names = {ALONE: ALONE} | {key: other.name for key, other in uploaded.items()}
     names |= {
-        one.image_id: f"Similar training image {number}: {one.label}, distance {one.distance:.2f}"
+        one.image_id: f"Similar training image {number}: {one.label}, distance {decimals(one.distance, 2)}"
         for number, one in enumerate(assessment.neighbours, 1)
     }
     if len(names) == 1:
@@ -193,7 +193,7 @@ def similar(run: Run, assessment: Assessment, source: ImageSource, name: str = "
     st.markdown(f"**Most similar training images{shell.plain(f' of {name}') if name else ''}**")
     dataset, lacking = _images_of(run)
     if dataset is None:
-        listed = "; ".join(f"{one.label}, distance {one.distance:.2f}" for one in neighbours)
+        listed = "; ".join(f"{one.label}, distance {decimals(one.distance, 2)}" for one in neighbours)
         st.caption(shell.plain(f"{listed}. {lacking}"))
         return
     with shell.errors_shown():
@@ -203,7 +203,7 @@ def similar(run: Run, assessment: Assessment, source: ImageSource, name: str = "
             picture, label = pictures[one.image_id]
             with grid.cell().container(gap=None):
                 st.image(picture, width="stretch", alt=f"Training image labelled {label}")
-                st.caption(shell.plain(f"{label}, distance {one.distance:.2f}"))
+                st.caption(shell.plain(f"{label}, distance {decimals(one.distance, 2)}"))
                 st.button(
                     "Show beside",
                     key=f"beside-{run.id}-{one.image_id}",
@@ -212,6 +212,6 @@ def similar(run: Run, assessment: Assessment, source: ImageSource, name: str = "
                     args=(source, one.image_id),
                 )
         st.caption(
-            "Similar to the network need not be similar to a physician. A run refuses an image that is far from all of "
-            "its training images."
+            "The network calls these images similar; a physician may not. A run refuses an image that is far from all "
+            "of its training images."
         )

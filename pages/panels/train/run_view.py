@@ -168,10 +168,7 @@ def show(identifier: str) -> None:
 
 
 def _stop_button(run: Run, place: str) -> None:
-    saves = (
-        "Ends after the current step, and can be resumed. The best weights are kept once the first epoch has ended; "
-        "before, there are none."
-    )
+    saves = "Ends after the current step. The run can be resumed, and keeps the best weights of its finished epochs."
     job_panel.stop_button([run], f"stop-{place}-{run.id}", saves)
 
 
@@ -464,7 +461,7 @@ def _provenance(one: CachedRun) -> list[str]:
     if result.get("taken_over_from"):
         lines.append(
             f"This result was taken over from {shell.plain(result['taken_over_from'])}, which has the same settings "
-            "and images. Another seed trains anew."
+            "and images. Choose another seed to train anew."
         )
     if result.get("reused"):
         lines.append(f"Reused from earlier runs: {_reused_in_words(result['reused'])}.")

@@ -11,7 +11,7 @@ from covid_core.data.split import HALVED_FROM, HALVES, PARTS, make_split, source
 from covid_core.data.summary import UNKNOWN_SOURCE
 from covid_core.evaluation import metrics
 from covid_core.figures import data as figures
-from covid_core.formatting import count, plural, share
+from covid_core.formatting import count, decimals, plural, share
 from covid_core.reports import audit_text
 from covid_core.specs import SPLIT_LABELS, Labels, SplitSpec, parse
 from pages.panels.train.spec_fields import field, now, split_fields
@@ -48,7 +48,7 @@ def in_short() -> str:
     if now("split_method") == "by_source" and not now("held_out"):
         return "by source"
     split = parse(SplitSpec, split_fields())
-    parts = " / ".join(f"{100 * part:.0f}" for part in (split.train, split.validation, split.tested))
+    parts = " / ".join(f"{decimals(100 * part, 0)}" for part in (split.train, split.validation, split.tested))
     folds = f", {plural(split.folds, 'fold')}" if split.folds > 1 else ""
     how = {"grouped": "group split", "stratified": "random split", "by_source": "by source"}[split.method]
     dealt = plural(len(split.held_out), "source") if split.method == "by_source" else f"{parts}{folds}"
@@ -70,7 +70,7 @@ def few_test_images(dataset: Dataset, classes: tuple[str, ...], split: SplitSpec
         return f"No test image of {label}: its sensitivity cannot be measured."
     low = share(metrics.wilson(images, images).low, 0)
     return (
-        f"Only {plural(images, 'test image')} of {label}: even with no error, its sensitivity is known only as {low} "
+        f"Only {plural(images, 'test image')} of {label}: even without an error, its sensitivity can be {low} "
         "to 100 %. Use more images, or folds."
     )
 

@@ -84,7 +84,7 @@ def _lacking(spec: str) -> tuple[str, ...]:
 def _offer_random_start(lacking: tuple[str, ...]) -> bool:
     labels = ", ".join(backbone_named(name).label for name in lacking)
     st.warning(
-        f"ImageNet weights of {labels} are neither on this machine nor on the network. Connect, or start these runs "
+        f"ImageNet weights of {labels} are not on this machine and cannot be downloaded. Connect, or start these runs "
         "from random weights.",
         icon=":material/cloud_off:",
     )

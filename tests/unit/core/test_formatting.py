@@ -139,3 +139,16 @@ def test_halves_are_rounded_away_from_zero_everywhere(value, digits, text):
     assert formatting.decimals(value, digits) == text
     assert formatting.as_read(value, digits) in (value, float(text.replace(",", "")))
     assert (formatting.share(65 / 80), formatting.p_value(0.125), formatting.as_read(81.25)) == ("81.3 %", "0.13", 81.3)
+
+
+@pytest.mark.parametrize(
+    ("template", "value", "text"),
+    [("{:.1%}", 0.8125, "81.3 %"), ("{:.2f}", 2.675, "2.68"), ("{:.0f}", 1234.5, "1,235")],
+)
+def test_a_number_in_a_template_is_rounded_as_everywhere_else(template, value, text):
+    assert template.format(formatting.Written(value)) == text
+
+
+@pytest.mark.parametrize(("pair", "texts"), [((1.5, 1.7), ("1.5", "1.7")), ((1.74, 1.66), ("1.74", "1.66"))])
+def test_a_number_beyond_its_limit_never_reads_as_the_limit(pair, texts):
+    assert formatting.apart(*pair, 1) == texts

@@ -122,8 +122,8 @@ def test_a_coverage_that_a_class_cannot_support_is_said():
     given = Sets.of(uneven({"COVID": 60, "Normal": 150, "Viral Pneumonia": 12}))
     assert set_notes(given.set_of(np.zeros(3), 0.9)) == []
     assert set_notes(given.set_of(np.zeros(3), 0.95)) == [
-        "95 % holds over all images together, not within each class. That needs at least 19 images of a class; Viral "
-        "Pneumonia has 12."
+        "95 % holds over all images together, not within each class: Viral Pneumonia has 12, and at least 19 images "
+        "are needed."
     ]
 
 

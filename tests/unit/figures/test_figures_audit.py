@@ -46,7 +46,7 @@ FOUND = pd.DataFrame({"image_id": ["a1", "a2", "b1"], "finding": ["text", "text"
 
 def test_each_class_has_a_bar_per_finding_in_its_colour():
     first, second = audit.finding_bars(findings_by_class(FOUND, LABELS)).data
-    assert (list(first.x), list(second.x)) == ([1, 0], [0, 0.5])
+    assert (list(first.x), list(second.x)) == ([100, 0], [0, 50])
     assert first.name == "&lt;A&gt;" and first.marker.color != second.marker.color
 
 

@@ -71,10 +71,10 @@ def test_without_masks_it_says_so_and_shows_the_way_to_some(shown, workspace, tm
     assert "segment-start" not in keys(page)
 
 
-def test_with_masks_it_says_what_learning_takes(shown, database):
+def test_with_masks_the_time_is_measured_while_it_learns_and_not_promised(shown, database):
     page = shown()
     assert evidence_text.outline_by(segmenters.built_in().origin) in words(page)
-    assert "From 24 images of Made database with a lung mask. It takes about" in words(page)
+    assert "From 24 images of Made database with a lung mask. While it learns, the time left" in words(page)
     assert page.button(key="segment-start").label == "Learn to outline lungs"
 
 

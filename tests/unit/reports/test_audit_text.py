@@ -109,7 +109,7 @@ def test_findings_are_told_the_most_frequent_first_and_a_common_one_is_called_so
 
 def test_every_rule_writes_its_finding_and_its_limit_with_a_unit_and_shares_as_everywhere():
     limits = {rule.finding: audit_text.limit_in_words(rule.finding, rule.bound) for rule in findings.RULES.values()}
-    assert limits["border"] == "over 6.2 % of a side" and limits["odd size"] == "under 128 pixels"
+    assert limits["border"] == "over 6.3 % of a side" and limits["odd size"] == "under 128 pixels"
     assert limits["inverted"] == audit_text.MORE_LIKELY
     assert all(limits.values()) and audit_text.limit_in_words(findings.UNREADABLE, float("nan")) == ""
     scores = pd.DataFrame({"image_id": ["a"], **dict.fromkeys(findings.RULES, [np.nan]), "dark": [10.0]})

@@ -3,11 +3,13 @@
 import io
 import math
 
+import docx
 import numpy as np
 import pandas as pd
 import pytest
 
 from covid_core.reports import tables
+from covid_core.reports.course import word
 from covid_core.specs import AugmentationSpec, FineTuning, TrainingSpec
 
 SPEC = TrainingSpec(dataset="d", classes=("A", "B"))
@@ -96,3 +98,12 @@ def test_only_what_differs_keeps_the_model_and_drops_equal_columns():
 def test_markdown_aligns_numbers_and_leaves_every_text_in_its_cell():
     frame = pd.DataFrame({"Model": ["a|b", "c\nd"], "Test": [0.5, math.nan]})
     assert tables.to_markdown(frame) == "| Model | Test |\n| --- | ---: |\n| a\\|b | 0.5 |\n| c d | – |\n"
+
+
+def test_a_table_in_word_has_its_caption_its_cells_and_the_best_row_in_bold():
+    frame = pd.DataFrame({"Model": ["a", "b"], "Test": ["81.3 %", None]})
+    made = docx.Document(io.BytesIO(word.table_to_word(frame, "All runs", best=[1])))
+    [table] = made.tables
+    assert [[cell.text for cell in row.cells] for row in table.rows] == [["Model", "Test"], ["a", "81.3 %"], ["b", "–"]]
+    assert [row.cells[0].paragraphs[0].runs[0].bold for row in table.rows] == [True, False, True]
+    assert "All runs" in [line.text for line in made.paragraphs]

@@ -233,7 +233,7 @@ def test_the_default_tells_all_classes_apart(no_network, workspace, image_folder
 
 
 def test_the_default_without_weights_says_why_it_is_the_baseline(no_network):
-    assert "neither on this machine nor" in presets.default_reason(
+    assert "not on this machine and cannot" in presets.default_reason(
         presets.suggested_spec("images", CLASSES, "baseline_cnn")
     )
 
