@@ -96,8 +96,11 @@ def trained(run: Run, candidate: Candidate) -> str:
     epochs = (
         plural(spec.total_epochs, "epoch") if done is None else f"{count(done)} of {plural(spec.total_epochs, 'epoch')}"
     )
+    subject = (
+        f"{candidate.name} is trained" if candidate.name == network.label else f"{candidate.name} is a {network.label}"
+    )
     return (
-        f"{candidate.name} is a {network.label} ({MODE_LABELS[spec.mode].lower()}) on images of {spec.image_size} px. "
+        f"{subject} ({MODE_LABELS[spec.mode].lower()}) on images of {spec.image_size} px. "
         f"Its loss is {loss(spec)}; {OPTIMIZER_LABELS[spec.optimizer]} minimises it with a learning rate of "
         f"{spec.learning_rate:g} in batches of {spec.batch_size}, for {epochs}. Training took "
         f"{duration(candidates.training_seconds(run))}. It reaches {in_words(test)} of {plural(test.n, 'test image')}, "
@@ -129,7 +132,7 @@ def networks(labels: Sequence[str]) -> str:
     described = " ".join(
         f"{one.label}: {one.good_at}" for label in labels for one in BACKBONES.values() if one.label == label
     )
-    return f"{plural(len(labels), 'pretrained network')} among these runs. {described}"
+    return f"These runs use {plural(len(labels), 'pretrained network')}. {described}"
 
 
 def augmentation(spec: TrainingSpec) -> str:

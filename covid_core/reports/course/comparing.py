@@ -19,6 +19,8 @@ from covid_core.runs import candidates
 
 MOST_CURVES = 12  # runs in one figure; more lines cannot be told apart
 MOST_MATRICES = 12
+LEGEND_INSIDE = {"orientation": "v", "x": 1, "y": 0, "xanchor": "right", "font": {"size": 8}, "tracegroupgap": 0}
+INSIDE_HEIGHT = 400  # pixels of a figure whose legend stands within it
 CELL = 52  # pixels of a confusion cell: three matrices fit below each other on a page
 MOST_PAIRS = 40  # rows of the table of pairs, those with the smallest p first
 
@@ -147,8 +149,7 @@ def _curves(subject: Subject, order: tuple[Candidate, ...]) -> Iterator[Block]:
         alt = f"{title}. AUROC: {', '.join(f'{name} {share(area)}' for name, area in areas.items())}."
         figure = figures.roc_curves(drawn, lines)
         if len(order) > course_text.FEW:
-            figure.update_layout(showlegend=False)
-            words = f"Colours as in the curves over the epochs. {words}"
+            figure.update_layout(legend=LEGEND_INSIDE, height=INSIDE_HEIGHT)
         yield Chart(f"roc-{number}", title, words, alt, figure, is_small=True)
 
 

@@ -1,11 +1,25 @@
 """What a report is made of, before anybody knows whether it becomes HTML, Word, PDF or a notebook."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import pandas as pd
 
-from covid_core.figures.light import Figure
+from covid_core.figures.light import Figure, light
+
+WIDTH, SMALL = 660, 318  # pixels of a figure, and of one of two beside each other: 660 are A4 less its margins
+HIGHEST_SMALL = 250  # pixels of a small figure
+TIED = re.compile(
+    r"(?<=\d) (?=%|px|s\b|ms\b|points)|(?<=\bp) (?=[<=])|(?<=p [<=]) (?=\d)|(?<=,) (?=[^ ]+\])"
+)  # spaces that never break
+NUMBER = re.compile(r"[<–\-+]?\s?\d|–$|reference$")
+
+
+def tied(text: str) -> str:
+    """A text whose numbers stay on one line with their units."""
+    return TIED.sub("\u00a0", text)
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,12 @@ class Table:
     frame: pd.DataFrame
     best: tuple[int, ...] = ()
 
+    @property
+    def numeric(self) -> list[bool]:
+        """Of each column, whether it holds numbers."""
+        columns = [[str(cell) for cell in self.frame.iloc[:, k] if str(cell)] for k in range(self.frame.shape[1])]
+        return [bool(cells) and all(map(NUMBER.match, cells)) for cells in columns]
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -50,6 +70,11 @@ class Chart:
     alt: str
     figure: Figure
     is_small: bool = False
+
+    @property
+    def on_paper(self) -> dict[str, Any]:
+        """The figure as plain values, light and as large as it stands on A4."""
+        return light(self.figure, SMALL, HIGHEST_SMALL) if self.is_small else light(self.figure, WIDTH)
 
 
 @dataclass(frozen=True)
