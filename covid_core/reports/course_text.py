@@ -44,6 +44,7 @@ DISCUSS = {
     "methods": "What would you change if you did the study again?",
 }
 TO_FIRST = "differences are to the first row."
+PROBES = "Bars: accuracy with its 95 % interval, in cross-validation. Dotted: the majority baseline."
 PAIRED = "Exact McNemar test on the same test images, Holm's correction; interval by paired bootstrap."
 
 
@@ -175,6 +176,12 @@ def areas(of_runs: Mapping[str, float]) -> str:
     if len(of_runs) <= FEW:
         return f"AUROC: {', '.join(f'{name} {share(area)}' for name, area in of_runs.items())}."
     return f"AUROC of {count(len(of_runs))} runs: {share(min(of_runs.values()))} to {share(max(of_runs.values()))}."
+
+
+def calibrated(one: Candidate) -> str:
+    """How far scores are from shares, of a run."""
+    error = one.assessment.tested.overall["expected_calibration_error"]
+    return f"Share of correct predictions by score, with 95 % intervals. Expected calibration error: {in_words(error)}."
 
 
 def confusion(one: Candidate) -> str:

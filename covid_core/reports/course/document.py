@@ -14,12 +14,19 @@ HIGHEST_SMALL = 250  # pixels of a small figure
 TIED = re.compile(
     r"(?<=\d) (?=%|px|s\b|ms\b|points)|(?<=\bp) (?=[<=])|(?<=p [<=]) (?=\d)|(?<=,) (?=[^ ]+\])"
 )  # spaces that never break
+MINUS = re.compile(r"(?<![^ \[(])-(?=\d)")
+WHOLE_ROWS = 12  # a longer table may go over to the next page
 NUMBER = re.compile(r"[<–\-+]?\s?\d|–$|reference$")
 
 
 def tied(text: str) -> str:
     """A text whose numbers stay on one line with their units."""
-    return TIED.sub("\u00a0", text)
+    return MINUS.sub("\N{MINUS SIGN}", TIED.sub("\N{NO-BREAK SPACE}", text))
+
+
+def call(function: str, *arguments: Any) -> str:
+    """How the notebook computes a table or figure again: a call of one of its functions."""
+    return f"{function}({', '.join(map(repr, arguments))})"
 
 
 @dataclass(frozen=True)
@@ -43,12 +50,14 @@ class Table:
     Attributes:
         key: names it in file names and in the notebook; unique in the document.
         best: positions of the rows that are highlighted.
+        recipe: a ``call`` that computes it again; empty where it rests on more than lies beside the notebook.
     """
 
     key: str
     caption: str
     frame: pd.DataFrame
     best: tuple[int, ...] = ()
+    recipe: str = ""
 
     @property
     def numeric(self) -> list[bool]:
@@ -61,7 +70,7 @@ class Table:
 class Chart:
     """A figure, light or to be made light by its renderer. ``key`` is unique in the document.
 
-    ``is_small``: two of them stand beside each other where there is room.
+    ``is_small``: two of them stand beside each other where there is room. ``recipe``: as of a table.
     """
 
     key: str
@@ -70,6 +79,7 @@ class Chart:
     alt: str
     figure: Figure
     is_small: bool = False
+    recipe: str = ""
 
     @property
     def on_paper(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from covid_core.figures.light import INK, LINE, MUTED, plotly_script, script_json
 from covid_core.images.codec import data_url
 from covid_core.reports.course.document import (
+    WHOLE_ROWS,
     Block,
     Bullets,
     Chart,
@@ -24,7 +25,6 @@ from covid_core.reports.course.document import (
 
 TEMPLATE = Path(__file__).with_name("report.html")
 WIDE_FROM = 7  # columns from which a table has small letters
-WHOLE_ROWS = 12  # a longer table may go over to the next page
 LONGEST_CELL = 21  # characters that stay on one line: "98.4 % [97.2, 99.2]"
 
 

@@ -15,7 +15,7 @@ from covid_core.figures import training as figures
 from covid_core.formatting import count, duration, interval, milliseconds
 from covid_core.images.codec import jpeg_bytes
 from covid_core.reports import course_text, study_text, tables
-from covid_core.reports.course.document import Block, Chart, Discussion, Paragraph, Picture, Table
+from covid_core.reports.course.document import Block, Chart, Discussion, Paragraph, Picture, Table, call
 from covid_core.reports.course.subject import Subject, is_baseline
 from covid_core.reports.study_text import Conclusion
 from covid_core.runs import architecture, candidates
@@ -78,7 +78,14 @@ def further(subject: Subject) -> list[Block]:
     if by_network:
         rows = [(subject.run_of(one), one) for some in by_network.values() for one in some]
         found.append(Paragraph(course_text.networks([BACKBONES[name].label for name in by_network])))
-        found.append(Table("networks", "Pretrained networks: size, time and test accuracy", _networks(rows)))
+        found.append(
+            Table(
+                "networks",
+                "Pretrained networks: size, time and test accuracy",
+                _networks(rows),
+                recipe=call("networks", *(one.name for _, one in rows)),
+            )
+        )
     families = subject.families(
         ["backbone", "taps", "image_size"], lambda spec: spec.backbone, lambda s: not is_baseline(s)
     )
@@ -109,7 +116,15 @@ def augmentation(subject: Subject) -> list[Block]:
 
 
 def _concluded(concluded: Conclusion, key: str, caption: str) -> list[Block]:
-    return [Paragraph(concluded.sentence), Table(key, f"{caption}; {course_text.TO_FIRST}", concluded.table)]
+    return [
+        Paragraph(concluded.sentence),
+        Table(
+            key,
+            f"{caption}; {course_text.TO_FIRST}",
+            concluded.table,
+            recipe=call("against_first", *concluded.table["Run"]),
+        ),
+    ]
 
 
 def _described(subject: Subject, run: Run, key: str) -> Iterator[Block]:
@@ -126,7 +141,9 @@ def _described(subject: Subject, run: Run, key: str) -> Iterator[Block]:
             course_text.layers_caption(run, frame),
             tables.layers(frame, BACKBONES[run.spec.backbone].label),
         )
-    yield Table(f"{key}-settings", f"Settings of {candidate.name}", _settings(run))
+    yield Table(
+        f"{key}-settings", f"Settings of {candidate.name}", _settings(run), recipe=call("settings", candidate.name)
+    )
     history = run.history()
     if history.empty:
         return
@@ -134,7 +151,15 @@ def _described(subject: Subject, run: Run, key: str) -> Iterator[Block]:
         figure = figures.run_curves(history, quantity, run.spec.keep)
         words = course_text.curve(history, quantity, figures.weights_epoch(history, run.spec.keep))
         title = f"{quantity.capitalize()} of {candidate.name} over the epochs"
-        yield Chart(f"{key}-{quantity}", title, words, f"{title}. {words}", figure, is_small=True)
+        yield Chart(
+            f"{key}-{quantity}",
+            title,
+            words,
+            f"{title}. {words}",
+            figure,
+            is_small=True,
+            recipe=call("run_curves", candidate.name, quantity),
+        )
 
 
 def _settings(run: Run) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from docx.oxml.ns import qn
 from docx.shared import Cm, Pt, RGBColor
 
 from covid_core.reports.course.document import (
+    WHOLE_ROWS,
     Block,
     Bullets,
     Chart,
@@ -31,6 +32,7 @@ SMALL = Cm(8.2)  # of one of two small figures beside each other
 LONGEST_CELL = 24  # letters of a table's cell that stand on one line where there is room
 MARGIN = Cm(2)
 WIDE_FROM = 7  # columns from which a table has small letters
+PADDING = 3  # letters for which the margins of a cell would have room
 LETTERS = (94, 106)  # in a line of a table, and of one with small letters
 INK, TINT = RGBColor(0x1B, 0x21, 0x27), "F0F6FA"
 LANGUAGE = "en-GB"
@@ -141,6 +143,7 @@ def _table(word: WordDocument, block: Table) -> None:
         for cell, text, width, is_number in zip(row.cells, texts, widths, block.numeric, strict=True):
             cell.width, line = width, cell.paragraphs[0]
             line.paragraph_format.space_after, line.paragraph_format.line_spacing = Pt(1), 1.0
+            line.paragraph_format.keep_with_next = len(rows) <= WHOLE_ROWS and place < len(rows) - 1
             line.alignment = WD_ALIGN_PARAGRAPH.RIGHT if is_number else WD_ALIGN_PARAGRAPH.LEFT
             run = line.add_run(tied(str(text)))
             run.font.size, run.bold = size, place < 0 or place in block.best
@@ -152,9 +155,10 @@ def _table(word: WordDocument, block: Table) -> None:
 def _widths(block: Table) -> list[int]:
     """The width of each column: room for its longest word, and of the rest as much as its longest cell can use."""
     cells = [[tied(str(cell)) for cell in (name, *block.frame.iloc[:, k])] for k, name in enumerate(block.frame)]
-    words = [max(len(word) for cell in column for word in cell.split(" ")) + 2 for column in cells]
+    words = [max(len(word) for cell in column for word in cell.split(" ")) + PADDING for column in cells]
     whole = [
-        min(max(map(len, column)) + 2, max(least, LONGEST_CELL)) for column, least in zip(cells, words, strict=True)
+        min(max(map(len, column)) + PADDING, max(least, LONGEST_CELL))
+        for column, least in zip(cells, words, strict=True)
     ]
     room = max(0.0, min(1.0, (LETTERS[len(words) >= WIDE_FROM] - sum(words)) / max(1, sum(whole) - sum(words))))
     wanted = [least + room * (most - least) for least, most in zip(words, whole, strict=True)]
