@@ -14,13 +14,14 @@ from covid_core.figures import audit as audit_figures
 from covid_core.figures import data as figures
 from covid_core.formatting import count, share
 from covid_core.images.codec import jpeg_bytes
+from covid_core.images.contact_sheet import TILE, Tile, contact_sheet
 from covid_core.reports import audit_text, course_text
 from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph, Picture, Table, call
 from covid_core.reports.course.subject import Subject
 from covid_core.runs.store import Run
 from covid_core.specs import IMBALANCE_LABELS, TrainingSpec
 
-PER_CLASS, TILE, GAP = 8, 160, 6  # sample images of a class, their side and the space between them in pixels
+PER_CLASS = 8  # sample images of a class
 SAMPLE_SEED = 1987
 
 
@@ -91,19 +92,17 @@ def _samples(dataset: Dataset, classes: tuple[str, ...], mark: str) -> Picture:
     """A contact sheet: a row of images per class, drawn at random, always the same ones."""
     rng = np.random.default_rng(SAMPLE_SEED)
     labels = dataset.images["label"].to_numpy()
-    sheet = np.full((len(classes) * (TILE + GAP) - GAP, PER_CLASS * (TILE + GAP) - GAP), 255, np.uint8)
-    for row, label in enumerate(classes):
+    groups = {}
+    for label in classes:
         places = np.flatnonzero(labels == label)
         chosen = np.sort(rng.choice(places, min(PER_CLASS, len(places)), replace=False))
-        for column, tile in enumerate(pixels.decode_rows(dataset, chosen, TILE)):
-            top, left = row * (TILE + GAP), column * (TILE + GAP)
-            sheet[top : top + TILE, left : left + TILE] = tile
+        groups[label] = [Tile(image) for image in pixels.decode_rows(dataset, chosen, TILE)]
     rows = ", ".join(classes)
     return Picture(
         f"samples{mark}",
         f"Sample images, one row per class from top to bottom: {rows}. Drawn at random.",
         f"Contact sheet of chest X-rays, up to {PER_CLASS} per class, in rows: {rows}.",
-        jpeg_bytes(sheet, quality=88),
+        jpeg_bytes(contact_sheet(groups, PER_CLASS, margin=0), quality=88),
     )
 
 

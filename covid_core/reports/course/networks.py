@@ -14,6 +14,7 @@ from covid_core.evaluation.comparison import Candidate
 from covid_core.figures import training as figures
 from covid_core.formatting import count, duration, interval, milliseconds
 from covid_core.images.codec import jpeg_bytes
+from covid_core.images.contact_sheet import TILE, Tile, contact_sheet
 from covid_core.reports import course_text, study_text, tables
 from covid_core.reports.course.document import Block, Chart, Discussion, Paragraph, Picture, Table, call
 from covid_core.reports.course.subject import Subject, is_baseline
@@ -24,7 +25,7 @@ from covid_core.specs import TrainingSpec
 
 LEARNING = ["mode", "fine_tuning", "learning_rate", "optimizer", "epochs", "batch_size", "patience", "taps", "head"]
 MODES = ("frozen", "fine_tune", "full")
-COPIES, TILE, GAP = 8, 160, 6  # augmented copies that are shown, their side and the space between them in pixels
+COPIES = 8  # images that show augmentation, the training image among them
 
 
 def baseline(subject: Subject) -> list[Block]:
@@ -202,8 +203,6 @@ def _copies(subject: Subject, run: Run) -> Iterator[Block]:
     first = split.loc[split["part"] == "train", "image_id"].iloc[0]
     image = pixels.decode_rows(dataset, [dataset.row_of(first)], TILE)
     tiles = [image[0], *(changes.view(image, run.spec.augmentation, run.spec.seed, n)[0] for n in range(COPIES - 1))]
-    sheet = np.full((TILE, COPIES * (TILE + GAP) - GAP), 255, np.uint8)
-    for place, tile in enumerate(tiles):
-        sheet[:, place * (TILE + GAP) : place * (TILE + GAP) + TILE] = tile
+    sheet = contact_sheet({"": [Tile(image) for image in tiles]}, COPIES, margin=0)
     words = f"A training image, and {COPIES - 1} augmented copies of it: {run.spec.augmentation.in_words}."
     yield Picture("augmented", words, words, jpeg_bytes(sheet, quality=88))
