@@ -20,14 +20,19 @@ class Tile(NamedTuple):
     caption: str = ""
 
 
-def contact_sheet(groups: Mapping[str, Sequence[Tile]], per_row: int = 6, margin: int = MARGIN) -> np.ndarray:
-    """All images of all groups, uint8 (height, width), each group below its name where it has one."""
+def contact_sheet(
+    groups: Mapping[str, Sequence[Tile]], per_row: int = 6, margin: int = MARGIN, heading: int = HEADING
+) -> np.ndarray:
+    """All images of all groups, uint8 (height, width), each group below its name where it has one.
+
+    ``heading`` is the height of a name's letters, and ``margin`` the room around all, in pixels.
+    """
     columns = min(per_row, max(map(len, groups.values())))
     width = columns * (TILE + GAP) - GAP
     parts = []
     for name, tiles in groups.items():
         if name:
-            parts.append(written([name], HEADING, width, HEADING + GAP))
+            parts.append(written([name], heading, width, heading + GAP))
         rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
         parts += [np.hstack(_row(row, width)) for row in rows]
     sheet = np.vstack(parts)[:-GAP]

@@ -22,6 +22,7 @@ from covid_core.runs.store import Run
 from covid_core.specs import IMBALANCE_LABELS, TrainingSpec
 
 PER_CLASS = 8  # sample images of a class
+HEADING = 40  # pixels of a class's name above them; a page shows the sheet at a third of its size
 SAMPLE_SEED = 1987
 
 
@@ -102,7 +103,7 @@ def _samples(dataset: Dataset, classes: tuple[str, ...], mark: str) -> Picture:
         f"samples{mark}",
         f"Sample images, one row per class from top to bottom: {rows}. Drawn at random.",
         f"Contact sheet of chest X-rays, up to {PER_CLASS} per class, in rows: {rows}.",
-        jpeg_bytes(contact_sheet(groups, PER_CLASS, margin=0), quality=88),
+        jpeg_bytes(contact_sheet(groups, PER_CLASS, margin=0, heading=HEADING), quality=88),
     )
 
 
