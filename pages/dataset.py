@@ -13,7 +13,7 @@ from covid_core.data import dataset as data
 from covid_core.data import decisions, summary
 from covid_core.data.dataset import Dataset
 from covid_core.data.importing import SUMMARY_SIZE
-from covid_core.data.pixels import open_pixels
+from covid_core.data.pixels import decode_rows, open_pixels
 from covid_core.data.summary import PixelSummary
 from covid_core.figures import data as figures
 from covid_core.formatting import count, decimals, moment, plural, share
@@ -26,7 +26,8 @@ Result = TypeVar("Result")
 QUESTION = "What is in this data set?"
 OVERVIEW, IMAGES, PIXELS, SIZES, LEFT_OUT = "Overview", "Images", "Pixels", "Sizes and sources", "Left out"
 BALANCED_BELOW = 1.1  # ratio of the largest to the smallest class that no remedy would change noticeably
-SAMPLE = 6  # images per class; a row at 1280 px, two on a phone
+SAMPLE = 4  # images per class; a row at 1280 px, two on a phone
+SAMPLE_SIZE = 512  # pixels of one, which may be shown as large as the screen
 PER_PAGE = 30  # images of one class
 FEW_IMAGES = 30  # per class; a mean image of fewer still shows single images
 SAMPLES = "Sample of each class"
@@ -250,32 +251,42 @@ def _images(dataset: Dataset) -> None:
         view = st.segmented_control(
             "Show", views, required=True, default=SAMPLES, format_func=shell.plain, key=key, wrap=True
         )
-    pixels = _with_progress(lambda progress: open_pixels(shell.workspace(), dataset, SUMMARY_SIZE, progress))
     if (dataset.images["width"] != dataset.images["height"]).any():
         st.caption("The small images are squares, as a network gets them. An opened image has its own proportions.")
     if view == SAMPLES:
-        _sample(dataset, pixels)
+        _sample(dataset)
     else:
-        _pages_of(dataset, view, pixels)
+        _pages_of(dataset, view)
 
 
-def _sample(dataset: Dataset, pixels: np.ndarray) -> None:
+def _sample(dataset: Dataset) -> None:
     """A few images of each class, drawn again at the press of a button."""
     drawn = st.session_state.get("images-sample", 0)
     rng = np.random.default_rng(drawn)
     labels = dataset.images["label"].to_numpy()
-    for label in dataset.classes:
+    chosen = {
+        label: np.sort(rng.permutation(np.flatnonzero(labels == label))[:SAMPLE]).tolist() for label in dataset.classes
+    }
+    for label, rows in chosen.items():
         st.markdown(f"**{shell.plain(label)}**, {plural(dataset.counts[label], 'image')}")
-        rows = np.flatnonzero(labels == label)
-        gallery.image_grid(dataset, np.sort(rng.permutation(rows)[:SAMPLE]), pixels, "sample")
-    st.button(
-        "Another sample",
-        icon=":material/shuffle:",
-        on_click=lambda: st.session_state.update({"images-sample": drawn + 1}),
-    )
+        images = _large(dataset, dataset.version, tuple(rows))
+        gallery.image_grid(dataset, rows, images, "sample", tile=gallery.LARGE_TILE)
+    with st.container(horizontal=True):
+        st.button(
+            "Another sample",
+            icon=":material/shuffle:",
+            on_click=lambda: st.session_state.update({"images-sample": drawn + 1}),
+        )
+        gallery.offer_sheet(dataset, chosen, "sample-images")
 
 
-def _pages_of(dataset: Dataset, label: str, pixels: np.ndarray) -> None:
+@st.cache_data(max_entries=32, show_spinner=False)
+def _large(_dataset: Dataset, version: str, rows: tuple[int, ...]) -> dict[int, np.ndarray]:
+    """Some images at SAMPLE_SIZE."""
+    return dict(zip(rows, decode_rows(_dataset, rows, SAMPLE_SIZE), strict=True))
+
+
+def _pages_of(dataset: Dataset, label: str) -> None:
     """All images of one class, page by page, or those whose name holds a text."""
     wanted = st.text_input("Search by name", placeholder="COVID-12", key="images-search").strip()
     images = dataset.images
@@ -293,7 +304,9 @@ def _pages_of(dataset: Dataset, label: str, pixels: np.ndarray) -> None:
     first = (page - 1) * PER_PAGE
     shown = rows[first : first + PER_PAGE]
     st.caption(f"{count(first + 1)} to {count(first + len(shown))} of {plural(len(rows), 'image')}")
+    pixels = _with_progress(lambda progress: open_pixels(shell.workspace(), dataset, SUMMARY_SIZE, progress))
     gallery.image_grid(dataset, shown, pixels, "page")
+    gallery.offer_sheet(dataset, {label: shown}, "images")
 
 
 def _with_progress(work: Callable[[Progress], Result]) -> Result:

@@ -27,7 +27,7 @@ CHUNK = 64  # images at a time: 1 MB of pixels and 2 MB of squares at 128 px, wh
 GREYS = np.arange(256)
 BORDER_SHARE = 10 / 128  # of the side; as wide as the border that the course study's classifiers were given
 UNKNOWN_SOURCE = "unknown"
-STRIPE = 4  # rows below a thumbnail in the colour of its class
+STRIPE = 1 / 32  # of a thumbnail's height, below it in the colour of its class
 LARGEST_VIEW = 1024  # pixels; no screen shows an image larger than this in a dialog
 MASK_COLOUR = np.array([86, 180, 233])  # sky blue: stands out on grey
 MASK_STRENGTH = 0.18  # of the colour inside the lungs; the outline is drawn in full
@@ -244,13 +244,17 @@ def difference_table(summary: PixelSummary) -> pd.DataFrame:
 # Pictures
 
 
-def thumbnails(pixels: np.ndarray, rows: Iterable[int], colours: Iterable[str]) -> list[bytes]:
-    """JPEG files of some images from the pixel cache, each on a stripe in its class's colour (``#RRGGBB``)."""
+def thumbnails(
+    pixels: np.ndarray | Mapping[int, np.ndarray], rows: Iterable[int], colours: Iterable[str]
+) -> list[bytes]:
+    """JPEG files of some images, by row in ``pixels``, each on a stripe in its class's colour (``#RRGGBB``)."""
     pictures = []
     for row, colour in zip(rows, colours, strict=True):
         grey = np.repeat(np.asarray(pixels[row])[:, :, None], 3, axis=2)
         stripe = np.frombuffer(bytes.fromhex(colour.removeprefix("#")), np.uint8)
-        pictures.append(jpeg_bytes(np.concatenate([grey, np.broadcast_to(stripe, (STRIPE, *grey.shape[1:]))])))
+        pictures.append(
+            jpeg_bytes(np.concatenate([grey, np.broadcast_to(stripe, (round(STRIPE * len(grey)), *grey.shape[1:]))]))
+        )
     return pictures
 
 

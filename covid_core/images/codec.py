@@ -11,11 +11,12 @@ import os
 import stat
 import struct
 import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -60,6 +61,8 @@ TURNS = {  # what makes an image upright again, by its EXIF orientation
     8: Image.Transpose.ROTATE_90,
 }
 WHITE_IS_ZERO = 0
+PAPER, INK = 255, 27  # greys of a light picture and its letters
+HEADER_ENDS = 33  # bytes of a PNG file before its first chunk that may be left out
 TIFF_BITS, TIFF_COMPRESSION, TIFF_PHOTOMETRIC, TIFF_SAMPLES, TIFF_PLANES = 258, 259, 262, 277, 284
 TIFF_STRIPS, TIFF_STRIP_BYTES, TIFF_ROWS_PER_STRIP = 273, 279, 278
 TIFF_TILES, TIFF_TILE_BYTES, TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT = 324, 325, 322, 323
@@ -172,6 +175,21 @@ def png_bytes(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
+
+
+def written(lines: Sequence[str], letters: int, width: int, height: int) -> np.ndarray:
+    """Lines of text, dark on paper, as uint8 (height, width); ``letters`` is their height in pixels."""
+    image = Image.new("L", (width, height), PAPER)
+    font, draw = ImageFont.load_default(letters), ImageDraw.Draw(image)
+    for number, line in enumerate(lines):
+        draw.text((0, 2 + number * (letters + 4)), line, INK, font)
+    return np.asarray(image)
+
+
+def with_dots(png: bytes, per_inch: int) -> bytes:
+    """A PNG file that says how large it is on paper (its field pHYs), right after its header."""
+    chunk = b"pHYs" + struct.pack(">IIB", *[round(per_inch / 0.0254)] * 2, 1)
+    return png[:HEADER_ENDS] + struct.pack(">I", 9) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[HEADER_ENDS:]
 
 
 def jpeg_bytes(pixels: np.ndarray, quality: int = 85) -> bytes:

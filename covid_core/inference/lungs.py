@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
+import scipy  # loads scipy.ndimage when it is first used: 0.2 s that few need
 
 from covid_core import derived, files
 from covid_core.data import masks
@@ -113,7 +113,7 @@ class Lungs:
             return LungOutline(None, self.origin, refusal)
         height, width = image.pixels.shape
         near = np.where(
-            ndimage.binary_dilation(mask), scores, 0
+            scipy.ndimage.binary_dilation(mask), scores, 0
         )  # enlarged and cut anew, so that the edge has no steps
         enlarged = resized_map(np.where(mask & (scores <= self.threshold), 1, near), width, height)
         return LungOutline(enlarged > self.threshold, self.origin)
@@ -224,10 +224,10 @@ def scores_of(network: LiteNetwork, squares: np.ndarray) -> np.ndarray:
 
 def outlined(scores: np.ndarray, threshold: float) -> np.ndarray:
     """The two largest patches of a score map (s, s) above a threshold, thin bridges cut, holes filled: bool (s, s)."""
-    patches, count = ndimage.label(ndimage.binary_opening(scores > threshold))
+    patches, count = scipy.ndimage.label(scipy.ndimage.binary_opening(scores > threshold))
     sizes = np.bincount(patches.ravel(), minlength=count + 1)[1:]
     largest = [1 + place for place in np.argsort(-sizes, kind="stable")[:2] if sizes[place] >= SPECK * scores.size]
-    return ndimage.binary_fill_holes(np.isin(patches, largest))
+    return scipy.ndimage.binary_fill_holes(np.isin(patches, largest))
 
 
 def shape_of(mask: np.ndarray, scores: np.ndarray) -> Shape | None:
@@ -237,7 +237,7 @@ def shape_of(mask: np.ndarray, scores: np.ndarray) -> Shape | None:
         return None
     balance, tilt = _side_by_side(mask)
     padded = np.pad(mask, 1)  # what reaches the border has its edge there
-    edge = (padded & ~ndimage.binary_erosion(padded))[1:-1, 1:-1]
+    edge = (padded & ~scipy.ndimage.binary_erosion(padded))[1:-1, 1:-1]
     middle = (slice(1, -1), slice(1, -1))
     length = np.count_nonzero(edge)
     return Shape(
@@ -252,12 +252,12 @@ def shape_of(mask: np.ndarray, scores: np.ndarray) -> Shape | None:
 
 def _side_by_side(mask: np.ndarray) -> tuple[float, float]:
     """Balance and tilt of the two largest patches."""
-    patches, count = ndimage.label(mask)
+    patches, count = scipy.ndimage.label(mask)
     sizes = np.bincount(patches.ravel(), minlength=count + 1)[1:]
     if count < 2:
         return 0.0, 90.0
     large, small = np.argsort(-sizes, kind="stable")[:2]
-    (top, left), (bottom, right) = ndimage.center_of_mass(mask, patches, (large + 1, small + 1))
+    (top, left), (bottom, right) = scipy.ndimage.center_of_mass(mask, patches, (large + 1, small + 1))
     return float(sizes[small] / sizes[large]), math.degrees(math.atan2(abs(bottom - top), abs(right - left)))
 
 

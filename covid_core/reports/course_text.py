@@ -45,6 +45,7 @@ DISCUSS = {
     "methods": "What would you change if you did the study again?",
 }
 TO_FIRST = "differences are to the first row."
+PROBES = "Bars: accuracy with its 95 % interval, in cross-validation. Dotted: the majority baseline."
 PAIRED = "Exact McNemar test on the same test images, Holm's correction; interval by paired bootstrap."
 
 
@@ -97,8 +98,11 @@ def trained(run: Run, candidate: Candidate) -> str:
     epochs = (
         plural(spec.total_epochs, "epoch") if done is None else f"{count(done)} of {plural(spec.total_epochs, 'epoch')}"
     )
+    subject = (
+        f"{candidate.name} is trained" if candidate.name == network.label else f"{candidate.name} is a {network.label}"
+    )
     return (
-        f"{candidate.name} is a {network.label} ({MODE_LABELS[spec.mode].lower()}) on images of {spec.image_size} px. "
+        f"{subject} ({MODE_LABELS[spec.mode].lower()}) on images of {spec.image_size} px. "
         f"Its loss is {loss(spec)}; {OPTIMIZER_LABELS[spec.optimizer]} minimises it with a learning rate of "
         f"{spec.learning_rate:g} in batches of {spec.batch_size}, for {epochs}. Training took "
         f"{duration(candidates.training_seconds(run))}. It reaches {in_words(test)} of {plural(test.n, 'test image')}, "
@@ -130,7 +134,7 @@ def networks(labels: Sequence[str]) -> str:
     described = " ".join(
         f"{one.label}: {one.good_at}" for label in labels for one in BACKBONES.values() if one.label == label
     )
-    return f"{plural(len(labels), 'pretrained network')} among these runs. {described}"
+    return f"These runs use {plural(len(labels), 'pretrained network')}. {described}"
 
 
 def augmentation(spec: TrainingSpec) -> str:
@@ -173,6 +177,12 @@ def areas(of_runs: Mapping[str, float]) -> str:
     if len(of_runs) <= FEW:
         return f"AUROC: {', '.join(f'{name} {share(area)}' for name, area in of_runs.items())}."
     return f"AUROC of {count(len(of_runs))} runs: {share(min(of_runs.values()))} to {share(max(of_runs.values()))}."
+
+
+def calibrated(one: Candidate) -> str:
+    """How far scores are from shares, of a run."""
+    error = one.assessment.tested.overall["expected_calibration_error"]
+    return f"Share of correct predictions by score, with 95 % intervals. Expected calibration error: {in_words(error)}."
 
 
 def confusion(one: Candidate) -> str:

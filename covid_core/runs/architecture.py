@@ -1,5 +1,6 @@
 """How the network of a run is built, layer by layer, from its saved model or its choices alone: no TensorFlow."""
 
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -27,9 +28,10 @@ def layers(run: Run) -> pd.DataFrame:
     run's result. Raises RunDamaged.
     """
     try:
-        with ZipFile(run.model_path) as archive, archive.open("model.weights.h5") as stored:
+        with ZipFile(run.model_path) as archive:
             model = json.loads(archive.read("config.json"))["config"]
-            with h5py.File(stored, "r") as weights:
+            whole = io.BytesIO(archive.read("model.weights.h5"))  # HDF5 seeks often, which is slow within an archive
+            with h5py.File(whole, "r") as weights:
                 rows = list(_rows(model, weights, "", NETWORK))
     except (BadZipFile, OSError, ValueError, KeyError, TypeError) as error:
         raise RunDamaged(f"The layers of {run.name} cannot be read: its saved model is missing or damaged.") from error

@@ -371,8 +371,8 @@ class Run(JobFolder):
 
         Raises RunDamaged when it is not the one that the run recorded.
         """
-        split, found = _read(lambda path: _split_in(path.read_bytes()), self.path / "split.parquet")
-        if found != self.split_hash:
+        split, digest = _read(lambda path: _split_in(path.read_bytes()), self.path / "split.parquet")
+        if digest != self.split_hash:
             raise RunDamaged(f"The split of {self.name} was changed after the run was started.")
         return split.copy(deep=False)  # what a caller changes, pandas copies
 

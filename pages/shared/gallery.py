@@ -1,18 +1,25 @@
 """Images as pictures: thumbnails in a grid, and one image large with its facts."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 import streamlit as st
 
+from covid_core.data import pixels as decoding
 from covid_core.data import summary
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError
 from covid_core.figures.theme import class_colours
 from covid_core.formatting import file_size
+from covid_core.images import contact_sheet
+from covid_core.images.codec import png_bytes, with_dots
+from covid_core.images.contact_sheet import Tile
 from pages.shared import presentation, shell
 
 TILE = 104  # pixels; three in a row at 390 px
+DOTS = 150  # per inch of a printed contact sheet: six images on a page's width
+LARGE_TILE = 170  # pixels; two in a row at 390 px, four at 1280 px
 WIDE_TILE = 132  # pixels of a tile with a line of text
 IMAGE = "image"  # query parameter: the image that is open
 
@@ -20,30 +27,32 @@ IMAGE = "image"  # query parameter: the image that is open
 def image_grid(
     dataset: Dataset,
     rows: Iterable[int],
-    pixels: np.ndarray,
+    pixels: np.ndarray | Mapping[int, np.ndarray],
     key: str,
     captions: Sequence[str] = (),
     opens: Callable[[str], None] | None = None,
     below: Callable[[str], None] | None = None,
     details: Sequence[str] = (),
+    tile: int = TILE,
 ) -> None:
     """Thumbnails of some images with their names; a name opens the image.
 
     Args:
         dataset: the images' data set.
         rows: positions in ``dataset.images`` and in ``pixels``.
-        pixels: all decoded images, uint8 (n, size, size).
+        pixels: decoded images by row, uint8 (size, size) each.
         key: of this grid among those of a page.
         captions: a line under each image; none by default.
         opens: called with the id of an image whose name was clicked; ``open_image`` by default.
         below: draws more under the image of an image id.
         details: Markdown behind "?" at each caption.
+        tile: least width of an image in pixels.
     """
     rows = list(rows)
     colours = class_colours(dataset.classes)
     labels = dataset.images["label"].to_numpy()
     pictures = summary.thumbnails(pixels, rows, [colours[labels[row]] for row in rows])
-    grid = st.grid("auto", min_column_width=presentation.enlarged(WIDE_TILE if captions else TILE), gap="small")
+    grid = st.grid("auto", min_column_width=presentation.enlarged(WIDE_TILE if captions else tile), gap="small")
     texts = zip(captions or [""] * len(rows), details or [None] * len(rows), strict=True)
     for row, picture, (caption, detail) in zip(rows, pictures, texts, strict=True):
         identifier = dataset.images["image_id"].iat[row]
@@ -63,6 +72,25 @@ def image_grid(
             )
             if below is not None:
                 below(identifier)
+
+
+def offer_sheet(dataset: Dataset, groups: Mapping[str, Sequence[int]], name: str, captions: Sequence[str] = ()) -> None:
+    """A button that downloads images as one contact sheet, a light PNG: rows of ``dataset.images`` by heading.
+
+    ``captions`` are those of all images in order, below their names.
+    """
+
+    def made() -> bytes:
+        rows = [int(row) for of_group in groups.values() for row in of_group]
+        names = [short_name(dataset.images["image_id"].iat[row]) for row in rows]
+        texts = [f"{one}: {text}" for one, text in zip(names, captions, strict=True)] if captions else names
+        tiles = map(Tile, decoding.decode_rows(dataset, rows, contact_sheet.TILE), texts)
+        by_heading = {heading: list(islice(tiles, len(of_group))) for heading, of_group in groups.items()}
+        return with_dots(png_bytes(contact_sheet.contact_sheet(by_heading)), DOTS)
+
+    st.download_button(
+        "Contact sheet", made, f"{name}.png", "image/png", key=f"sheet-{name}", icon=":material/download:"
+    )
 
 
 def short_name(identifier: str) -> str:

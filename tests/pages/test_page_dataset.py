@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from made_data import COUNTS, class_folders, made_database, made_dataset
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
@@ -124,15 +125,28 @@ def test_many_images_are_shown_page_by_page(workspace, tmp_path):
     assert "31 to 35 of 35 images" in words(page)
 
 
-def test_the_gallery_decodes_no_file(workspace, tmp_path):
-    made_dataset(tmp_path, workspace)
+def test_the_pages_of_a_class_decode_no_file(workspace, tmp_path):
+    _, dataset = made_dataset(tmp_path, workspace)
     for path in (tmp_path / "images").rglob("*.png"):
         path.unlink()
 
     page = opened("dataset", tab="Images")
+    page.get_by_key(f"images-view-{dataset.id}").set_value("COVID").run()
 
     assert not page.error
     assert any(button.label.replace("\\", "") == "COVID-1" for button in page.button)
+
+
+def test_sample_images_are_read_from_their_files_and_download_as_a_contact_sheet(workspace, tmp_path):
+    made_dataset(tmp_path, workspace)
+
+    page = opened("dataset", tab="Images")
+    assert "Contact sheet" in [one.label for one in page.get("download_button")]
+
+    for path in (tmp_path / "images/COVID").glob("*.png"):
+        path.unlink()
+    st.cache_data.clear()
+    assert "is no longer what it was at import" in words(page.run())
 
 
 def test_a_image_opens_by_its_address_with_its_facts(workspace, tmp_path):

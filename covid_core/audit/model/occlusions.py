@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
+import scipy  # loads scipy.ndimage when it is first used: 0.2 s that few need
 
 MARGIN = 0.02  # that the lungs are widened by before they are covered: masks are drawn by hand, and resized
 RING = 0.15  # width of the border: letters and markers lie there, and little of the lungs
@@ -54,7 +54,7 @@ def pulled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     here = valid > 0
     pulled_values = np.where(here, values, guess)
     for _ in range(RELAXED):
-        pulled_values = np.where(here, values, ndimage.uniform_filter(pulled_values, (0, 3, 3), mode="nearest"))
+        pulled_values = np.where(here, values, scipy.ndimage.uniform_filter(pulled_values, (0, 3, 3), mode="nearest"))
     return pulled_values
 
 
@@ -66,7 +66,7 @@ def _fours(values: np.ndarray) -> np.ndarray:
 def widened(lungs: np.ndarray) -> np.ndarray:
     """Lung masks with MARGIN around them."""
     reach = max(1, round(MARGIN * lungs.shape[1]))
-    return ndimage.maximum_filter(lungs, (0, 2 * reach + 1, 2 * reach + 1))
+    return scipy.ndimage.maximum_filter(lungs, (0, 2 * reach + 1, 2 * reach + 1))
 
 
 def ring(size: int) -> np.ndarray:
@@ -93,8 +93,8 @@ def tags(images: np.ndarray, lungs: np.ndarray) -> np.ndarray:
         for columns in (slice(None, width), slice(size - width, None)):
             covered[:, rows, columns] = True
     wide = max(3, round(MARK_WIDTH * size))
-    raised = images.astype(np.int16) - ndimage.grey_opening(images, (1, wide, wide)) > MARK_STEP
-    covered |= ndimage.maximum_filter(raised, (0, 3, 3))
+    raised = images.astype(np.int16) - scipy.ndimage.grey_opening(images, (1, wide, wide)) > MARK_STEP
+    covered |= scipy.ndimage.maximum_filter(raised, (0, 3, 3))
     return covered & ~widened(lungs)
 
 
@@ -116,7 +116,7 @@ class Cover:
 
 def _without_detail(images: np.ndarray) -> np.ndarray:
     deviation = BLUR * images.shape[1]
-    smooth = ndimage.gaussian_filter(images.astype(np.float32), (0, deviation, deviation), mode="nearest")
+    smooth = scipy.ndimage.gaussian_filter(images.astype(np.float32), (0, deviation, deviation), mode="nearest")
     return np.rint(smooth).astype(np.uint8)
 
 
@@ -155,6 +155,6 @@ def _moved(image: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndar
     top, bottom, left, right = source
     up, down, near, far = target
     scale = (bottom - top) / max(1.0, down - up), (right - left) / max(1.0, far - near)
-    return ndimage.affine_transform(
+    return scipy.ndimage.affine_transform(
         image.astype(np.float32), scale, (top - scale[0] * up, left - scale[1] * near), order=1, mode="nearest"
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from covid_core.evaluation import comparison, metrics
+from covid_core.evaluation import calibration, comparison, metrics
 from covid_core.evaluation.assessment import beats_majority
 from covid_core.evaluation.comparison import Candidate, Ranking
 from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
@@ -12,13 +12,15 @@ from covid_core.figures import evaluation as figures
 from covid_core.formatting import count, duration, file_size, interval, milliseconds, p_value, plural, points, share
 from covid_core.formatting import number as as_number
 from covid_core.reports import comparison_text, course_text, evidence_text, repeats_tables, repeats_text, tables
-from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph, Table
+from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph, Table, call
 from covid_core.reports.course.subject import Subject
 from covid_core.reports.evidence_text import NOT_YET
 from covid_core.runs import candidates
 
 MOST_CURVES = 12  # runs in one figure; more lines cannot be told apart
 MOST_MATRICES = 12
+LEGEND_INSIDE = {"orientation": "v", "x": 1, "y": 0, "xanchor": "right", "font": {"size": 8}, "tracegroupgap": 0}
+INSIDE_HEIGHT = 400  # pixels of a figure whose legend stands within it
 CELL = 52  # pixels of a confusion cell: three matrices fit below each other on a page
 MOST_PAIRS = 40  # rows of the table of pairs, those with the smallest p first
 
@@ -47,19 +49,33 @@ def _ranked(subject: Subject) -> Iterator[Block]:
     runs = [subject.run_of(one) for one in order]
     yield Paragraph(course_text.compared(ranking))
     yield _dots(subject, order)
-    yield Table("performance", course_text.performance_caption(subject.best), _performance(subject, ranking), best)
+    yield Table(
+        "performance",
+        course_text.performance_caption(subject.best),
+        _performance(subject, ranking),
+        best,
+        recipe=call("performance_of", 1),
+    )
     chosen = tables.hyperparameters([one.name for one in order], [run.spec for run in runs]).astype(str)
     course = ["Model", "Learning rate", "Batch size", "Epochs", "Optimizer", "Special strategy", "Image size"]
-    yield Table("hyperparameters", "Settings of the runs", chosen[course], best)
+    yield Table("hyperparameters", "Settings of the runs", chosen[course], best, recipe=call("settings_of_runs"))
     yield from _pairs(ranking)
     yield from _curves(subject, order[:MOST_CURVES])
     for number, one in enumerate(order[:MOST_MATRICES], start=1):
         counts = one.assessment.tested.confusion
         figure = figures.confusion_matrix(counts).update_layout(height=60 + CELL * len(counts))
         words, title = course_text.confusion(one), f"Confusion matrix of {one.name}"
-        yield Chart(f"confusion-{number}", title, words, f"{title}. {words}", figure, is_small=True)
+        yield Chart(
+            f"confusion-{number}",
+            title,
+            words,
+            f"{title}. {words}",
+            figure,
+            is_small=True,
+            recipe=call("confusion", one.name),
+        )
     yield from _classes(order, best)
-    yield Table("cost", "What the runs cost", _cost(subject, order), best)
+    yield Table("cost", "What the runs cost", _cost(subject, order), best, recipe=call("costs"))
 
 
 def _dots(subject: Subject, order: tuple[Candidate, ...]) -> Chart:
@@ -70,7 +86,14 @@ def _dots(subject: Subject, order: tuple[Candidate, ...]) -> Chart:
     )
     words = "; ".join(f"{one.name} {comparison_text.in_words(one.assessment.test)}" for one in order)
     caption = "One row per run, with its 95 % interval. Dotted: the majority baseline."
-    return Chart("accuracies", "Test accuracy of every run", caption, f"Test accuracy: {words}.", figure)
+    return Chart(
+        "accuracies",
+        "Test accuracy of every run",
+        caption,
+        f"Test accuracy: {words}.",
+        figure,
+        recipe=call("accuracies"),
+    )
 
 
 def _performance(subject: Subject, ranking: Ranking[Candidate]) -> pd.DataFrame:
@@ -114,13 +137,15 @@ def _pairs(ranking: Ranking[Candidate]) -> Iterator[Block]:
             "p (Holm)": shown["p_holm"].map(p_value),
         }
     )
-    yield Table("pairs", caption, view)
+    yield Table("pairs", caption, view, recipe=call("pairs_of", MOST_PAIRS))
     few = list(range(min(len(ranking.order), MOST_CURVES)))
     names = [ranking.order[i].name for i in few]
     title = "Differences of test accuracy, row minus column, in percentage points"
     words = "Pale: not significant (exact McNemar test, Holm's correction at 5 %)."
     alt = f"{title}, of {', '.join(names)}. The table of pairs holds the numbers."
-    yield Chart("pairs-matrix", title, words, alt, figures.pair_matrix(names, ranking.pairs, few))
+    yield Chart(
+        "pairs-matrix", title, words, alt, figures.pair_matrix(names, ranking.pairs, few), recipe=call("pair_matrix")
+    )
 
 
 def _curves(subject: Subject, order: tuple[Candidate, ...]) -> Iterator[Block]:
@@ -136,7 +161,7 @@ def _curves(subject: Subject, order: tuple[Candidate, ...]) -> Iterator[Block]:
         words = "Strong lines: validation. Pale lines: training. A diamond marks the beginning of a new stage."
         figure = figures.learning_curves(histories, quantity, lines)
         alt = f"{title}. On validation images after the last epoch: {', '.join(ends)}."
-        yield Chart(f"curves-{quantity}", title, words, alt, figure)
+        yield Chart(f"curves-{quantity}", title, words, alt, figure, recipe=call("curves", quantity))
     curves = {
         one.name: metrics.threshold_curves(metrics.answers(subject.run_of(one).predictions(), "test")) for one in order
     }
@@ -147,9 +172,18 @@ def _curves(subject: Subject, order: tuple[Candidate, ...]) -> Iterator[Block]:
         alt = f"{title}. AUROC: {', '.join(f'{name} {share(area)}' for name, area in areas.items())}."
         figure = figures.roc_curves(drawn, lines)
         if len(order) > course_text.FEW:
-            figure.update_layout(showlegend=False)
-            words = f"Colours as in the curves over the epochs. {words}"
-        yield Chart(f"roc-{number}", title, words, alt, figure, is_small=True)
+            figure.update_layout(legend=LEGEND_INSIDE, height=INSIDE_HEIGHT)
+        yield Chart(f"roc-{number}", title, words, alt, figure, is_small=True, recipe=call("roc", number - 1))
+    yield from _reliability(subject, order[0])
+
+
+def _reliability(subject: Subject, best: Candidate) -> Iterator[Block]:
+    bins = calibration.reliability(metrics.answers(subject.run_of(best).predictions(), "test"))
+    if bins:
+        title, words = f"Calibration of {best.name}", course_text.calibrated(best)
+        figure = figures.reliability([(best.name, bins)], figures.run_lines([best.number]))
+        recipe = call("reliability", best.name)
+        yield Chart("reliability", title, words, f"{title}. {words}", figure, is_small=True, recipe=recipe)
 
 
 def _classes(order: tuple[Candidate, ...], best: tuple[int, ...]) -> Iterator[Block]:
@@ -164,13 +198,20 @@ def _classes(order: tuple[Candidate, ...], best: tuple[int, ...]) -> Iterator[Bl
         }
     )
     highlighted = tuple(range(len(order[0].assessment.classes))) if best else ()
-    yield Table("classes-measures", "Every class on the test images", view, highlighted)
+    yield Table("classes-measures", "Every class on the test images", view, highlighted, recipe=call("classes_of"))
     points = own[["name", "label", "sensitivity", "sensitivity_low", "sensitivity_high"]]
     points = points.set_axis(["run", "label", "value", "low", "high"], axis="columns")
     title = "Sensitivity of every class, with 95 % interval"
     figure = figures.class_measures(points, order[0].assessment.classes, "Sensitivity")
     alt = "; ".join(f"{row.run}, {row.label} {interval(row.value, row.low, row.high)}" for row in points.itertuples())
-    yield Chart("sensitivity", title, "One row per run, one dot per class.", f"{title}: {alt}.", figure)
+    yield Chart(
+        "sensitivity",
+        title,
+        "One row per run, one dot per class.",
+        f"{title}: {alt}.",
+        figure,
+        recipe=call("sensitivity"),
+    )
 
 
 def _cost(subject: Subject, order: tuple[Candidate, ...]) -> pd.DataFrame:
@@ -195,7 +236,13 @@ def _others(subject: Subject) -> Iterator[Block]:
         yield Paragraph(course_text.other_images(subject.run_of(ranking.order[0]), ranking))
         best = (0,) if beats_majority(ranking.order[0].assessment) else ()
         caption = course_text.performance_caption(ranking.order[0])
-        yield Table(f"performance-{number}", caption, _performance(subject, ranking), best)
+        yield Table(
+            f"performance-{number}",
+            caption,
+            _performance(subject, ranking),
+            best,
+            recipe=call("performance_of", number),
+        )
 
 
 def _repeats(subject: Subject) -> Iterator[Block]:
@@ -215,4 +262,6 @@ def _repeats(subject: Subject) -> Iterator[Block]:
             "Runs": spreads["count"].map(count),
         }
     )
-    yield Table("repeats", "All folds and seeds of the study together", view)
+    names = [subject.name_of(run) for run in subject.runs]
+    recipe = call("spreads", names, spreads["measure"].to_list())
+    yield Table("repeats", "All folds and seeds of the study together", view, recipe=recipe)

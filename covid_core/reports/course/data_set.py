@@ -10,16 +10,19 @@ from covid_core.audit import dataset_audit
 from covid_core.data import pixels, summary
 from covid_core.data.dataset import Dataset
 from covid_core.evaluation.assessment import PARTS
+from covid_core.figures import audit as audit_figures
 from covid_core.figures import data as figures
 from covid_core.formatting import count, decimals, share
 from covid_core.images.codec import jpeg_bytes
+from covid_core.images.contact_sheet import TILE, Tile, contact_sheet
 from covid_core.reports import audit_text, course_text
-from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph, Picture, Table
+from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph, Picture, Table, call
 from covid_core.reports.course.subject import Subject
 from covid_core.runs.store import Run
 from covid_core.specs import IMBALANCE_LABELS, TrainingSpec
 
-PER_CLASS, TILE, GAP = 8, 160, 6  # sample images of a class, their side and the space between them in pixels
+PER_CLASS = 8  # sample images of a class
+HEADING = 40  # pixels of a class's name above them; a page shows the sheet at a third of its size
 SAMPLE_SEED = 1987
 
 
@@ -38,16 +41,29 @@ def _of_one(subject: Subject, run: Run, dataset: Dataset | str, mark: str) -> It
         used = split["label"].value_counts().reindex(list(run.classes), fill_value=0).to_dict()
     name = run.dataset.name
     yield Paragraph(course_text.data_set(name, used, run.dataset.synthetic))
-    yield Table(f"classes{mark}", f"Images of {name} per class and part, and what balances them", _classes(split, used))
+    yield Table(
+        f"classes{mark}",
+        f"Images of {name} per class and part, and what balances them",
+        _classes(split, used),
+        recipe=call("class_counts", subject.name_of(run)),
+    )
     bars = figures.class_bars(summary.class_table(used))
     alt = "; ".join(f"{label} {count(images)}" for label, images in used.items())
-    yield Chart(f"classes-chart{mark}", "Images per class", f"Class balance of {name}.", f"Images: {alt}.", bars)
+    yield Chart(
+        f"classes-chart{mark}",
+        "Images per class",
+        f"Class balance of {name}.",
+        f"Images: {alt}.",
+        bars,
+        recipe=call("class_bars", subject.name_of(run)),
+    )
     if isinstance(dataset, str):
         yield Paragraph(f"No sample images are shown: {dataset}")
         return
     yield _samples(dataset, run.classes, mark)
     sources = summary.source_summary(summary.source_table(dataset.images, dataset.classes))
-    yield Bullets(tuple([*course_text.sources(sources), *_audit(subject, dataset)]))
+    yield Bullets(tuple(course_text.sources(sources)))
+    yield from _audit(subject, dataset, mark)
 
 
 def _classes(split: pd.DataFrame, counts: dict[str, int]) -> pd.DataFrame:
@@ -77,32 +93,35 @@ def _samples(dataset: Dataset, classes: tuple[str, ...], mark: str) -> Picture:
     """A contact sheet: a row of images per class, drawn at random, always the same ones."""
     rng = np.random.default_rng(SAMPLE_SEED)
     labels = dataset.images["label"].to_numpy()
-    sheet = np.full((len(classes) * (TILE + GAP) - GAP, PER_CLASS * (TILE + GAP) - GAP), 255, np.uint8)
-    for row, label in enumerate(classes):
+    groups = {}
+    for label in classes:
         places = np.flatnonzero(labels == label)
         chosen = np.sort(rng.choice(places, min(PER_CLASS, len(places)), replace=False))
-        for column, tile in enumerate(pixels.decode_rows(dataset, chosen, TILE)):
-            top, left = row * (TILE + GAP), column * (TILE + GAP)
-            sheet[top : top + TILE, left : left + TILE] = tile
+        groups[label] = [Tile(image) for image in pixels.decode_rows(dataset, chosen, TILE)]
     rows = ", ".join(classes)
     return Picture(
         f"samples{mark}",
         f"Sample images, one row per class from top to bottom: {rows}. Drawn at random.",
         f"Contact sheet of chest X-rays, up to {PER_CLASS} per class, in rows: {rows}.",
-        jpeg_bytes(sheet, quality=88),
+        jpeg_bytes(contact_sheet(groups, PER_CLASS, margin=0, heading=HEADING), quality=88),
     )
 
 
-def _audit(subject: Subject, dataset: Dataset) -> list[str]:
+def _audit(subject: Subject, dataset: Dataset, mark: str) -> Iterator[Block]:
     """What the audit of the data set found, where one was made."""
     audit = dataset_audit.stored(subject.workspace, dataset)
     if audit is None:
-        return ["The data set is not audited yet: duplicates and shortcuts are unknown."]
+        yield Paragraph("The data set is not audited yet: duplicates and shortcuts are unknown.")
+        return
     texts = [*audit_text.findings(audit.quality), audit_text.duplicates(audit.pairs)]
-    return [
-        *(f"Audit: {text.rstrip('.')}." for text in texts),
-        *([audit_text.ladder(audit.ladder).headline] if audit.ladder else []),
-    ]
+    yield Paragraph("The audit of the images found:")
+    yield Bullets(tuple(f"{text[:1].upper()}{text[1:].rstrip('.')}." for text in texts))
+    if audit.ladder:
+        yield Paragraph(audit_text.ladder(audit.ladder).headline)
+        figure, alt = audit_figures.ladder_bars(audit.ladder), audit_figures.ladder_in_words(audit.ladder)
+        title = "Accuracy of simple classifiers, each of a part of the images"
+        drawn = call("probes", dataset.id)
+        yield Chart(f"probes{mark}", title, course_text.PROBES, alt, figure, recipe=drawn)
 
 
 def _strategies(subject: Subject) -> Iterator[Block]:
@@ -119,4 +138,9 @@ def _strategies(subject: Subject) -> Iterator[Block]:
         frame = concluded.table.copy()
         frame.insert(1, "Strategy", ways)
         yield Paragraph(concluded.sentence)
-        yield Table(f"imbalance-{number}", f"Ways to handle class imbalance; {course_text.TO_FIRST}", frame)
+        yield Table(
+            f"imbalance-{number}",
+            f"Ways to handle class imbalance; {course_text.TO_FIRST}",
+            frame,
+            recipe=call("against_first", *frame["Run"]),
+        )

@@ -1,11 +1,32 @@
 """What a report is made of, before anybody knows whether it becomes HTML, Word, PDF or a notebook."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import pandas as pd
 
-from covid_core.figures.light import Figure
+from covid_core.figures.light import Figure, light
+
+WIDTH, SMALL = 660, 318  # pixels of a figure, and of one of two beside each other: 660 are A4 less its margins
+HIGHEST_SMALL = 250  # pixels of a small figure
+TIED = re.compile(
+    r"(?<=\d) (?=%|px|s\b|ms\b|points)|(?<=\bp) (?=[<=])|(?<=p [<=]) (?=\d)|(?<=,) (?=[^ ]+\])"
+)  # spaces that never break
+MINUS = re.compile(r"(?<![^ \[(])-(?=\d)")
+WHOLE_ROWS = 12  # a longer table may go over to the next page
+NUMBER = re.compile(r"[<–\-+]?\s?\d|–$|reference$")
+
+
+def tied(text: str) -> str:
+    """A text whose numbers stay on one line with their units."""
+    return MINUS.sub("\N{MINUS SIGN}", TIED.sub("\N{NO-BREAK SPACE}", text))
+
+
+def call(function: str, *arguments: Any) -> str:
+    """How the notebook computes a table or figure again: a call of one of its functions."""
+    return f"{function}({', '.join(map(repr, arguments))})"
 
 
 @dataclass(frozen=True)
@@ -29,19 +50,27 @@ class Table:
     Attributes:
         key: names it in file names and in the notebook; unique in the document.
         best: positions of the rows that are highlighted.
+        recipe: a ``call`` that computes it again; empty where it rests on more than lies beside the notebook.
     """
 
     key: str
     caption: str
     frame: pd.DataFrame
     best: tuple[int, ...] = ()
+    recipe: str = ""
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Of each column, whether it holds numbers."""
+        columns = [[str(cell) for cell in self.frame.iloc[:, k] if str(cell)] for k in range(self.frame.shape[1])]
+        return [bool(cells) and all(map(NUMBER.match, cells)) for cells in columns]
 
 
 @dataclass(frozen=True)
 class Chart:
     """A figure, light or to be made light by its renderer. ``key`` is unique in the document.
 
-    ``is_small``: two of them stand beside each other where there is room.
+    ``is_small``: two of them stand beside each other where there is room. ``recipe``: as of a table.
     """
 
     key: str
@@ -50,6 +79,12 @@ class Chart:
     alt: str
     figure: Figure
     is_small: bool = False
+    recipe: str = ""
+
+    @property
+    def on_paper(self) -> dict[str, Any]:
+        """The figure as plain values, light and as large as it stands on A4."""
+        return light(self.figure, SMALL, HIGHEST_SMALL) if self.is_small else light(self.figure, WIDTH)
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,31 @@
 """A course report as one HTML page that needs no other file, and prints to clean pages of A4."""
 
-import re
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from covid_core.figures.light import INK, LINE, MUTED, light, plotly_script, script_json
+from covid_core.figures.light import INK, LINE, MUTED, plotly_script, script_json
 from covid_core.images.codec import data_url
-from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Document, Paragraph, Picture, Table
+from covid_core.reports.course.document import (
+    WHOLE_ROWS,
+    Block,
+    Bullets,
+    Chart,
+    Discussion,
+    Document,
+    Paragraph,
+    Picture,
+    Table,
+    tied,
+)
 
 TEMPLATE = Path(__file__).with_name("report.html")
-HIGHEST_SMALL = 250  # pixels of a small figure
-WIDTH, SMALL = 660, 318  # pixels of a figure, and of one of two beside each other: 660 are A4 less its margins
 WIDE_FROM = 7  # columns from which a table has small letters
-WHOLE_ROWS = 12  # a longer table may go over to the next page
 LONGEST_CELL = 21  # characters that stay on one line: "98.4 % [97.2, 99.2]"
-TIED = re.compile(
-    r"(?<=\d) (?=%|px|s\b|ms\b|points)|(?<=\bp) (?=[<=])|(?<=p [<=]) (?=\d)|(?<=,) (?=[^ ]+\])"
-)  # spaces that never break
-NUMBER = re.compile(r"[<–\-+]?\s?\d|–$")
 
 
 def to_html(document: Document) -> bytes:
@@ -47,7 +49,7 @@ def to_html(document: Document) -> bytes:
 @lru_cache
 def _template() -> Any:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["tied"] = lambda text: TIED.sub("\u00a0", text)
+    environment.filters["tied"] = tied
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
@@ -79,12 +81,18 @@ def _row(block: Block, numbers: dict[type, int]) -> dict[str, Any]:
         case Chart():
             numbers[Chart] += 1
             facts = {"title": block.title, "caption": block.caption, "alt": block.alt}
-            return {"kind": "chart", "key": block.key, "number": numbers[Chart], **facts, "data": _figure(block)}
+            return {
+                "kind": "chart",
+                "key": block.key,
+                "number": numbers[Chart],
+                **facts,
+                "data": script_json(block.on_paper),
+            }
 
 
 def _table(block: Table) -> dict[str, Any]:
     frame = block.frame
-    numeric = [_is_numeric(frame.iloc[:, place]) for place in range(len(frame.columns))]
+    numeric = block.numeric
     rows = [
         {"best": number in block.best, "cells": [_cell(*pair) for pair in zip(map(str, row), numeric, strict=True)]}
         for number, row in enumerate(frame.itertuples(index=False))
@@ -101,15 +109,4 @@ def _table(block: Table) -> dict[str, Any]:
 
 def _cell(text: str, is_numeric: bool) -> tuple[str, str]:
     """A cell with its class in the style sheet."""
-    return TIED.sub("\u00a0", text), ("n short" if len(text) <= LONGEST_CELL else "n") if is_numeric else ""
-
-
-def _is_numeric(column: pd.Series) -> bool:
-    cells = [str(cell) for cell in column if str(cell)]
-    return bool(cells) and all(NUMBER.match(cell) for cell in cells)
-
-
-def _figure(block: Chart) -> str:
-    """The figure in light colours, as JSON that may stand in a script."""
-    values = light(block.figure, SMALL, HIGHEST_SMALL) if block.is_small else light(block.figure, WIDTH)
-    return script_json(values)
+    return tied(text), ("n short" if len(text) <= LONGEST_CELL else "n") if is_numeric else ""

@@ -3,7 +3,7 @@
 from covid_core.audit.model import model_audit
 from covid_core.figures import evidence as figures
 from covid_core.reports import course_text, evidence_text
-from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph
+from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph, call
 from covid_core.reports.course.subject import Subject
 from covid_core.reports.evidence_text import DAMAGED
 
@@ -35,4 +35,4 @@ def _effects(subject: Subject) -> list[Block]:
     title = "Share of predictions that follow the frame, and the lungs"
     alt = " ".join(f"{name}: {figures.effects_in_words(audit)}" for name, audit in audits.items())
     figure = figures.effects_of_runs(list(audits), list(audits.values()))
-    return [Chart("evidence", title, evidence_text.LIMITS_OF_RULE, alt, figure)]
+    return [Chart("evidence", title, evidence_text.LIMITS_OF_RULE, alt, figure, recipe=call("effects"))]

@@ -5,7 +5,7 @@ import pandas as pd
 from covid_core.evaluation.assessment import PARTS
 from covid_core.formatting import count, duration
 from covid_core.reports import course_text
-from covid_core.reports.course.document import Block, Bullets, Discussion, Paragraph, Table
+from covid_core.reports.course.document import Block, Bullets, Discussion, Paragraph, Table, call
 from covid_core.reports.course.subject import Subject
 from covid_core.runs import candidates
 
@@ -14,7 +14,7 @@ def blocks(subject: Subject) -> list[Block]:
     return [
         Paragraph(course_text.split_in_words(subject.run_of(subject.best))),
         Bullets((*course_text.training(subject.runs), *course_text.statistics(subject.best))),
-        Table("record", "What each run recorded of itself", _record(subject)),
+        Table("record", "What each run recorded of itself", _record(subject), recipe=call("records")),
         Bullets(tuple(course_text.environment(subject.runs))),
         Discussion(course_text.DISCUSS["methods"]),
     ]

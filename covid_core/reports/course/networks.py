@@ -14,8 +14,9 @@ from covid_core.evaluation.comparison import Candidate
 from covid_core.figures import training as figures
 from covid_core.formatting import count, duration, interval, milliseconds
 from covid_core.images.codec import jpeg_bytes
+from covid_core.images.contact_sheet import TILE, Tile, contact_sheet
 from covid_core.reports import course_text, study_text, tables
-from covid_core.reports.course.document import Block, Chart, Discussion, Paragraph, Picture, Table
+from covid_core.reports.course.document import Block, Chart, Discussion, Paragraph, Picture, Table, call
 from covid_core.reports.course.subject import Subject, is_baseline
 from covid_core.reports.study_text import Conclusion
 from covid_core.runs import architecture, candidates
@@ -24,7 +25,7 @@ from covid_core.specs import TrainingSpec
 
 LEARNING = ["mode", "fine_tuning", "learning_rate", "optimizer", "epochs", "batch_size", "patience", "taps", "head"]
 MODES = ("frozen", "fine_tune", "full")
-COPIES, TILE, GAP = 8, 160, 6  # augmented copies that are shown, their side and the space between them in pixels
+COPIES = 8  # images that show augmentation, the training image among them
 
 
 def baseline(subject: Subject) -> list[Block]:
@@ -78,7 +79,14 @@ def further(subject: Subject) -> list[Block]:
     if by_network:
         rows = [(subject.run_of(one), one) for some in by_network.values() for one in some]
         blocks.append(Paragraph(course_text.networks([BACKBONES[name].label for name in by_network])))
-        blocks.append(Table("networks", "Pretrained networks: size, time and test accuracy", _networks(rows)))
+        blocks.append(
+            Table(
+                "networks",
+                "Pretrained networks: size, time and test accuracy",
+                _networks(rows),
+                recipe=call("networks", *(one.name for _, one in rows)),
+            )
+        )
     families = subject.families(
         ["backbone", "taps", "image_size"], lambda spec: spec.backbone, lambda s: not is_baseline(s)
     )
@@ -109,7 +117,15 @@ def augmentation(subject: Subject) -> list[Block]:
 
 
 def _concluded(concluded: Conclusion, key: str, caption: str) -> list[Block]:
-    return [Paragraph(concluded.sentence), Table(key, f"{caption}; {course_text.TO_FIRST}", concluded.table)]
+    return [
+        Paragraph(concluded.sentence),
+        Table(
+            key,
+            f"{caption}; {course_text.TO_FIRST}",
+            concluded.table,
+            recipe=call("against_first", *concluded.table["Run"]),
+        ),
+    ]
 
 
 def _described(subject: Subject, run: Run, key: str) -> Iterator[Block]:
@@ -126,7 +142,9 @@ def _described(subject: Subject, run: Run, key: str) -> Iterator[Block]:
             course_text.layers_caption(run, frame),
             tables.layers(frame, BACKBONES[run.spec.backbone].label),
         )
-    yield Table(f"{key}-settings", f"Settings of {candidate.name}", _settings(run))
+    yield Table(
+        f"{key}-settings", f"Settings of {candidate.name}", _settings(run), recipe=call("settings", candidate.name)
+    )
     history = run.history()
     if history.empty:
         return
@@ -134,7 +152,15 @@ def _described(subject: Subject, run: Run, key: str) -> Iterator[Block]:
         figure = figures.run_curves(history, quantity, run.spec.keep)
         words = course_text.curve(history, quantity, figures.weights_epoch(history, run.spec.keep))
         title = f"{quantity.capitalize()} of {candidate.name} over the epochs"
-        yield Chart(f"{key}-{quantity}", title, words, f"{title}. {words}", figure, is_small=True)
+        yield Chart(
+            f"{key}-{quantity}",
+            title,
+            words,
+            f"{title}. {words}",
+            figure,
+            is_small=True,
+            recipe=call("run_curves", candidate.name, quantity),
+        )
 
 
 def _settings(run: Run) -> pd.DataFrame:
@@ -177,8 +203,6 @@ def _copies(subject: Subject, run: Run) -> Iterator[Block]:
     first = split.loc[split["part"] == "train", "image_id"].iloc[0]
     image = pixels.decode_rows(dataset, [dataset.row_of(first)], TILE)
     tiles = [image[0], *(changes.view(image, run.spec.augmentation, run.spec.seed, n)[0] for n in range(COPIES - 1))]
-    sheet = np.full((TILE, COPIES * (TILE + GAP) - GAP), 255, np.uint8)
-    for place, tile in enumerate(tiles):
-        sheet[:, place * (TILE + GAP) : place * (TILE + GAP) + TILE] = tile
+    sheet = contact_sheet({"": [Tile(image) for image in tiles]}, COPIES, margin=0)
     words = f"A training image, and {COPIES - 1} augmented copies of it: {run.spec.augmentation.in_words}."
     yield Picture("augmented", words, words, jpeg_bytes(sheet, quality=88))

@@ -1,20 +1,27 @@
-"""A course report as a Jupyter notebook that computes its comparison again, from files beside it and without this app.
+"""A course report as a Jupyter notebook that computes its numbers again, from files beside it and without this app.
 
-The text and the tables that rest on more than predictions stand in it as they are; the cells of ``notebook_cells.txt``
-stand in the comparison, and take the tables and figures of it from each run's predictions and history.
+The cells of ``notebook_cells.txt`` stand after the summary: functions that make tables and figures from each run's
+predictions and history, and from tables of what was recorded. Where a table or figure has a recipe, its call stands in
+its place; everything else stands there as it is.
 """
 
 import base64
 import io
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import astuple
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import nbformat.v4 as nb
 import pandas as pd
 from nbformat import NotebookNode, writes
 
+from covid_core.audit import dataset_audit
+from covid_core.audit.model import model_audit
+from covid_core.data.dataset import Dataset
+from covid_core.reports import evidence_text, tables
 from covid_core.reports.course.document import (
     Block,
     Bullets,
@@ -27,11 +34,10 @@ from covid_core.reports.course.document import (
     Table,
 )
 from covid_core.reports.course.subject import Subject
+from covid_core.runs import candidates
 from covid_core.runs.store import Run
 
 CELLS = Path(__file__).with_name("notebook_cells.txt")
-COMPUTED = "comparison"  # the section whose tables and figures are computed
-NOT_COMPUTED = ("hyperparameters", "cost", "repeats")  # its tables that rest on more than predictions
 PLACE = 'Path("data")'  # in the cells: where the files are
 MARK, TEXT = "# %%", "# %% [markdown]"
 
@@ -42,7 +48,8 @@ def to_notebook(document: Document, subject: Subject, name: str) -> dict[str, by
     head = f"# {document.title}\n\nCourse report, {document.made:%d %B %Y}. Run all cells to compute its numbers again."
     cells = [nb.new_markdown_cell(head)]
     for section in document.sections:
-        cells += _section(section, folder)
+        cells += _section(section)
+        cells += computing(folder) if section is document.sections[0] else []
     facts = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"  # else drawn by chance: the same report is the same file
@@ -51,15 +58,43 @@ def to_notebook(document: Document, subject: Subject, name: str) -> dict[str, by
 
 
 def data(subject: Subject, folder: str) -> dict[str, bytes]:
-    """The files that the notebook reads: a table of the runs; each run's predictions, history, and groups of images
-    where it has any, as numbers."""
-    contents, rows = {}, []
+    """The files that the notebook reads: a table of the runs with what they recorded; each run's predictions, history,
+    and groups of images where it has any, as numbers; what the audits of runs and of data sets measured."""
+    contents, rows, effects = {}, [], []
     for number, ranking in enumerate(subject.rankings, start=1):
         for one in ranking.order:
             run = subject.run_of(one)
-            rows.append({"name": one.name, "folder": run.id, "test_set": number})
+            rows.append({"name": one.name, "folder": run.id, "test_set": number, "split": run.split_hash[:8]})
             contents |= {f"{folder}/{run.id}/{name}": content for name, content in _of_run(run).items()}
-    return {f"{folder}/runs.csv": _csv(pd.DataFrame(rows)), **contents}
+            effects += list(_effects(one.name, run))
+    order = [one for ranking in subject.rankings for one in ranking.order]
+    names, runs = [one.name for one in order], [subject.run_of(one) for one in order]
+    settings = tables.hyperparameters(names, [run.spec for run in runs]).drop(columns="Model")
+    recorded = [pd.DataFrame(rows), settings, candidates.costs(runs, names).drop(columns="name")]
+    made = {"runs": pd.concat(recorded, axis="columns"), "effects": pd.DataFrame(effects), "probes": _probes(subject)}
+    return {f"{folder}/{name}.csv": _csv(table) for name, table in made.items() if len(table)} | contents
+
+
+def _effects(name: str, run: Run) -> Iterator[dict[str, Any]]:
+    """What an evidence check measured of a run, where its outcome can be read."""
+    audit = None if evidence_text.of(run).verdict == evidence_text.DAMAGED else model_audit.stored(run)
+    for part in ("frame", "lungs"):
+        effect = ((audit or {}).get("effects") or {}).get(part)
+        if effect:
+            yield {"name": name, "part": part, **{key: effect[key] for key in ("value", "low", "high")}}
+
+
+def _probes(subject: Subject) -> pd.DataFrame:
+    """What the audits of the data sets measured by their probes."""
+    opened = [one for _, one in subject.datasets if isinstance(one, Dataset)]
+    audits = {one.id: dataset_audit.stored(subject.workspace, one) for one in opened}
+    rows = [
+        (name, rung.probe.name, rung.probe.holds, *astuple(rung.accuracy)[:3], rung.majority)
+        for name, audit in audits.items()
+        for rung in (audit.ladder.rungs if audit and audit.ladder else ())
+        if rung.was_run
+    ]
+    return pd.DataFrame(rows, columns=["dataset", "probe", "shows", "value", "low", "high", "majority"])
 
 
 def _of_run(run: Run) -> Mapping[str, bytes]:
@@ -78,19 +113,20 @@ def _csv(table: pd.DataFrame) -> bytes:
     return bytes(table.to_csv(index=False, lineterminator="\n").encode())
 
 
-def _section(section: Section, folder: str) -> Iterator[NotebookNode]:
+def _section(section: Section) -> Iterator[NotebookNode]:
     yield nb.new_markdown_cell(f"## {section.title}")
-    is_computed = section.key == COMPUTED
     for block in section.blocks:
-        if is_computed and (isinstance(block, Chart) or isinstance(block, Table) and block.key not in NOT_COMPUTED):
-            continue
-        if is_computed and isinstance(block, Discussion):
-            yield from computing(folder)
-        yield from _cell(block)
+        if isinstance(block, Table | Chart) and block.recipe:
+            title = block.caption if isinstance(block, Table) else block.title
+            caption = "" if isinstance(block, Table) else f" {_plain(block.caption)}"
+            yield nb.new_markdown_cell(f"**{_plain(title)}**{caption}")
+            yield nb.new_code_cell(block.recipe)
+        else:
+            yield from _cell(block)
 
 
 def computing(folder: str) -> Iterator[NotebookNode]:
-    """The cells that compute the comparison."""
+    """The cells that the others call."""
     lines = CELLS.read_text(encoding="utf-8").splitlines()
     parts = [(mark, list(some)) for mark, some in groupby(lines, lambda line: line.startswith(MARK))]
     marks = [some[-1] for is_mark, some in parts if is_mark]

@@ -58,6 +58,10 @@ class Subject:
     def run_of(self, candidate: Candidate) -> Run:
         return next(run for run in self.runs if run.id == candidate.id)
 
+    def name_of(self, run: Run) -> str:
+        """What a run is called here."""
+        return next(one.name for one in self.candidates if one.id == run.id)
+
     @cached_property
     def compared(self) -> tuple[tuple[Run, Candidate], ...]:
         """Runs and candidates of ``ranking``, in the order in which they were chosen."""

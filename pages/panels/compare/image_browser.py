@@ -189,6 +189,7 @@ def _grid(
     opens = functools.partial(st.session_state.__setitem__, OPEN)
     captions, details = [_in_short(predicted, row) for row in rows], [_of_every_run(predicted, row) for row in rows]
     gallery.image_grid(dataset, places, pixels, key, captions, opens, details=details if len(order) > 1 else ())
+    gallery.offer_sheet(dataset, {"": places}, f"images-{key}", captions)
     opened = st.session_state.pop(OPEN, None)
     if opened is not None:
         _dialog(predicted, int(np.flatnonzero(predicted.image_ids == opened)[0]), dataset, order)

@@ -441,8 +441,8 @@ def _reset_popover(lessons: Sequence[Lesson], label: str, key: str) -> None:
     if gone:
         images, runs = sum(lesson.images for lesson in gone), sum(len(lesson.trainings) for lesson in gone)
         what.insert(0, f"{plural(images, 'image')} and {plural(runs, 'run')}, also a preparation at work")
-    kept = " ".join(sorted(set(filter(None, shared.values()))))
-    question = f"Remove {' and '.join(what)}? {kept} Your own data sets and runs are not changed."
+    reasons = " ".join(sorted(set(filter(None, shared.values()))))
+    question = f"Remove {' and '.join(what)}? {reasons} Your own data sets and runs are not changed."
     icon = ":material/restart_alt:"
     shell.confirm(label, shell.plain(question), "Reset now", icon, key=key, on_click=_reset, args=(lessons,))
 

@@ -231,7 +231,7 @@ def test_thumbnails_are_pictures_on_a_stripe_of_their_class():
     pictures = summary.thumbnails(images, [1], ["#FFFFFF"])
 
     read = read_image(pictures[0]).pixels
-    assert read.shape == (64 + summary.STRIPE, 64)
+    assert read.shape == (64 + 64 * summary.STRIPE, 64)
     assert read[-1].min() > 240
     assert read[:60].mean() == pytest.approx(images[1][:60].mean(), abs=2)
 

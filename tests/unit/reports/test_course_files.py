@@ -43,10 +43,11 @@ def test_word_has_every_heading_table_figure_and_box(about, document):
     headings = [line.text for line in word.paragraphs if line.style.name == "Heading 1"]
     assert headings == [section.title for section in document.sections]
     shown = of_kind(document, Table)
-    assert len(word.tables) == len(shown) + len(of_kind(document, Discussion))
+    pairs = word.element.body.xpath(".//w:tbl[.//w:drawing]")
+    assert len(word.tables) == len(shown) + len(of_kind(document, Discussion)) + len(pairs)
     alts = [one._inline.docPr.get("descr") for one in word.inline_shapes]
     assert alts == [block.alt for block in of_kind(document, Chart, Picture)]
-    captions = [line.text for line in word.paragraphs if line.style.name == "Caption"]
+    captions = word.element.body.xpath(".//w:p[w:pPr/w:pStyle/@w:val='Caption']")
     assert len(captions) == len(shown) + len(alts)
     best = next(t for t in word.tables if t.cell(0, 0).text == "Model" and len(t.rows) > 2)
     bold = [[run.bold for run in row.cells[0].paragraphs[0].runs] for row in best.rows]
@@ -62,7 +63,11 @@ def test_the_zip_has_the_page_the_notebook_its_data_and_every_figure_and_table(a
         charts = [block.key for block in of_kind(document, Chart)]
         with Image.open(io.BytesIO(archive.read(f"report/figures/{charts[0]}.png"))) as picture:
             assert picture.width == round(pictures.WIDTH * 300 / 96)
+            assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
         assert archive.read(f"report/figures/{charts[0]}.svg").startswith(b"<svg")
+        drawing = archive.read(f"report/figures/{charts[0]}.svg").decode()
+    chart = of_kind(document, Chart)[0]
+    assert chart.title in drawing and chart.caption.split(". ")[0] in drawing
     expected = {"report/report.html", "report/report.ipynb", "report/report-data/runs.csv"}
     expected |= {f"report/figures/{key}.{kind}" for key in charts for kind in ("svg", "png")}
     expected |= {f"report/tables/{block.key}.{kind}" for block in of_kind(document, Table) for kind in ("csv", "tex")}
