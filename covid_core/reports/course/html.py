@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from covid_core.figures.light import INK, LINE, MUTED, light, plotly_script, script_json
+from covid_core.figures.light import INK, LINE, MUTED, WIDTH, light, plotly_script, script_json
 from covid_core.images.codec import data_url
 from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Document, Paragraph, Picture, Table
 
 TEMPLATE = Path(__file__).with_name("report.html")
 HIGHEST_SMALL = 250  # pixels of a small figure
-WIDTH, SMALL = 660, 318  # pixels of a figure, and of one of two beside each other: 660 are A4 less its margins
+SMALL = 318  # pixels of one of two figures beside each other
 WIDE_FROM = 7  # columns from which a table has small letters
 WHOLE_ROWS = 12  # a longer table may go over to the next page
 LONGEST_CELL = 21  # characters that stay on one line: "98.4 % [97.2, 99.2]"

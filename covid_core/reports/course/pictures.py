@@ -9,13 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from covid_core.errors import InvalidChoice
-from covid_core.figures.light import light
+from covid_core.figures.light import for_paper
 from covid_core.reports.course.document import Chart, Document
 
-WIDTH = 660  # pixels: as in HTML, where they are A4 less its margins
 SVG, PNG = "svg", "png"
 SCALE = {SVG: 1.0, PNG: 300 / 96}  # a PNG has 300 dots per inch of paper
-LEGEND_BELOW = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"}
 TIME_TO_DRAW = 20_000  # milliseconds of the page's own clock, which runs ahead where nothing happens
 LONGEST = 300  # seconds
 NO_BROWSER = "This format needs an installed Chrome or Chromium, and none starts; the formats html and ipynb need none."
@@ -46,11 +44,7 @@ async def _drawn(drawn: Sequence[Chart], kinds: Sequence[str], titled: bool) -> 
     made = {}
     async with Kaleido(n=1, mathjax=False, enable_sandbox=not _is_root()) as browser:
         for chart in drawn:
-            values = light(chart.figure, WIDTH)
-            if titled:
-                values["layout"] |= {"title": {"text": chart.title, "font": {"size": 14}}}
-                values["layout"]["legend"] = values["layout"].get("legend", {}) | LEGEND_BELOW
-                values["layout"]["margin"] = {**values["layout"].get("margin", {}), "t": 60}
+            values = for_paper(chart.figure, chart.title if titled else "")
             for kind in kinds:
                 opts = {"format": kind, "scale": SCALE[kind]}
                 made[chart.key, kind] = await browser.calc_fig(values, opts)
