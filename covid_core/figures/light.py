@@ -10,6 +10,8 @@ from plotly.graph_objects import Figure as Figure  # for who holds a figure and 
 from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
+from covid_core.figures.theme import NEUTRAL
+
 FONT = '"Inter", "Helvetica Neue", "Liberation Sans", Arial, sans-serif'
 INK, MUTED, LINE, EDGE = "#1b2127", "#5a6570", "#e3e7eb", "#b8c0c8"
 WIDTH = 660  # pixels of a figure that stands alone: A4 less its margins
@@ -20,10 +22,10 @@ TITLE = {
     **{"font": {"size": 14.5}, "xref": "container", "x": 0, "xanchor": "left", "yref": "container", "y": 1},
     **{"yanchor": "top", "pad": {"l": 8, "t": 8}},
 }
-ABOVE, LEGEND_ROW = 28, 20  # pixels above a plot, and of a row of its legend
+ABOVE, RIGHT, LEGEND_ROW = 28, 28, 20  # pixels above and beside a plot, and of a row of its legend
 LETTER, MARK = 6.2, 46  # pixels of a letter in a legend, and of what stands before it
 MOST_VECTORS = 10_000  # points that are drawn as points
-AXIS = {"gridcolor": LINE, "linecolor": EDGE, "zerolinecolor": LINE, "title": {"standoff": 8}}
+AXIS = {"gridcolor": LINE, "linecolor": EDGE, "zerolinecolor": LINE, "title": {"standoff": 8, "font": {"size": 12.5}}}
 TEMPLATE = {
     "layout": {
         "font": {"family": FONT, "size": 11.5, "color": INK},
@@ -47,13 +49,16 @@ def light(figure: Figure, width: int, highest: int | None = None) -> dict[str, A
 def for_paper(figure: Figure, title: str = "") -> dict[str, Any]:
     """A figure as it stands alone on paper: light, its title above, its legend below, and as much higher."""
     values = light(figure, WIDTH)
-    layout = values["layout"]
+    layout, margin = values["layout"], values["layout"].get("margin", {})
     lines = textwrap.wrap(html.escape(title, quote=False), TITLE_LETTERS)
     rows = _legend_rows(values)
     layout["height"] = layout.get("height", HEIGHT) + TITLE_LINE * len(lines) + LEGEND_ROW * rows
-    layout["margin"] = {**layout.get("margin", {}), "t": ABOVE + TITLE_LINE * len(lines), "r": 28}
-    layout["legend"] = {key: layout.get("legend", {}).get(key) for key in ("traceorder",)} | LEGEND_BELOW
+    layout["margin"] = margin | {"t": max(ABOVE, margin.get("t", 0)) + TITLE_LINE * len(lines), "r": RIGHT}
+    layout["legend"] = {"traceorder": "normal"} | LEGEND_BELOW
     layout["title"] = {"text": "<br>".join(lines), **TITLE} if lines else None
+    for note in layout.get("annotations", ()):
+        if note.get("font", {}).get("color") == NEUTRAL:
+            note["font"]["color"] = MUTED
     for trace in values["data"]:
         if trace["type"] == "scattergl" and len(trace["x"]) <= MOST_VECTORS:
             trace["type"] = "scatter"  # else the SVG holds it as a small picture
