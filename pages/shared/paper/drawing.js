@@ -118,6 +118,7 @@ async function print(task, { page }, note) {
   while (missing() && !task.cancelled) await new Promise(done => setTimeout(done, 100));
   frame.contentWindow.onafterprint = () => setTimeout(() => frame.remove(), 1000);
   if (!task.cancelled) frame.contentWindow.print();
+  task.isPrinted = true;
   note("");
 }
 
@@ -137,6 +138,6 @@ export default function ({ data, parentElement, setTriggerValue }) {
   }
   return () => {
     task.cancelled = !data.isSaved;
-    begun.delete(data.id);
+    if (!task.isPrinted) begun.delete(data.id);  // what is mounted anew begins anew
   };
 }
