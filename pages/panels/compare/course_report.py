@@ -89,7 +89,7 @@ def _finished(work: dict[str, Any]) -> None:
 
 
 def _cancel() -> None:
-    del st.session_state[IN_WORK]
+    st.session_state.pop(IN_WORK, None)
 
 
 def content(workspace: Workspace, runs: Sequence[Run], study: Study | None, format: str) -> bytes:
