@@ -13,7 +13,7 @@ from PIL import Image
 
 from covid_core.commands import main
 from covid_core.figures import light
-from covid_core.reports.course import formats, pictures, sections, subject
+from covid_core.reports.course import formats, sections, subject
 from covid_core.reports.course.document import Chart, Discussion, Picture, Table
 
 SIZES = {"train": 60, "validation": 30, "test": 60}
