@@ -48,6 +48,7 @@ FIGURE_COLUMNS = {
 }
 PIXEL_PARTS = ("Exposure", "Grey levels", "Mean images", "Differences")  # of its tab, with their anchors
 EXPOSURES = {"Brightness": "image_means", "Contrast": "image_deviations"}
+BOXES = "Line: median. Box: the middle half of the images. Whiskers: 5th to 95th percentile."
 
 
 def main() -> None:
@@ -134,7 +135,8 @@ def _overview(dataset: Dataset) -> None:
         f"The majority baseline is {share(table['share'].max())}: the accuracy of always predicting {majority}. A "
         "useful classifier is clearly above it. The Compare page shows it beside the models."
     )
-    shell.chart(figures.class_bars(table), "images-per-class", alt="Bar chart of images per class")
+    balance = "; ".join(f"{row.label} {count(row.images)} ({share(row.share)})" for row in table.itertuples())
+    shell.chart(figures.class_bars(table), "images-per-class", alt=f"Images per class: {balance}")
     if len(dataset.counts) > 1:
         _imbalance(dataset.counts)
     _who_benefits()
@@ -163,9 +165,7 @@ def _imbalance(counts: dict[str, int]) -> None:
     text, figure = ways[way](table)
     st.markdown(text)
     if figure is not None:
-        shell.chart(
-            figure, way.lower().replace(" ", "-"), alt=f"Bar chart of the effect of {way.lower()} on each class"
-        )
+        shell.chart(figure, way.lower().replace(" ", "-"), alt=f"Effect of {way.lower()} on each class")
     with st.expander("All figures"):
         exact = table["weight"].map(repr)  # every digit, to compare it with another program
         shell.table(table.assign(weight=exact).rename(columns=RESAMPLING_COLUMNS), "class-imbalance")
@@ -350,8 +350,8 @@ def _exposure(pixels: PixelSummary) -> None:
         "exposure instead of the lungs."
     )
     figure = figures.exposure_boxes(table, f"{chosen} of an image (grey levels)")
-    shell.chart(figure, f"exposure-{chosen.lower()}", alt=f"Box plot of {chosen.lower()} per class")
-    st.caption("Line: median. Box: the middle half of the images. Whiskers: 5th to 95th percentile.")
+    shell.chart(figure, f"exposure-{chosen.lower()}", alt=f"{chosen} per class", caption=BOXES)
+    st.caption(BOXES)
     with st.expander("Figures"):
         shell.table(table.rename(columns=FIGURE_COLUMNS), f"exposure-figures-{chosen.lower()}", table, digits=1)
 
@@ -366,7 +366,7 @@ def _histograms(dataset: Dataset, pixels: PixelSummary) -> None:
         "archive stored its images. A network can use them like a watermark."
     )
     figure = shell.drawn("greys", dataset.version, lambda: figures.intensity_lines(shares, pixels.classes))
-    shell.chart(figure, "grey-levels", alt="Grey-level histogram per class")
+    shell.chart(figure, "grey-levels", alt="Grey levels per class", caption="Share of all pixels of the class")
 
 
 def _mean_images(dataset: Dataset, pixels: PixelSummary) -> None:
@@ -407,7 +407,12 @@ def _differences(dataset: Dataset, pixels: PixelSummary) -> None:
     figure = shell.drawn(
         "differences", dataset.version, lambda: figures.difference_pictures(summary.mean_differences(pixels))
     )
-    shell.chart(figure, "mean-differences", alt="Differences of the mean images, for every pair of classes")
+    shell.chart(
+        figure,
+        "mean-differences",
+        alt="Differences of the mean images, for every pair of classes",
+        caption="Orange: the first is brighter. Blue: the second",
+    )
     with st.expander("Figures"):
         shell.table(table.rename(columns=FIGURE_COLUMNS), "mean-differences-figures", table, digits=1)
 

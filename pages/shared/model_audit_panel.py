@@ -169,7 +169,7 @@ def _figures(run: Run, audit: Audit, name: str) -> None:
 
 def _chart(title: str, name: str, version: str, draw: Callable[[], go.Figure], alt: str) -> None:
     st.markdown(f"**{title}**")
-    shell.chart(shell.drawn(name, version, draw), name, alt=alt)
+    shell.chart(shell.drawn(name, version, draw), name, alt=alt, title=title, caption=alt)
 
 
 def _cover_table(audit: Audit) -> pd.DataFrame:

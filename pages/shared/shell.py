@@ -20,13 +20,14 @@ from covid_core.formatting import as_read, count, plural
 from covid_core.reports import tables
 from covid_core.runs import pinned_dataset, store
 from covid_core.workspace import Workspace
-from pages.shared import presentation, run_cache
+from pages.shared import paper, presentation, run_cache
 
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&])")
 TERMS = "page_terms"  # session: glossary keys of the open page
 TERMS_WIDTH = 480  # pixels; less on a phone
 IN_USE, VIEWED = "dataset_in_use", "datasets_viewed"  # session: an id; ids
 STYLE = Path(__file__).with_name("style.css")
+PICTURES = {"svg": "For print, sharp at every size", "png": "300 dots per inch"}  # light, with title and caption
 RESEARCH_ONLY = "For research and teaching. Not a medical device."
 SYNTHETIC = (
     "These images are synthetic: a program drew them, without any patient. Figures on them are no medical findings."
@@ -259,21 +260,50 @@ def drawn(what: str, version: Any, _draw: Callable[[], go.Figure]) -> go.Figure:
     return _draw()
 
 
-def chart(figure: go.Figure, name: str, config: Mapping[str, Any] | None = None, **options: Any) -> Any:
-    """A chart in the app's theme, with its download as a page that opens anywhere; the camera button saves a PNG."""
+def chart(
+    figure: go.Figure,
+    name: str,
+    config: Mapping[str, Any] | None = None,
+    *,
+    alt: str,
+    title: str = "",
+    caption: str = "",
+    **options: Any,
+) -> Any:
+    """A chart in the app's theme, with its downloads: a picture for paper, or a page that opens anywhere.
+
+    Args:
+        name: of the files, without suffix; the key.
+        alt: the chart in words: "what it shows", or "what it shows: its numbers".
+        title, caption: of the picture, where they are not the two parts of ``alt``.
+    """
     shown = st.plotly_chart(
         presentation.fitted(figure),
         width="stretch",
         theme="streamlit",
-        config={"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}, **(config or {})},
+        alt=alt,
+        config={"displaylogo": False, "modeBarButtonsToRemove": ["toImage"], **(config or {})},
         **{"key": f"chart-{name}", **options},
     )
-    st.download_button(
-        "HTML",
-        lambda: figure.to_html(include_plotlyjs=True),
-        f"{name}.html",
-        "text/html",
-        key=f"html-{name}",
-        icon=":material/download:",
-    )
+    if not presentation.is_on():
+        head, _, rest = alt.partition(": ")
+        _downloads(figure, name, title or head, f"{caption or rest}. {RESEARCH_ONLY}".replace("..", ".").lstrip(". "))
     return shown
+
+
+@st.fragment
+def _downloads(figure: go.Figure, name: str, title: str, caption: str) -> None:
+    """The figure as files, in a menu; only this menu is drawn again when a picture is wanted."""
+    menu = st.popover("Download", icon=":material/download:", type="tertiary", key=f"download-{name}")
+    with menu, st.container(horizontal=True):
+        wanted = [kind for kind, use in PICTURES.items() if st.button(kind.upper(), key=f"{kind}-{name}", help=use)]
+        st.download_button(
+            "HTML",
+            lambda: figure.to_html(include_plotlyjs=True),
+            f"{name}.html",
+            "text/html",
+            key=f"html-{name}",
+            help="A page to zoom and hover",
+        )
+    for kind in wanted:
+        paper.save(figure, name, kind, title, caption)

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from covid_core import files
 from covid_core.errors import InvalidChoice
 from covid_core.reports import tables
-from covid_core.reports.course.document import Document, Picture, Table
+from covid_core.reports.course.document import Chart, Document, Picture, Table
 from covid_core.reports.course.html import to_html
+from covid_core.reports.course.pictures import PNG, SVG, charts, pictures, printed
 from covid_core.reports.course.subject import Subject
 from covid_core.runs.store import Run, Study
 
@@ -22,47 +23,51 @@ DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 LATEX = re.compile(r"([%&#_$])")  # what LaTeX obeys, and may stand in a caption
 
 
+Draw = Callable[[Sequence[Chart], Sequence[str], bool], Mapping[tuple[str, str], bytes]]  # as ``pictures.pictures``
+
+
 class Format(NamedTuple):
     """What a format is called, its media type, and what makes its files.
 
-    ``files`` takes the report, its runs, and the name of its main file without suffix; it gives the content of each
-    file by its name, which may hold folders, the main one first. ``is_one_file``: there is no other.
-    ``on_page``: needs no browser on the machine that makes it, so a page may offer it.
+    ``files`` takes the report, its runs, the name of its main file without suffix, and what draws its pictures; it
+    gives the content of each file by its name, which may hold folders, the main one first. ``is_one_file``: there is
+    no other. ``kinds``: of the pictures that it holds; ``is_titled``: with their titles in them. ``is_printed``: a
+    browser makes it from the HTML.
     """
 
     label: str
     media: str
-    files: Callable[[Document, Subject, str], Mapping[str, bytes]]
+    files: Callable[..., Mapping[str, bytes]]
     is_one_file: bool = True
-    on_page: bool = True
+    kinds: tuple[str, ...] = ()
+    is_titled: bool = False
+    is_printed: bool = False
 
 
-def _notebook(document: Document, subject: Subject, name: str) -> Mapping[str, bytes]:
+def _html(document: Document, _subject: Subject, name: str, _draw: Draw = pictures) -> Mapping[str, bytes]:
+    return {f"{name}.html": to_html(document)}
+
+
+def _notebook(document: Document, subject: Subject, name: str, _draw: Draw = pictures) -> Mapping[str, bytes]:
     from covid_core.reports.course import notebook  # here and below: what only one format needs
 
     return notebook.to_notebook(document, subject, name)
 
 
-def _word(document: Document, _subject: Subject, name: str) -> Mapping[str, bytes]:
-    from covid_core.reports.course import pictures, word
+def _word(document: Document, _subject: Subject, name: str, draw: Draw = pictures) -> Mapping[str, bytes]:
+    from covid_core.reports.course import word
 
-    drawn = pictures.pictures(pictures.charts(document), [pictures.PNG], titled=False)
-    return {f"{name}.docx": word.to_word(document, drawn)}
-
-
-def _pdf(document: Document, _subject: Subject, name: str) -> Mapping[str, bytes]:
-    from covid_core.reports.course import pictures
-
-    return {f"{name}.pdf": pictures.printed(to_html(document))}
+    return {f"{name}.docx": word.to_word(document, draw(charts(document), [PNG], False))}
 
 
-def _archive(document: Document, subject: Subject, name: str) -> Mapping[str, bytes]:
+def _pdf(document: Document, _subject: Subject, name: str, _draw: Draw = pictures) -> Mapping[str, bytes]:
+    return {f"{name}.pdf": printed(to_html(document))}
+
+
+def _archive(document: Document, subject: Subject, name: str, draw: Draw = pictures) -> Mapping[str, bytes]:
     """All in one: the page, the notebook with its data, every figure as SVG and PNG, every table as CSV and LaTeX."""
-    from covid_core.reports.course import pictures
-
-    charts = pictures.charts(document)
     made = {f"{name}.html": to_html(document), **_notebook(document, subject, name)}
-    drawn = pictures.pictures(charts, [pictures.SVG, pictures.PNG], titled=True)
+    drawn = draw(charts(document), [SVG, PNG], True)
     made |= {f"figures/{key}.{kind}": content for (key, kind), content in drawn.items()}
     for block in (block for section in document.sections for block in section.blocks):
         if isinstance(block, Table):
@@ -80,11 +85,11 @@ def _archive(document: Document, subject: Subject, name: str) -> Mapping[str, by
 
 
 FORMATS: dict[str, Format] = {
-    "html": Format("HTML", "text/html", lambda document, _subject, name: {f"{name}.html": to_html(document)}),
+    "html": Format("HTML", "text/html", _html),
     "ipynb": Format("Notebook", "application/x-ipynb+json", _notebook, is_one_file=False),
-    "docx": Format("Word", DOCX, _word, on_page=False),
-    "pdf": Format("PDF", "application/pdf", _pdf, on_page=False),
-    "zip": Format("All in one zip", "application/zip", _archive, on_page=False),
+    "docx": Format("Word", DOCX, _word, kinds=(PNG,)),
+    "pdf": Format("PDF", "application/pdf", _pdf, is_printed=True),
+    "zip": Format("All in one zip", "application/zip", _archive, kinds=(SVG, PNG), is_titled=True),
 }
 
 

@@ -1,27 +1,21 @@
 """Figures as pictures, and pages as PDF, by an installed Chrome or Chromium: one start of it for all figures."""
 
 import asyncio
-import html
 import os
 import subprocess
 import tempfile
-import textwrap
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from covid_core.errors import InvalidChoice
-from covid_core.figures.light import MUTED, light
+from covid_core.figures.light import for_paper
 from covid_core.images.codec import with_dots
-from covid_core.reports.course.document import WIDTH, Chart, Document
+from covid_core.reports.course.document import Chart, Document
 
 SVG, PNG = "svg", "png"
 DOTS = 300  # per inch of paper
 SCALE = {SVG: 1.0, PNG: DOTS / 96}
-LETTERS = 105  # of a caption, in one line
-LEGEND_BELOW = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"}
-LEGEND_BELOW |= {"font": {"size": 11}}
 TIME_TO_DRAW = 20_000  # milliseconds of the page's own clock, which runs ahead where nothing happens
 LONGEST = 300  # seconds
 NO_BROWSER = "This format needs an installed Chrome or Chromium, and none starts; the formats html and ipynb need none."
@@ -52,26 +46,11 @@ async def _drawn(drawn: Sequence[Chart], kinds: Sequence[str], titled: bool) -> 
     made = {}
     async with Kaleido(n=1, mathjax=False, enable_sandbox=not _is_root()) as browser:
         for chart in drawn:
-            values = alone(chart) if titled else chart.on_paper
+            values = for_paper(chart.figure, chart.title, chart.caption) if titled else chart.on_paper
             for kind in kinds:
                 content = await browser.calc_fig(values, {"format": kind, "scale": SCALE[kind]})
                 made[chart.key, kind] = with_dots(content, DOTS) if kind == PNG else content
     return made
-
-
-def alone(chart: Chart) -> dict[str, Any]:
-    """A figure as plain values for a file of its own: with its title, its caption, and the legend below."""
-    values, caption = light(chart.figure, WIDTH), textwrap.wrap(html.escape(chart.caption), LETTERS)
-    layout, room = values["layout"], 44 + 15 * len(caption)
-    subtitle = {"text": "<br>".join(caption), "font": {"size": 11, "color": MUTED}}
-    title = {"text": chart.title, "font": {"size": 14}, "subtitle": subtitle, "x": 0.02, "xanchor": "left"}
-    title |= {"yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 12}}
-    legend = layout.get("legend", {}) | LEGEND_BELOW
-    margin = layout.get("margin", {})
-    higher = room - margin.get("t", 0)
-    layout |= {"title": title, "legend": legend, "margin": {**margin, "t": room}}
-    layout["height"] = layout["height"] + max(0, higher)
-    return values
 
 
 def printed(page: bytes) -> bytes:

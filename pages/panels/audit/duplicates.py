@@ -82,7 +82,8 @@ def _limit(audited: Audited) -> None:
         if len(limits.different):
             details = audited.pairs["detail"].to_numpy(float)
             alt = figures.duplicate_histogram_in_words(limits, details)
-            shell.chart(figures.duplicate_histogram(limits, details), "copies-limit", alt=alt)
+            title, figure = "Similarity of pairs of images", figures.duplicate_histogram(limits, details)
+            shell.chart(figure, "copies-limit", alt=alt, title=title, caption=alt)
 
 
 @st.cache_data(max_entries=4, show_spinner="Comparing different images")

@@ -74,7 +74,8 @@ def _by_class(audited: Audited) -> None:
     st.markdown(f"**{shell.plain(audit_text.association(table))}**")
     frequent = table.groupby("finding", sort=False).filter(lambda rows: rows["share"].max() >= VISIBLE)
     if len(frequent):
-        shell.chart(figures.finding_bars(frequent), "findings-by-class", alt=figures.findings_in_words(frequent))
+        words, title = figures.findings_in_words(frequent), "Findings per class"
+        shell.chart(figures.finding_bars(frequent), "findings-by-class", alt=words, title=title, caption=words)
     if len(frequent) < len(table):
         st.caption(f"Findings in less than {share(VISIBLE, 0)} of every class are in the table only.")
     with st.expander("Figures"):

@@ -52,7 +52,8 @@ def _bars(made: float, ladder: Ladder) -> None:
         "that stays there has learned nothing. The dashed line is the full picture."
     )
     figure = shell.drawn("ladder", str(made), lambda: figures.ladder_bars(ladder))
-    shell.chart(figure, "ladder", alt=figures.ladder_in_words(ladder))
+    words = figures.ladder_in_words(ladder)
+    shell.chart(figure, "ladder", alt=words, title="Accuracy of each probe, with 95 % interval", caption=words)
     st.caption(shell.plain(f"{plural(ladder.images, 'image')}, {FOLDS} folds. {audit_text.ladder_note(ladder)}"))
     with st.expander("Figures", icon=":material/table:"):
         rows = [_row(ladder, rung) for rung in ladder.rungs]

@@ -30,7 +30,13 @@ def show(order: Sequence[RunCandidate]) -> None:
                 st.markdown(f"**{shell.plain(one.name)}**  \n{reached} {badge}")
                 draw = functools.partial(figures.confusion_matrix, one.assessment.tested.confusion)
                 figure = shell.drawn("confusion", one.run, draw)
-                clicks.chart(figure, f"confusion-{one.id}", "cell", one.id, f"Confusion matrix of {one.name}")
+                clicks.chart(
+                    figure,
+                    f"confusion-{one.id}",
+                    "cell",
+                    one.id,
+                    f"Confusion matrix of {one.name}: test images, and their share of the label",
+                )
                 _cell_images(one, order)
 
 

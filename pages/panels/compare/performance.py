@@ -66,10 +66,18 @@ def per_class(order: Sequence[RunCandidate]) -> None:
     table = comparison.class_table({one.name: comparison_tables.figures_of(one.run, part) for one in shown})
     points = comparison_tables.class_points(table, measure, len(shown))
     figure = figures.class_measures(points, order[0].assessment.classes, label)
-    shell.chart(figure, f"class-{measure}", alt=f"{label} of every class with its interval, for {len(shown)} runs")
+    shell.chart(
+        figure,
+        f"class-{measure}",
+        alt=f"{label} of every class with its interval, for {len(shown)} runs",
+        caption=f"Bars: 95 % intervals; {part} images",
+    )
     view, caption = comparison_tables.class_view(table, measure), f"Measures per class on the {part} images"
     comparison_tables.show_table(view, f"per-class-{part}", caption, raw=table)
     comparison_tables.show_notes(shown, part)
+
+
+PAIRED = "Row minus column (percentage points), pale = not significant at 5 % (exact McNemar test, Holm's correction)"
 
 
 def pairs(ranking: Ranking[RunCandidate], rows: list[int], order: Sequence[RunCandidate]) -> None:
@@ -79,13 +87,14 @@ def pairs(ranking: Ranking[RunCandidate], rows: list[int], order: Sequence[RunCa
         return
     rows = few(rows, PAIRS, "compare_pairs")
     names = [ranking.order[i].name for i in rows]
-    st.caption(
-        "Row minus column (percentage points), pale = not significant (exact McNemar test, Holm's correction for "
-        f"{plural(ranking.pairs.compared, 'pair')} at 5 %). A cell opens the images on which the two differ."
-    )
+    st.caption(f"{PAIRED}; {plural(ranking.pairs.compared, 'pair')}. A cell opens the images on which the two differ.")
     drawn = [ranking.order[i].id for i in rows]
     clicks.chart(
-        figures.pair_matrix(names, ranking.pairs, rows), "pairs", "pair", drawn, f"Differences of {len(rows)} runs"
+        figures.pair_matrix(names, ranking.pairs, rows),
+        "pairs",
+        "pair",
+        drawn,
+        f"Differences in accuracy between {len(rows)} runs: {PAIRED}",
     )
     _pair_images(order)
     table = comparison.pair_table(ranking)
@@ -133,7 +142,7 @@ def thresholds(order: Sequence[RunCandidate]) -> None:
         with column:
             st.markdown(f"**{title}**")
             figure = shell.drawn(f"{title} {of}", shown, draw)
-            shell.chart(figure, title.lower(), alt=f"{title} curves {of}")
+            shell.chart(figure, title.lower(), alt=f"{title} curves {of}", caption="Test images")
     reasons = "; ".join(
         f"{name}: {comparison_text.gap(one.undefined)}" for name, one in curves.items() if one.undefined
     )

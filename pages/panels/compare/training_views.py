@@ -17,13 +17,15 @@ from pages.shared.run_cache import RunCandidate
 
 LINES = 12  # runs in one figure; more lines cannot be told apart
 
+LINES_MEAN = (
+    "Strong lines: validation images that choose the epoch. Pale lines: training. Diamond: start of a new stage."
+)
+
 
 def learning_curves(order: Sequence[RunCandidate]) -> None:
     """Accuracy and loss over the epochs."""
     shown = few(list(order), LINES, "compare_learning")
-    st.caption(
-        "Strong lines: validation images that choose the epoch. Pale lines: training. Diamond: start of a new stage."
-    )
+    st.caption(LINES_MEAN)
     lines = figures.run_lines(one.number for one in shown)
     for quantity in ("accuracy", "loss"):
 
@@ -32,7 +34,7 @@ def learning_curves(order: Sequence[RunCandidate]) -> None:
 
         figure = shell.drawn(f"learning {quantity}", shown, draw)
         alt = f"{quantity.capitalize()} over the epochs of {len(shown)} runs"
-        shell.chart(figure, f"curves-{quantity}", alt=alt)
+        shell.chart(figure, f"curves-{quantity}", alt=alt, caption=LINES_MEAN)
     st.download_button(
         "Curves as CSV",
         lambda: tables.to_csv(pd.concat([one.run.history().assign(run=one.name) for one in order])),
@@ -69,7 +71,8 @@ def cost(order: Sequence[RunCandidate]) -> None:
     points = comparison.performance_table(order).head(len(order))
     points = points.assign(number=[one.number for one in order], cost=table[columns[axis]])
     figure = figures.accuracy_against_cost(points, axis, order[0].assessment.majority["test"].value)
-    shell.chart(figure, f"accuracy-against-{axis}", alt=f"Test accuracy against {axis} for {len(order)} runs")
+    alt = f"Test accuracy against {axis} for {len(order)} runs"
+    shell.chart(figure, f"accuracy-against-{axis}", alt=alt, caption="Bars: 95 % intervals")
     unknown = points.loc[points["cost"].isna(), "name"]
     if len(unknown):
         st.caption(f"Not drawn, not recorded: {shell.plain(', '.join(unknown))}.")

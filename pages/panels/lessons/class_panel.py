@@ -127,8 +127,6 @@ def live(lesson: Lesson, outcome: float | None = None) -> None:
     percents = classroom.predictions(shell.workspace(), present(), lesson.key)
     st.markdown(f"**The class has made {plural(len(percents), 'prediction')}.** Class {present()}.")
     if percents:
-        shell.chart(
-            figures.prediction_histogram(percents, outcome),
-            f"lesson-{lesson.key}-class",
-            alt=figures.prediction_histogram_in_words(percents, outcome),
-        )
+        words = figures.prediction_histogram_in_words(percents, outcome)
+        figure = figures.prediction_histogram(percents, outcome)
+        shell.chart(figure, f"lesson-{lesson.key}-class", alt=words, title="Predictions of the class", caption=words)

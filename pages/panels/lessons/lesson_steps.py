@@ -287,7 +287,8 @@ def _came_out(lesson: Lesson, prepared: Prepared) -> None:
     shell.chart(
         figures.class_measures(points, classes, "Sensitivity"),
         f"lesson-{lesson.key}-classes",
-        alt="Sensitivity of each model for each class, with intervals; the table above has the figures",
+        alt="Sensitivity of each model for each class: with 95 % intervals; the table above has the figures",
+        caption="Bars: 95 % intervals",
     )
     with st.expander("Predicted classes", icon=":material/grid_on:"), st.grid(2, min_column_width=280):
         for place, row in enumerate(outcome.rows):
@@ -338,7 +339,9 @@ def _your_images(lesson: Lesson, _prepared: Prepared) -> None:
     for place, sentence in enumerate(check.sentences):
         st.markdown(f"**{shell.plain(sentence)}**" if not place else shell.plain(sentence))
     if check.ladder is not None:
-        shell.chart(ladders.ladder_bars(check.ladder), "lesson-ladder", alt=ladders.ladder_in_words(check.ladder))
+        words = ladders.ladder_in_words(check.ladder)
+        figure = ladders.ladder_bars(check.ladder)
+        shell.chart(figure, "lesson-ladder", alt=words, title="Accuracy of each probe", caption=words)
     if check.table is not None:
         shell.table(check.table, f"lesson-{lesson.key}-own")
     st.page_link(f"{check.page}.py", icon=":material/arrow_forward:")

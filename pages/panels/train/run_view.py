@@ -405,7 +405,9 @@ def _curves(history: pd.DataFrame, run: Run, final: bool) -> None:
         return
     for place, figure in zip(st.columns(2), ("accuracy", "loss"), strict=True):
         with place:
-            shell.chart(figures.run_curves(history, figure, run.spec.keep), f"{figure}-{run.id}")
+            alt = f"{figure.capitalize()} of {run.name} over its {plural(len(history), 'epoch')}"
+            drawn = figures.run_curves(history, figure, run.spec.keep)
+            shell.chart(drawn, f"{figure}-{run.id}", alt=alt, caption="Circle: epoch of the weights used")
 
 
 def _settings(run: Run) -> None:

@@ -12,7 +12,8 @@ from made_runs import all_parts, made_run
 from PIL import Image
 
 from covid_core.commands import main
-from covid_core.reports.course import formats, pictures, sections, subject
+from covid_core.figures import light
+from covid_core.reports.course import formats, sections, subject
 from covid_core.reports.course.document import Chart, Discussion, Picture, Table
 
 SIZES = {"train": 60, "validation": 30, "test": 60}
@@ -62,7 +63,7 @@ def test_the_zip_has_the_page_the_notebook_its_data_and_every_figure_and_table(a
         names = set(archive.namelist())
         charts = [block.key for block in of_kind(document, Chart)]
         with Image.open(io.BytesIO(archive.read(f"report/figures/{charts[0]}.png"))) as picture:
-            assert picture.width == round(pictures.WIDTH * 300 / 96)
+            assert picture.width == round(light.WIDTH * 300 / 96)
             assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
         assert archive.read(f"report/figures/{charts[0]}.svg").startswith(b"<svg")
         drawing = archive.read(f"report/figures/{charts[0]}.svg").decode()
