@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from covid_core import presets
 from covid_core.audit import dataset_audit
 from covid_core.commands.verbs import NAME, SEED, option, progress, verb
 from covid_core.data import dataset as data
@@ -13,8 +14,9 @@ from covid_core.data import decisions
 from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, Decision
 from covid_core.errors import InvalidChoice
 from covid_core.formatting import count, plural
-from covid_core.reports import audit_text
+from covid_core.reports import audit_text, layout_text
 from covid_core.reports.encode import encode
+from covid_core.specs import LayoutSpec, parse
 from covid_core.synthetic.phantom import PLANTS
 from covid_core.workspace import Workspace
 
@@ -26,13 +28,36 @@ NOTE = option("--note", default="", help="why, in a line")
 AUTHOR = option("--author", default="", help="who decides; the user of this computer by default")
 
 
-@verb("import", "path", NAME, CLASSES)
+@verb(
+    "import",
+    "path",
+    NAME,
+    CLASSES,
+    option(
+        "--parts", nargs="*", metavar="FOLDER=PART", help="folders that are train, validation or test; none: no parts"
+    ),
+    option("--patients", metavar="PATTERN", help="regular expression that names the patient in a path; '' for none"),
+    option("--patients-anew", choices=("yes", "no"), help="whether patients' numbers start anew in each class"),
+    option("--dry-run", action="store_true", help="only say what would be imported"),
+)
 def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Make a data set of a folder or a zip archive."""
+    """Make a data set of a folder or a zip archive: classes, parts, patients and masks are read from the names."""
     from covid_core.data import importing
 
-    opened = importing.import_path(workspace, Path(options.path), options.name, options.classes, progress())
-    return _dataset_answer(opened)
+    source, spec = Path(options.path), _layout_of(options)
+    layout = importing.proposal(source, spec)
+    text = "\n".join(layout_text.layout_lines(layout))
+    if options.dry_run:
+        return {**encode(layout), "text": text}
+    made = _dataset_answer(importing.import_path(workspace, source, options.name, spec, progress()))
+    return {**made, "text": f"{text}\n{made['text']}"}
+
+
+def _layout_of(options: argparse.Namespace) -> LayoutSpec:
+    parts = None if options.parts is None else presets.parse_assignments(options.parts)
+    anew = None if options.patients_anew is None else options.patients_anew == "yes"
+    fields = {"classes": options.classes, "parts": parts, "patients": options.patients, "anew": anew}
+    return parse(LayoutSpec, fields)
 
 
 @verb("demo", option("--images", type=int, default=600), SEED, PLANT, NAME)
@@ -51,7 +76,9 @@ def do_kaggle(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
     """Download the COVID-19 Radiography Database from Kaggle."""
     from covid_core.data import importing
 
-    return _dataset_answer(importing.import_kaggle(workspace, options.name, options.classes, progress()))
+    return _dataset_answer(
+        importing.import_kaggle(workspace, options.name, LayoutSpec(classes=options.classes), progress())
+    )
 
 
 @verb("datasets")

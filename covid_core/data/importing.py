@@ -20,12 +20,13 @@ import pandas as pd
 
 from covid_core import files
 from covid_core.data import duplicates
-from covid_core.data.archives import extract
+from covid_core.data.archives import extract, names_in
 from covid_core.data.dataset import MANIFEST_COLUMNS, Dataset, open_dataset
-from covid_core.data.layouts import Candidate, as_text, layout_of, opening
+from covid_core.data.layouts import EVERYTHING, Candidate, Layout, as_text, layout_of, opening, understood
 from covid_core.data.pixels import SUMMARY_SIZE, pixels_path
 from covid_core.errors import DataError, ImageError, NoRoom
 from covid_core.images.codec import PICTURES, GreyImage, content_of, png_bytes, read_image, to_squares
+from covid_core.specs import LayoutSpec
 from covid_core.synthetic import phantom
 from covid_core.work import Progress, blocks, cores, ordered_map, part_of, silent
 from covid_core.workspace import Workspace, new_id
@@ -65,7 +66,7 @@ def import_folder(
     workspace: Workspace,
     root: Path,
     name: str = "",
-    classes: Iterable[str] | None = None,
+    spec: LayoutSpec = EVERYTHING,
     progress: Progress = silent,
     copy_from_here: bool = False,
 ) -> Dataset:
@@ -73,9 +74,9 @@ def import_folder(
 
     Args:
         workspace: where the data set is published.
-        root: folder with one folder per class.
+        root: folder with one folder per class, at any depth.
         name: shown to the user; the folder's name by default.
-        classes: class folders to keep; all but ``Lung_Opacity`` by default.
+        spec: what the folder's names do not say, such as the classes to keep.
         progress: told the share done.
         copy_from_here: the folder may disappear (an archive's staging folder): move it into the data set.
 
@@ -83,22 +84,27 @@ def import_folder(
         DataError: no folder, no class of that name, or no image that can be read.
         Stopped: raised by ``progress``; nothing is left behind then.
     """
-    layout = layout_of(root)
-    with opening(root):
-        chosen = layout.chosen(classes)
-        candidates = layout.candidates(chosen)
-    ignored = [other for folder in chosen for other in folder.others]
-    where = None if copy_from_here else str(layout.root.resolve())
-    information = {"kind": "folder", "name": name or layout.root.name, "origin": str(root), "root": where}
-    move = layout.root if copy_from_here else None
-    return _publish(workspace, layout.root, candidates, information, progress, move, ignored)
+    layout = layout_of(root, spec)
+    candidates = layout.with_sources(root)
+    where = None if copy_from_here else str(root.resolve())
+    information = {"kind": "folder", "name": name or layout.wrapping or root.name, "origin": str(root), "root": where}
+    information |= {"patients": layout.patients, "anew": layout.anew}
+    move = root if copy_from_here else None
+    return _publish(workspace, root, candidates, information, progress, move, layout.left_out)
+
+
+def proposal(source: Path, spec: LayoutSpec = EVERYTHING) -> Layout:
+    """What the import of a folder or zip archive would take, from names alone. Raises DataError."""
+    with opening(source):
+        is_archive = source.is_file()
+    return understood(names_in(source), str(source), spec) if is_archive else layout_of(source, spec)
 
 
 def import_path(
     workspace: Workspace,
     source: Path,
     name: str = "",
-    classes: Iterable[str] | None = None,
+    spec: LayoutSpec = EVERYTHING,
     progress: Progress = silent,
 ) -> Dataset:
     """Import a folder, or a zip archive, which is unpacked into the workspace.
@@ -108,11 +114,11 @@ def import_path(
     with opening(source):
         is_archive = source.is_file()
     if not is_archive:
-        return import_folder(workspace, source, name, classes, progress)
+        return import_folder(workspace, source, name, spec, progress)
     staging = workspace.uploads / new_id("unpacked")
     try:
         extract(source, staging, part_of(progress, 0, 0.3))
-        return import_folder(workspace, staging, name or source.stem, classes, part_of(progress, 0.3, 1), True)
+        return import_folder(workspace, staging, name or source.stem, spec, part_of(progress, 0.3, 1), True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -173,7 +179,7 @@ def import_drawn(
 
 
 def import_kaggle(
-    workspace: Workspace, name: str = "", classes: Iterable[str] | None = None, progress: Progress = silent
+    workspace: Workspace, name: str = "", spec: LayoutSpec = EVERYTHING, progress: Progress = silent
 ) -> Dataset:
     """Download the COVID-19 Radiography Database by kagglehub (public, no account needed) and import it."""
     import kagglehub
@@ -188,7 +194,7 @@ def import_kaggle(
             "Kaggle cannot be reached from here. Download the archive of "
             f"kaggle.com/datasets/{KAGGLE_DATASET} with a browser and import the zip file by its path."
         ) from error
-    return import_folder(workspace, folder, name or KAGGLE_DATASET.split("/")[1], classes, part_of(progress, 0.6, 1))
+    return import_folder(workspace, folder, name or KAGGLE_DATASET.split("/")[1], spec, part_of(progress, 0.6, 1))
 
 
 def _write_phantom(folder: Path, image: phantom.PhantomImage) -> Candidate:
@@ -296,17 +302,17 @@ def _read(root: Path, candidate: Candidate) -> _Read:
 def _row(read: _Read) -> tuple[Any, ...]:
     """One row of the manifest, in the order of MANIFEST_COLUMNS."""
     candidate, image = read.candidate, read.image
-    name = candidate.path.rpartition("/")[2]
     height, width = image.pixels.shape
     return (
-        f"{candidate.label}/{name}",
+        candidate.image_id,
         candidate.path,
         candidate.label,
         candidate.source,
-        "",
+        candidate.patient,
         width,
         height,
         image.mode,
         read.sha256,
         candidate.mask_path,
+        candidate.part,
     )

@@ -31,7 +31,7 @@ def import_source(workspace: Workspace, request: ImportRequest, progress: Progre
 
     importing.sweep(workspace)
     try:
-        made = importing.import_path(workspace, Path(request.source), request.name, request.classes, progress)
+        made = importing.import_path(workspace, Path(request.source), request.name, request, progress)
     finally:
         discard_upload(workspace, request)
     return {"dataset": made.id}
@@ -41,7 +41,7 @@ def import_kaggle(workspace: Workspace, request: KaggleRequest, progress: Progre
     from covid_core.data import importing
 
     importing.sweep(workspace)
-    return {"dataset": importing.import_kaggle(workspace, request.name, request.classes, progress).id}
+    return {"dataset": importing.import_kaggle(workspace, request.name, request, progress).id}
 
 
 def draw_phantom(workspace: Workspace, request: PhantomRequest, progress: Progress) -> Result:

@@ -51,13 +51,15 @@ def images_in_words(run: Run, of_study: bool = False) -> str:
     drawn = f", {count(split.images_per_class)} per class" if split.images_per_class else ""
     if split.method == "by_source":
         how = f"held-out {plural(len(split.held_out), 'source')} {', '.join(split.held_out)}"
+    elif split.method == "given":
+        how = "the authors' test images"
     elif split.folds > 1 and of_study:
         how = f"{split.folds} folds"
     elif split.folds > 1:
         how = f"fold {split.fold + 1} of {split.folds}"
     else:
         how = f"{share(split.test, 0)} of the images"
-    together = "" if split.method == "stratified" else ", groups kept together"
+    together = "" if split.method in ("stratified", "given") else ", groups kept together"
     labels = ", with labels of other images" if run.spec.labels == "shifted" else ""
     return f"{run.dataset.name}{drawn}: {how}{together}, seed {split.seed}{labels}"
 

@@ -4,16 +4,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from covid_core import files
 from covid_core.data import archives, importing, layouts
 from covid_core.data import dataset as data
+from covid_core.data.layouts import Layout
 from covid_core.errors import DataError
 from covid_core.formatting import count, plural
 from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import ImportRequest, KaggleRequest, PhantomRequest
+from covid_core.reports.layout_text import layout_notes, layout_table
+from covid_core.specs import LayoutSpec, parse
 from covid_core.synthetic import phantom
 from covid_core.workspace import new_id
 from pages.shared import import_jobs, run_cache, shell
@@ -81,8 +85,8 @@ def _phantom_form() -> None:
 
 def _path_form() -> None:
     st.markdown(
-        "One folder per class with PNG or JPEG files: `CLASS/*.png`, or `CLASS/images/*.png` with `CLASS/masks` and "
-        "`CLASS.metadata.xlsx` beside it. Images in a folder stay there and are never changed."
+        "One folder per class with PNG or JPEG files, at any depth. Folders for parts (train, test), patients and lung "
+        "masks are understood. Images in a folder stay there and are never changed."
     )
     typed = st.text_input(
         "Path of the folder or zip file", key="import-path", placeholder="/home/me/radiography"
@@ -90,12 +94,43 @@ def _path_form() -> None:
     if not typed:
         return
     source = Path(typed.strip("\"'")).expanduser().absolute()
-    is_archive = source.suffix.lower() == ".zip"
-    counts = archives.survey_archive(source) if is_archive else layouts.survey(source)
-    classes = _pick_classes(counts, str(source))
-    name = st.text_input("Name", value=source.stem if is_archive else source.name, max_chars=80, key="import-path-name")
-    if st.button("Import", type="primary", icon=":material/download:", key="import-path-go", disabled=classes == []):
-        import_jobs.start(ImportRequest(source=str(source), name=name.strip(), classes=classes))
+    spec = _corrected(lambda spec: importing.proposal(source, spec), str(source))
+    stem = source.stem if source.suffix.lower() == ".zip" else source.name
+    name = st.text_input("Name", value=stem, max_chars=80, key="import-path-name")
+    if st.button("Import", type="primary", icon=":material/download:", key="import-path-go", disabled=not spec.classes):
+        import_jobs.start(ImportRequest(source=str(source), name=name.strip(), **spec.model_dump()))
+
+
+def _corrected(proposal: Callable[[LayoutSpec], Layout], key: str) -> LayoutSpec:
+    """What an import would take, with a choice for each guess. Raises DataError where no class can be named."""
+    layout = proposal(layouts.EVERYTHING)
+    classes = _pick_classes(layout.counts, key)
+    spec = layouts.EVERYTHING.model_copy(update={"classes": tuple(classes)})
+    if not classes:
+        return spec
+    columns = st.columns(2)
+    pattern = columns[0].text_input(
+        "Patients",
+        value=layout.patients,
+        key=f"import-patients-{key}",
+        placeholder="Not in the names",
+        help="A regular expression that finds the patient in an image's path. Empty: patients are unknown.",
+    )
+    anew = pattern and columns[1].toggle(
+        "Their numbers start anew in each class",
+        value=layout.anew,
+        key=f"import-anew-{key}",
+        help="Then patient 1 of two classes is two people.",
+    )
+    spec = parse(LayoutSpec, {"classes": classes, "patients": pattern.strip(), "anew": bool(anew)})
+    chosen = proposal(spec)
+    shell.table(layout_table(chosen), "import")
+    for note in layout_notes(chosen):
+        st.markdown(f"- {shell.plain(note)}")
+    if chosen.left_out:
+        with st.expander(f"Left out: {plural(len(chosen.left_out), 'file')}"):
+            shell.table(pd.DataFrame(chosen.left_out, columns=["File", "Reason"]), "left-out")
+    return spec
 
 
 def _pick_classes(counts: dict[str, int], key: str) -> list[str]:
@@ -117,13 +152,14 @@ def _upload_form() -> None:
     uploaded = st.file_uploader("Zip file", type="zip", max_upload_size=UPLOAD_LIMIT, key="import-upload")
     if uploaded is None:
         return
-    classes = _pick_classes(archives.survey_archive(uploaded), uploaded.file_id)
+    names = archives.names_in(uploaded)
+    spec = _corrected(lambda spec: layouts.understood(names, uploaded.name, spec), uploaded.file_id)
     label = f"Import {shell.plain(uploaded.name)}"
-    if st.button(label, type="primary", icon=":material/download:", key="import-zip-go", disabled=not classes):
-        import_jobs.start(_upload_request(uploaded, classes))
+    if st.button(label, type="primary", icon=":material/download:", key="import-zip-go", disabled=not spec.classes):
+        import_jobs.start(_upload_request(uploaded, spec))
 
 
-def _upload_request(uploaded: UploadedFile, classes: list[str]) -> ImportRequest:
+def _upload_request(uploaded: UploadedFile, spec: LayoutSpec) -> ImportRequest:
     """Save an upload where its import finds it, and removes it."""
     stem = Path(uploaded.name).stem[:80]
     target = shell.workspace().uploads / f"{new_id(stem)}.zip"
@@ -131,7 +167,7 @@ def _upload_request(uploaded: UploadedFile, classes: list[str]) -> ImportRequest
         files.write_bytes(target, uploaded.getbuffer())
     except OSError as error:
         raise DataError(f"The upload cannot be saved: {error.strerror}.") from error
-    return ImportRequest(source=str(target), name=stem, classes=classes, remove_source=True)
+    return ImportRequest(source=str(target), name=stem, remove_source=True, **spec.model_dump())
 
 
 def _kaggle_form() -> None:
