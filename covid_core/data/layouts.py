@@ -40,11 +40,11 @@ ROLES = (  # the first whose pattern is the whole name of a folder, without rega
     (INSIDE, r"(patient|subject|person|case|study|series|session|visit|exam)[ _-]?\d+|[ps]\d{4,}|p\d\d"),
 )
 MASK_NAME = re.compile(r"[ _-](lung)?(mask|seg(mentation)?)$", re.IGNORECASE)
-PATIENTS = (  # how paths name patients, likeliest first: folders, then names as in Kermany's and NIH's collections
-    r"(?i)(?:^|/)((?:patient|subject|person|case)[ _-]?\d+|p\d{4,})/",
-    r"(?i)(?:^|/)((?:patient|subject|person|case)[ _-]?\d+)[ _-][^/]*$",
-    r"(?:^|/)(\d{8})_\d{3}[^/]*$",
-)
+PATIENTS = {  # how paths name patients, likeliest first: as in CheXpert, MIMIC-CXR, Kermany's set and ChestX-ray14
+    "Folders such as patient00012 or p10000032": r"(?i)(?:^|/)((?:patient|subject|person|case)[ _-]?\d+|p\d{4,})/",
+    "File names such as person12_virus_6": r"(?i)(?:^|/)((?:patient|subject|person|case)[ _-]?\d+)[ _-][^/]*$",
+    "File names such as 00000013_005": r"(?:^|/)(\d{8})_\d{3}[^/]*$",
+}
 MOST_IN_CLASSES = 0.5  # share of patients' numbers in several classes from which numbers start anew in each class
 TABLE = ".metadata.xlsx"  # beside a class folder: a table of sources, as in the COVID-19 Radiography Database
 EVERYTHING = LayoutSpec()
@@ -78,8 +78,8 @@ class Layout:
     """What a tree holds: ``listed`` by class, naturally sorted; ``others``, path and reason, by class, "" for none.
 
     ``tables`` are the metadata tables beside the classes. ``patients`` is the regular expression by which patients are
-    known, "" where nothing names them; ``anew`` says whether their numbers start anew in each class. ``wrapping`` is the
-    innermost folder that holds all classes, "" for the root itself.
+    known, "" where nothing names them; ``anew`` says whether their numbers start anew in each class. ``wrapping`` is
+    the innermost folder that holds all classes, "" for the root itself.
     """
 
     root: str
@@ -324,7 +324,7 @@ def _patients_of(images: list[Candidate], spec: LayoutSpec) -> tuple[re.Pattern[
         return None, False
     if spec.patients is None:
         in_class = Counter(image.label for image in images)
-        for pattern in map(re.compile, PATIENTS):
+        for pattern in map(re.compile, PATIENTS.values()):
             fitting = Counter(image.label for image in images if pattern.search(image.path))
             if any(2 * fitting[label] >= in_class[label] for label in in_class):
                 break

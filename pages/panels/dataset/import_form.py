@@ -27,6 +27,7 @@ FEWEST_IMAGES, MOST_IMAGES = 30, 20_000
 KAGGLE_PAGE = f"https://www.kaggle.com/datasets/{importing.KAGGLE_DATASET}"
 KAGGLE_CLASSES = ["COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"]
 WAY, OWN = "import-way", "Folder or zip on this machine"  # session; the way in the list below
+OWN_PATTERN, UNKNOWN = "A pattern of your own", "Unknown"  # among the ways in which names say who the patient is
 PLANT_WORDS = {
     "corner-tag": "A letter in a corner, one per class",
     "brightness-shift": "COVID images brighter, viral pneumonia images darker",
@@ -44,10 +45,10 @@ def add_dataset() -> None:
         "Upload a zip": _upload_form,
         "Kaggle": _kaggle_form,
     }
+    st.session_state.setdefault(WAY, next(iter(ways)))
     way = st.segmented_control(
         "Where do the images come from?",
         list(ways),
-        default=next(iter(ways)),
         required=True,
         key=WAY,
         wrap=True,
@@ -108,16 +109,18 @@ def _corrected(proposal: Callable[[LayoutSpec], Layout], key: str) -> LayoutSpec
     spec = layouts.EVERYTHING.model_copy(update={"classes": tuple(classes)})
     if not classes:
         return spec
-    columns = st.columns(2)
-    pattern = columns[0].text_input(
-        "Patients",
-        value=layout.patients,
-        key=f"import-patients-{key}",
-        placeholder="Not in the names",
-        help="A regular expression that finds the patient in an image's path. Empty: patients are unknown.",
-    )
-    anew = pattern and columns[1].toggle(
-        "Their numbers start anew in each class",
+    ways = {**layouts.PATIENTS, OWN_PATTERN: "", UNKNOWN: ""}
+    proposed = next(way for way, pattern in ways.items() if pattern == layout.patients or way == UNKNOWN)
+    way = st.selectbox("Patients", list(ways), index=list(ways).index(proposed), key=f"import-patients-{key}")
+    pattern = ways[way]
+    if way == OWN_PATTERN:
+        pattern = st.text_input(
+            "Pattern",
+            key=f"import-pattern-{key}",
+            help="A regular expression that finds the patient in an image's path.",
+        )
+    anew = pattern and st.toggle(
+        "Patients' numbers start anew in each class",
         value=layout.anew,
         key=f"import-anew-{key}",
         help="Then patient 1 of two classes is two people.",
