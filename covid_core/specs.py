@@ -63,12 +63,19 @@ class LayoutSpec(Spec):
     ``parts`` maps folders' names to "train", "validation" or "test", in place of the usual names. ``patients`` is a
     regular expression that is searched in an image's path, and whose groups, or else the whole, are the patient; ""
     says that nothing names patients. ``anew`` says whether patients' numbers start anew in each class.
+
+    ``tables`` are files that label the images, ``columns`` say which of their columns is what (path, label, patient,
+    source, part, sex, age, view, reader). Of an image with several labels, "leave_out" takes none, "chosen" the one
+    that is a chosen class.
     """
 
     classes: tuple[str, ...] | None = None
     parts: dict[str, Literal["train", "validation", "test"]] | None = None
     patients: str | None = Field(default=None, max_length=500)
     anew: bool | None = None
+    tables: tuple[str, ...] = ()
+    columns: dict[str, str] = {}
+    several: Literal["leave_out", "chosen"] = "leave_out"
 
     @field_validator("patients")
     @classmethod

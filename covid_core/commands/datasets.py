@@ -36,6 +36,11 @@ AUTHOR = option("--author", default="", help="who decides; the user of this comp
     option(
         "--parts", nargs="*", metavar="FOLDER=PART", help="folders that are train, validation or test; none: no parts"
     ),
+    option("--table", action="append", metavar="FILE", help="CSV, TSV or XLSX with labels; repeated tables are joined"),
+    option(
+        "--columns", metavar="ROLE=COLUMN,...", help="roles: path, label, patient, source, part, sex, age, view, reader"
+    ),
+    option("--several", choices=("leave_out", "chosen"), default="leave_out", help="images with several labels"),
     option("--patients", metavar="PATTERN", help="regular expression that names the patient in a path; '' for none"),
     option("--patients-anew", choices=("yes", "no"), help="whether patients' numbers start anew in each class"),
     option("--dry-run", action="store_true", help="only say what would be imported"),
@@ -56,8 +61,10 @@ def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
 def _layout_of(options: argparse.Namespace) -> LayoutSpec:
     parts = None if options.parts is None else presets.parse_assignments(options.parts)
     anew = None if options.patients_anew is None else options.patients_anew == "yes"
-    fields = {"classes": options.classes, "parts": parts, "patients": options.patients, "anew": anew}
-    return parse(LayoutSpec, fields)
+    names = ("classes", "patients", "several")
+    fields = {name: getattr(options, name) for name in names} | {"parts": parts, "anew": anew}
+    columns = presets.parse_assignments(options.columns.split(",")) if options.columns else {}
+    return parse(LayoutSpec, {**fields, "tables": options.table or (), "columns": columns})
 
 
 @verb("demo", option("--images", type=int, default=600), SEED, PLANT, NAME)

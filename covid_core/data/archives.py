@@ -37,6 +37,17 @@ def names_in(archive: Path | BinaryIO) -> list[str]:
     return [name for name in names if not any(is_hidden(PurePosixPath(part)) for part in PurePosixPath(name).parts)]
 
 
+def content_in(archive: Path | BinaryIO, name: str) -> bytes:
+    """Content of a file in a zip archive, by its name as ``names_in`` gives it. Raises DataError."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            member = next(one for one in _files_in(opened) if str(PurePosixPath(_name_of(one))) == name)
+            _check_member(member)
+            return opened.read(member)
+    except UNREADABLE as error:
+        raise DataError(f"The file {name} of the archive cannot be read: {error}.") from error
+
+
 def extract(archive: Path, target: Path, progress: Progress = silent) -> None:
     """Unpack a zip archive into the new folder ``target``.
 

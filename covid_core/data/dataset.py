@@ -39,8 +39,11 @@ MANIFEST_COLUMNS = (
     "sha256",
     "mask_path",
     "given_part",
+    "sex",
+    "age",
+    "view",
 )
-LATER_COLUMNS = ("given_part",)  # empty in the manifests of before
+LATER_COLUMNS = ("given_part", "sex", "age", "view")  # empty in the manifests of before
 
 
 class _Info(BaseModel):

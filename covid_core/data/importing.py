@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 
 from covid_core import files
-from covid_core.data import duplicates
-from covid_core.data.archives import extract, names_in
+from covid_core.data import duplicates, metadata
+from covid_core.data.archives import content_in, extract, names_in
 from covid_core.data.dataset import MANIFEST_COLUMNS, Dataset, open_dataset
-from covid_core.data.layouts import EVERYTHING, Candidate, Layout, as_text, layout_of, opening, understood
+from covid_core.data.layouts import EVERYTHING, Candidate, Layout, as_text, names_below, opening, understood
 from covid_core.data.pixels import SUMMARY_SIZE, pixels_path
 from covid_core.errors import DataError, ImageError, NoRoom
 from covid_core.images.codec import PICTURES, GreyImage, content_of, png_bytes, read_image, to_squares
@@ -84,7 +84,7 @@ def import_folder(
         DataError: no folder, no class of that name, or no image that can be read.
         Stopped: raised by ``progress``; nothing is left behind then.
     """
-    layout = layout_of(root, spec)
+    layout = proposal(root, spec)
     candidates = layout.with_sources(root)
     where = None if copy_from_here else str(root.resolve())
     information = {"kind": "folder", "name": name or layout.wrapping or root.name, "origin": str(root), "root": where}
@@ -97,7 +97,23 @@ def proposal(source: Path, spec: LayoutSpec = EVERYTHING) -> Layout:
     """What the import of a folder or zip archive would take, from names alone. Raises DataError."""
     with opening(source):
         is_archive = source.is_file()
-    return understood(names_in(source), str(source), spec) if is_archive else layout_of(source, spec)
+    names = names_in(source) if is_archive else names_below(source)
+    return proposed(
+        names, str(source), spec, lambda name: content_in(source, name) if is_archive else _content(source / name)
+    )
+
+
+def proposed(names: Sequence[str], root: str, spec: LayoutSpec, content: Callable[[str], bytes]) -> Layout:
+    """What the import of files would take; ``content`` gives that of a table among them. Raises DataError."""
+    if spec.tables:
+        table = metadata.read(spec.tables, lambda name: content(name) if name in names else _content(Path(name)))
+        return metadata.labelled(names, table, metadata.columns_of(table, spec.columns), root, spec)
+    return understood(names, root, spec)
+
+
+def _content(path: Path) -> bytes:
+    with opening(path):
+        return path.read_bytes()
 
 
 def import_path(
@@ -315,4 +331,7 @@ def _row(read: _Read) -> tuple[Any, ...]:
         read.sha256,
         candidate.mask_path,
         candidate.part,
+        candidate.sex,
+        candidate.age,
+        candidate.view,
     )

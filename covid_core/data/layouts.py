@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePath
+from typing import Any
 
 import pandas as pd
 
@@ -28,10 +29,12 @@ PARTS = {  # names of folders that hold a part of a data set that its authors sp
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
+    "validate": "validation",
     "dev": "validation",
     "test": "test",
     "testing": "test",
     "testset": "test",
+    "trainval": "train",
 }
 NEUTRAL, MASKS, INSIDE = "neutral", "masks", "inside"
 ROLES = (  # the first whose pattern is the whole name of a folder, without regard to case; any other may be a class
@@ -57,7 +60,7 @@ NO_CLASSES = (
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A file that may become an image. ``mask_path`` and ``path`` are relative to the root, as POSIX text; ``part`` is
-    that of its authors ("train", "validation", "test"); unknown facts are empty."""
+    that of its authors ("train", "validation", "test"); ``sex`` is M or F, ``age`` in years; the unknown is empty."""
 
     path: str
     label: str
@@ -65,6 +68,9 @@ class Candidate:
     mask_path: str = ""
     patient: str = ""
     part: str = ""
+    sex: str = ""
+    age: str = ""
+    view: str = ""
     has_namesakes: bool = False
 
     @property
@@ -90,6 +96,7 @@ class Layout:
     anew: bool = False
     wanted: tuple[str, ...] | None = None
     wrapping: str = ""
+    collection: str = ""
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -150,7 +157,7 @@ class Layout:
         images = []
         for image in self.images:
             sources = tables.get(image.label, strangers)
-            images.append(replace(image, source=sources.get(_stem(image.path).lower(), "")))
+            images.append(replace(image, source=image.source or sources.get(_stem(image.path).lower(), "")))
         return images
 
 
@@ -203,7 +210,7 @@ def understood(names: Iterable[str], root: str, spec: LayoutSpec = EVERYTHING) -
         way, _, file = name.rpartition("/")
         tree[way].append(file)
     folders = {name: _folder(name, spec) for name in tree}
-    with_images = [folders[name] for name, files in tree.items() if any(map(_is_picture, files))]
+    with_images = [folders[name] for name, files in tree.items() if any(map(is_picture, files))]
     wrapping = _name_classes(folders, [one for one in with_images if not one.is_masks], root, spec)
     candidates, masks, tables, others = [], defaultdict(list), [], defaultdict(list)
     for way, files in tree.items():
@@ -213,7 +220,7 @@ def understood(names: Iterable[str], root: str, spec: LayoutSpec = EVERYTHING) -
             bare = MASK_NAME.sub("", stem)
             if file.endswith(TABLE):
                 tables.append(path)
-            elif not _is_picture(file):
+            elif not is_picture(file):
                 if folder.label:  # outside of classes nobody expects a file to be an image
                     others[folder.label].append((as_text(path), "Not a PNG or JPEG file."))
             elif folder.is_masks or (bare != stem and bare in stems):
@@ -228,16 +235,23 @@ def understood(names: Iterable[str], root: str, spec: LayoutSpec = EVERYTHING) -
         fitting = masks[(*folder.key, stem)]
         images.append(replace(image, mask_path=fitting.pop() if fitting else ""))
     others[""] += [(as_text(path), "A mask without an image.") for paths in masks.values() for path in paths]
-    pattern, anew = _patients_of(images, spec)
+    return with_patients(images, others, root, spec, tables=tuple(tables), wrapping=wrapping)
+
+
+def with_patients(
+    images: list[Candidate], others: Mapping[str, list[tuple[str, str]]], root: str, spec: LayoutSpec, **more: Any
+) -> Layout:
+    """The layout of images whose patients and parts are read from their paths, as far as no table named them."""
+    pattern, anew = _patients_of(images, spec) if not any(image.patient for image in images) else (None, False)
     namesakes = Counter(image.image_id for image in images)
     listed = defaultdict(list)
     for image in images:
-        patient = _patient(pattern, image.path)
+        patient = image.patient or _patient(pattern, image.path)
         patient = f"{image.label}/{patient}" if patient and anew else patient
-        listed[image.label].append(replace(image, patient=patient, has_namesakes=namesakes[image.image_id] > 1))
-    pattern_text = pattern.pattern if pattern else ""
-    wanted = spec.classes
-    return Layout(root, dict(listed), dict(others), tuple(tables), pattern_text, anew, wanted, wrapping)
+        has_namesakes = namesakes[image.image_id] > 1
+        listed[image.label].append(replace(image, patient=patient, has_namesakes=has_namesakes))
+    patients = pattern.pattern if pattern else ""
+    return Layout(root, dict(listed), dict(others), patients=patients, anew=anew, wanted=spec.classes, **more)
 
 
 def layout_of(root: Path, spec: LayoutSpec = EVERYTHING) -> Layout:
@@ -268,7 +282,7 @@ def _folder(name: str, spec: LayoutSpec) -> _Folder:
     made = _Folder([], [])
     for part in name.split("/") if name else ():
         role = next((role for role, pattern in ROLES if re.fullmatch(pattern, part, re.IGNORECASE)), "")
-        of_authors = _part(part, spec.parts)
+        of_authors = part_of_name(part, spec.parts)
         if of_authors:
             made.part, made.has_part_inside = of_authors, bool(made.way)
         if role == MASKS:
@@ -280,9 +294,11 @@ def _folder(name: str, spec: LayoutSpec) -> _Folder:
     return made
 
 
-def _part(folder: str, parts: Mapping[str, str] | None) -> str:
-    """The part that a folder's name says, "" for none."""
-    return PARTS.get(re.sub(r"[\W\d_]", "", folder.lower()), "") if parts is None else parts.get(folder, "")
+def part_of_name(name: str, parts: Mapping[str, str] | None = None) -> str:
+    """The part that a name says, "" for none: ``parts`` by name, or else the usual names."""
+    if parts is not None:
+        return parts.get(name, "")
+    return PARTS.get(re.sub(r"[\W\d_]|list|split", "", name.lower()), "")
 
 
 def _name_classes(folders: Mapping[str, _Folder], of_images: list[_Folder], root: str, spec: LayoutSpec) -> str:
@@ -346,7 +362,7 @@ def _patient(pattern: re.Pattern[str] | None, path: str) -> str:
     return "" if not named else "/".join(filter(None, named.groups())) or named.group()
 
 
-def _is_picture(file: str) -> bool:
+def is_picture(file: str) -> bool:
     return os.path.splitext(file)[1].lower() in SUFFIXES
 
 
