@@ -10,7 +10,7 @@ import re
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
@@ -163,10 +163,13 @@ class Layout:
 
 @dataclass(slots=True)
 class _Folder:
-    """A folder by the roles of those on its way: ``way`` may hold the class, ``key`` is what image and mask share."""
+    """A folder by the roles of those on its way: ``way`` may hold the class, ``key`` is what image and mask share. The
+    names of its files are those of ``pictures`` and of other ``files``."""
 
-    way: list[str]
-    key: list[str]
+    way: list[str] = field(default_factory=list)
+    key: list[str] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
     part: str = ""
     has_part_inside: bool = False
     is_masks: bool = False
@@ -205,43 +208,61 @@ def understood(names: Iterable[str], root: str, spec: LayoutSpec = EVERYTHING) -
     Raises:
         DataError: no class can be named; the text says what to do.
     """
-    tree = defaultdict(list)
+    folders, masks = _read_names(names, spec)
+    of_images = [folder for folder in folders.values() if folder.pictures and not folder.is_masks]
+    wrapping = _name_classes(folders, of_images, root, spec)
+    images, tables, others = [], [], defaultdict(list)
+    for way, folder in folders.items():
+        paths = [f"{way}/{file}".lstrip("/") for file in folder.pictures]
+        if folder.label:  # outside of classes nobody expects a file to be an image
+            images += [Candidate(path, folder.label, part=folder.part) for path in paths if path not in masks]
+            rest = [as_text(f"{way}/{file}".lstrip("/")) for file in folder.files if not file.endswith(TABLE)]
+            others[folder.label] += [(path, "Not a PNG or JPEG file.") for path in rest]
+        else:
+            others[""] += [(as_text(path), "It lies in no class folder.") for path in paths if path not in masks]
+        tables += [f"{way}/{file}".lstrip("/") for file in folder.files if file.endswith(TABLE)]
+    images.sort(key=lambda one: (one.label, len(_stem(one.path)), _stem(one.path), one.path))  # COVID-9 before COVID-10
+    return completed(images, others, masks, root, spec, tables=tuple(tables), wrapping=wrapping)
+
+
+def masks_among(names: Iterable[str], spec: LayoutSpec = EVERYTHING) -> dict[str, str]:
+    """Files that are lung masks by their folders or names, each with the image that it is of, "" for none."""
+    return _read_names(names, spec)[1]
+
+
+def _read_names(names: Iterable[str], spec: LayoutSpec) -> tuple[dict[str, _Folder], dict[str, str]]:
+    """Folders by their way, and masks with their images."""
+    folders: dict[str, _Folder] = {}
     for name in names:
         way, _, file = name.rpartition("/")
-        tree[way].append(file)
-    folders = {name: _folder(name, spec) for name in tree}
-    with_images = [folders[name] for name, files in tree.items() if any(map(is_picture, files))]
-    wrapping = _name_classes(folders, [one for one in with_images if not one.is_masks], root, spec)
-    candidates, masks, tables, others = [], defaultdict(list), [], defaultdict(list)
-    for way, files in tree.items():
-        folder, stems = folders[way], {_stem(file) for file in files}
-        for file in files:
+        if way not in folders:
+            folders[way] = _folder(way, spec)
+        (folders[way].pictures if is_picture(file) else folders[way].files).append(file)
+    masks, images = {}, defaultdict(list)
+    for way, folder in folders.items():
+        stems = {_stem(file) for file in folder.pictures}
+        for file in folder.pictures:
             path, stem = f"{way}/{file}".lstrip("/"), _stem(file)
             bare = MASK_NAME.sub("", stem)
-            if file.endswith(TABLE):
-                tables.append(path)
-            elif not is_picture(file):
-                if folder.label:  # outside of classes nobody expects a file to be an image
-                    others[folder.label].append((as_text(path), "Not a PNG or JPEG file."))
-            elif folder.is_masks or (bare != stem and bare in stems):
-                masks[(*folder.key, bare)].append(path)
-            elif folder.label:
-                candidates.append((len(stem), stem, Candidate(path, folder.label, part=folder.part), folder))
+            if folder.is_masks or (bare != stem and bare in stems):
+                masks[path] = (*folder.key, bare)
             else:
-                others[""].append((as_text(path), "It lies in no class folder."))
-    candidates.sort(key=lambda one: (one[3].label, *one[:2], one[2].path))  # COVID-9 before COVID-10
-    images = []
-    for _, stem, image, folder in candidates:
-        fitting = masks[(*folder.key, stem)]
-        images.append(replace(image, mask_path=fitting.pop() if fitting else ""))
-    others[""] += [(as_text(path), "A mask without an image.") for paths in masks.values() for path in paths]
-    return with_patients(images, others, root, spec, tables=tuple(tables), wrapping=wrapping)
+                images[(*folder.key, stem)].append(path)
+    return folders, {mask: images[key].pop(0) if images[key] else "" for mask, key in masks.items()}
 
 
-def with_patients(
-    images: list[Candidate], others: Mapping[str, list[tuple[str, str]]], root: str, spec: LayoutSpec, **more: Any
+def completed(
+    images: list[Candidate],
+    others: dict[str, list[tuple[str, str]]],
+    masks: Mapping[str, str],
+    root: str,
+    spec: LayoutSpec,
+    **more: Any,
 ) -> Layout:
-    """The layout of images whose patients and parts are read from their paths, as far as no table named them."""
+    """The layout of images, with their masks, and with patients from their paths where no table named any."""
+    of_image = {image: mask for mask, image in masks.items()}
+    paths = {image.path for image in images}
+    others[""] += [(as_text(mask), "A mask without an image.") for mask, image in masks.items() if image not in paths]
     pattern, anew = _patients_of(images, spec) if not any(image.patient for image in images) else (None, False)
     namesakes = Counter(image.image_id for image in images)
     listed = defaultdict(list)
@@ -249,7 +270,8 @@ def with_patients(
         patient = image.patient or _patient(pattern, image.path)
         patient = f"{image.label}/{patient}" if patient and anew else patient
         has_namesakes = namesakes[image.image_id] > 1
-        listed[image.label].append(replace(image, patient=patient, has_namesakes=has_namesakes))
+        mask = of_image.get(image.path, "")
+        listed[image.label].append(replace(image, mask_path=mask, patient=patient, has_namesakes=has_namesakes))
     patients = pattern.pattern if pattern else ""
     return Layout(root, dict(listed), dict(others), patients=patients, anew=anew, wanted=spec.classes, **more)
 
@@ -279,13 +301,13 @@ def as_text(path: str) -> str:
 
 
 def _folder(name: str, spec: LayoutSpec) -> _Folder:
-    made = _Folder([], [])
+    made = _Folder()
     for part in name.split("/") if name else ():
         role = next((role for role, pattern in ROLES if re.fullmatch(pattern, part, re.IGNORECASE)), "")
         of_authors = part_of_name(part, spec.parts)
         if of_authors:
             made.part, made.has_part_inside = of_authors, bool(made.way)
-        if role == MASKS:
+        if role == MASKS and part not in (spec.classes or ()):
             made.is_masks = True
         elif role != NEUTRAL:
             made.key.append(part)
@@ -311,7 +333,7 @@ def _name_classes(folders: Mapping[str, _Folder], of_images: list[_Folder], root
     if not labels.issuperset(wanted):  # folders that are called as a person says, whatever else they may mean
         for name, folder in folders.items():
             named = next((part for part in name.split("/") if part in wanted), "")
-            folder.label, folder.is_masks = named or folder.label, folder.is_masks and not named
+            folder.label = named or folder.label
     elif len(labels) < 2 and (not labels or all(folder.has_part_inside for folder in of_images)):
         parts = sorted({folder.part for folder in of_images} - {""})
         raise DataError(

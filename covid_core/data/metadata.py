@@ -20,7 +20,7 @@ from pathlib import Path, PurePath
 
 import pandas as pd
 
-from covid_core.data.layouts import Candidate, Layout, as_text, is_picture, part_of_name, with_patients
+from covid_core.data.layouts import Candidate, Layout, as_text, completed, is_picture, masks_among, part_of_name
 from covid_core.errors import DataError
 from covid_core.specs import LayoutSpec
 
@@ -184,7 +184,7 @@ def columns_of(table: pd.DataFrame, chosen: Mapping[str, str]) -> Columns:
     return Columns(path, label, {role: column for role, column in facts.items() if column in table}, known)
 
 
-def labelled(names: Iterable[str], table: pd.DataFrame, columns: Columns, root: str, spec: LayoutSpec) -> Layout:
+def labelled(names: Sequence[str], table: pd.DataFrame, columns: Columns, root: str, spec: LayoutSpec) -> Layout:
     """The images of a table, found among files by their path, or by their name where only one file has it.
 
     Args:
@@ -198,7 +198,8 @@ def labelled(names: Iterable[str], table: pd.DataFrame, columns: Columns, root: 
     Raises:
         DataError: no row is of a file in the tree.
     """
-    files = _Files(names)
+    masks = masks_among(names, spec)
+    files = _Files(name for name in names if name not in masks)
     rows: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
     without_file = 0
     for row in table.to_dict("records"):
@@ -237,7 +238,7 @@ def labelled(names: Iterable[str], table: pd.DataFrame, columns: Columns, root: 
             )
         )
     images.sort(key=lambda image: image.label)
-    return with_patients(images, {"": left_out}, root, spec, collection=columns.collection)
+    return completed(images, {"": left_out}, masks, root, spec, collection=columns.collection)
 
 
 class _Files:
