@@ -95,12 +95,17 @@ def import_folder(
 
 def proposal(source: Path, spec: LayoutSpec = EVERYTHING) -> Layout:
     """What the import of a folder or zip archive would take, from names alone. Raises DataError."""
+    names, content, root = files_of(source)
+    return proposed(names, root, spec, content)
+
+
+def files_of(source: Path) -> tuple[list[str], Callable[[str], bytes], str]:
+    """Names of the files of a folder or zip archive, what gives their content, and its path. Raises DataError."""
     with opening(source):
         is_archive = source.is_file()
-    names = names_in(source) if is_archive else names_below(source)
-    return proposed(
-        names, str(source), spec, lambda name: content_in(source, name) if is_archive else _content(source / name)
-    )
+    if is_archive:
+        return names_in(source), lambda name: content_in(source, name), str(source)
+    return names_below(source), lambda name: _content(source / name), str(source)
 
 
 def proposed(names: Sequence[str], root: str, spec: LayoutSpec, content: Callable[[str], bytes]) -> Layout:

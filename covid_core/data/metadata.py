@@ -27,7 +27,7 @@ from covid_core.specs import LayoutSpec
 KINDS = (".csv", ".tsv", ".txt", ".xlsx", ".csv.gz")
 MOST_ROWS = 2_000_000  # MIMIC-CXR, the largest public collection of chest images, has 377,110
 MOST_BYTES = 500 * 10**6  # of a table, unpacked
-LISTED = "__listed"  # column of a file that only lists names
+LISTED, LISTED_PART = "listed name", "part that lists it"  # columns of files that only list names
 ROLES = ("path", "label", "patient", "source", "part", "sex", "age", "view", "reader")
 GUESSES = {  # names that tables of one's own give to columns, without case, spaces and signs
     "path": "path file filename filepath image imagepath imageid imageindex imagename name",
@@ -94,7 +94,7 @@ def read(names: Sequence[str], opened: Callable[[str], bytes]) -> pd.DataFrame:
     if lists:
         columns = columns_of(joined, {})
         parts = {row[LISTED]: row["part"] for table in lists for row in table.to_dict("records")}
-        joined["part of lists"] = joined[columns.path].map(parts).fillna("")
+        joined[LISTED_PART] = joined[columns.path].map(parts).fillna("")
     return joined
 
 
@@ -166,22 +166,29 @@ def columns_of(table: pd.DataFrame, chosen: Mapping[str, str]) -> Columns:
         for one in column.split("|") if role == "label" else [column]:
             if one not in table:
                 raise DataError(f"The table has no column {one!r}; it has {', '.join(table.columns)}.")
-    known = next((name for name, one in _collections().items() if set(one["has"]) <= set(table)), "")
-    facts: dict[str, str] = {}
-    for role in ROLES:
-        of_collection = _collections()[known].get(role, "") if known else ""
-        plain = {re.sub(r"[\W_]", "", column.lower()): column for column in table}
-        guess = "" if known else next((plain[name] for name in GUESSES[role].split() if name in plain), "")
-        facts[role] = (
-            chosen.get(role) or "|".join([of_collection] if isinstance(of_collection, str) else of_collection) or guess
-        )
-    if "part of lists" in table and not chosen.get("part"):
-        facts["part"] = "part of lists"
+    facts = {**guessed(table), **chosen}
     for role, question in (("path", "names the images"), ("label", "holds the labels")):
         if not facts[role]:
             raise DataError(f"No column of the table {question}; it has {', '.join(table.columns)}. Choose one.")
-    path, label = facts.pop("path"), tuple(column for column in facts.pop("label").split("|") if column in table)
-    return Columns(path, label, {role: column for role, column in facts.items() if column in table}, known)
+    path, label = facts.pop("path"), tuple(facts.pop("label").split("|"))
+    return Columns(path, label, {role: column for role, column in facts.items() if column in table}, _collection(table))
+
+
+def guessed(table: pd.DataFrame) -> dict[str, str]:
+    """The column of each of ROLES, "" for none: of a known collection, or by the columns' names; ``label`` may be
+    several columns, joined by "|"."""
+    of_collection = _collections().get(_collection(table), {})
+    plain = {re.sub(r"[\W_]", "", column.lower()): column for column in table}
+    facts = {role: next((plain[name] for name in GUESSES[role].split() if name in plain), "") for role in ROLES}
+    if of_collection:
+        facts = {role: of_collection.get(role, "") for role in ROLES}
+        facts["label"] = "|".join(column for column in of_collection["label"] if column in table)
+    return {**facts, "part": LISTED_PART} if LISTED_PART in table else facts
+
+
+def _collection(table: pd.DataFrame) -> str:
+    """The public collection whose table it is, "" for none."""
+    return next((name for name, one in _collections().items() if set(one["has"]) <= set(table)), "")
 
 
 def labelled(names: Sequence[str], table: pd.DataFrame, columns: Columns, root: str, spec: LayoutSpec) -> Layout:

@@ -466,3 +466,21 @@ def test_patients_that_names_give_are_proposed_and_can_be_corrected(workspace, t
     pressed(page, "import-path-go")
 
     assert started[0].request()["patients"] == ""
+
+
+def test_a_table_labels_images_whose_folders_are_no_classes(workspace, tmp_path, started):
+    root = tmp_path / "set"
+    (root / "images").mkdir(parents=True)
+    for number in range(3):
+        (root / f"images/{number}.png").write_bytes(b"")
+    (root / "facts.csv").write_text("file,kind,patient\n0.png,a,p\n1.png,b,q\n2.png,b,q\n")
+    page = adding(opened("dataset"), "Folder or zip on this machine")
+    page.text_input(key="import-path").set_value(str(root)).run()
+
+    page.selectbox(key=f"import-column-label-{root}").set_value("kind").run()
+    assert "3 images of 3." in words(page)
+    pressed(page, "import-path-go")
+
+    request = started[0].request()
+    assert (request["tables"], request["classes"]) == (["facts.csv"], ["a", "b"])
+    assert request["columns"] == {"path": "file", "label": "kind", "patient": "patient"}

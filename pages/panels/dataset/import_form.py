@@ -1,5 +1,6 @@
 """Adding a data set: synthetic images, a folder or archive on this machine, an upload, Kaggle. All run as jobs."""
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from covid_core import files
-from covid_core.data import archives, importing, layouts
+from covid_core.data import archives, importing, layouts, metadata
 from covid_core.data import dataset as data
 from covid_core.data.layouts import Layout
 from covid_core.errors import DataError
@@ -95,20 +96,38 @@ def _path_form() -> None:
     if not typed:
         return
     source = Path(typed.strip("\"'")).expanduser().absolute()
-    spec = _corrected(lambda spec: importing.proposal(source, spec), str(source))
+    spec = _corrected(*importing.files_of(source), str(source))
     stem = source.stem if source.suffix.lower() == ".zip" else source.name
     name = st.text_input("Name", value=stem, max_chars=80, key="import-path-name")
     if st.button("Import", type="primary", icon=":material/download:", key="import-path-go", disabled=not spec.classes):
         import_jobs.start(ImportRequest(source=str(source), name=name.strip(), **spec.model_dump()))
 
 
-def _corrected(proposal: Callable[[LayoutSpec], Layout], key: str) -> LayoutSpec:
-    """What an import would take, with a choice for each guess. Raises DataError where no class can be named."""
-    layout = proposal(layouts.EVERYTHING)
+def _corrected(names: list[str], content: Callable[[str], bytes], root: str, key: str = "") -> LayoutSpec:
+    """What an import of files would take, with a choice for each guess. Raises DataError without any class."""
+
+    def proposal(**choices: Any) -> Layout:
+        return importing.proposed(names, root, parse(LayoutSpec, {**tables, **choices}), content)
+
+    key = key or root
+    tables = _pick_tables(names, content, root, key)
+    layout = proposal()
     classes = _pick_classes(layout.counts, key)
-    spec = layouts.EVERYTHING.model_copy(update={"classes": tuple(classes)})
     if not classes:
-        return spec
+        return LayoutSpec(classes=())
+    choices = {"classes": classes, **({} if tables.get("columns", {}).get("patient") else _pick_patients(layout, key))}
+    chosen = proposal(**choices)
+    shell.table(layout_table(chosen), "import")
+    for note in layout_notes(chosen):
+        st.markdown(f"- {shell.plain(note)}")
+    if chosen.left_out:
+        with st.expander(f"Left out: {plural(len(chosen.left_out), 'file')}"):
+            shell.table(pd.DataFrame(chosen.left_out, columns=["File", "Reason"]), "left-out")
+    return parse(LayoutSpec, {**tables, **choices})
+
+
+def _pick_patients(layout: Layout, key: str) -> dict[str, Any]:
+    """How paths name the patient: fields of a LayoutSpec."""
     ways = {**layouts.PATIENTS, OWN_PATTERN: "", UNKNOWN: ""}
     proposed = next(way for way, pattern in ways.items() if pattern == layout.patients or way == UNKNOWN)
     way = st.selectbox("Patients", list(ways), index=list(ways).index(proposed), key=f"import-patients-{key}")
@@ -125,15 +144,47 @@ def _corrected(proposal: Callable[[LayoutSpec], Layout], key: str) -> LayoutSpec
         key=f"import-anew-{key}",
         help="Then patient 1 of two classes is two people.",
     )
-    spec = parse(LayoutSpec, {"classes": classes, "patients": pattern.strip(), "anew": bool(anew)})
-    chosen = proposal(spec)
-    shell.table(layout_table(chosen), "import")
-    for note in layout_notes(chosen):
-        st.markdown(f"- {shell.plain(note)}")
-    if chosen.left_out:
-        with st.expander(f"Left out: {plural(len(chosen.left_out), 'file')}"):
-            shell.table(pd.DataFrame(chosen.left_out, columns=["File", "Reason"]), "left-out")
-    return spec
+    return {"patients": pattern.strip(), "anew": bool(anew)}
+
+
+def _pick_tables(names: list[str], content: Callable[[str], bytes], root: str, key: str) -> dict[str, Any]:
+    """The tables that label the images, if any, and what their columns say: fields of a LayoutSpec."""
+    there = [name for name in names if metadata.is_table(name)]
+    if not there:
+        return {}
+    chosen = st.multiselect(
+        "Tables with labels",
+        there,
+        default=[] if _has_classes(names, root) else [name for name in there if not name.lower().endswith(".txt")],
+        key=f"import-tables-{key}",
+        placeholder="None: the folders are the classes",
+        help="Tables with the same columns follow each other, others are joined by the columns that they share.",
+    )
+    if not chosen:
+        return {}
+    table = metadata.read(chosen, content)
+    guesses = metadata.guessed(table)
+    several = bool(guesses["label"].count("|"))
+    columns = {"label": guesses["label"]} if several else {}
+    with st.expander(f"Columns of {plural(len(table), 'row')}", expanded=not guesses["path"] or not guesses["label"]):
+        for role in metadata.ROLES if not several else [role for role in metadata.ROLES if role != "label"]:
+            there = ["", *table.columns]
+            index = there.index(guesses[role]) if guesses[role] in there else 0
+            columns[role] = st.selectbox(role.capitalize(), there, index=index, key=f"import-column-{role}-{key}")
+    takes_chosen = st.toggle(
+        "Images with several labels count for the one that is a chosen class",
+        key=f"import-several-{key}",
+        help="Otherwise images with several labels are left out.",
+    )
+    said = {role: column for role, column in columns.items() if column}
+    return {"tables": chosen, "columns": said, "several": "chosen" if takes_chosen else "leave_out"}
+
+
+def _has_classes(names: list[str], root: str) -> bool:
+    try:
+        return len(layouts.understood(names, root).counts) > 1
+    except DataError:
+        return False
 
 
 def _pick_classes(counts: dict[str, int], key: str) -> list[str]:
@@ -155,8 +206,8 @@ def _upload_form() -> None:
     uploaded = st.file_uploader("Zip file", type="zip", max_upload_size=UPLOAD_LIMIT, key="import-upload")
     if uploaded is None:
         return
-    names = archives.names_in(uploaded)
-    spec = _corrected(lambda spec: layouts.understood(names, uploaded.name, spec), uploaded.file_id)
+    content = functools.partial(archives.content_in, uploaded)
+    spec = _corrected(archives.names_in(uploaded), content, uploaded.name, uploaded.file_id)
     label = f"Import {shell.plain(uploaded.name)}"
     if st.button(label, type="primary", icon=":material/download:", key="import-zip-go", disabled=not spec.classes):
         import_jobs.start(_upload_request(uploaded, spec))
