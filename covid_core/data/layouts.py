@@ -5,6 +5,7 @@ images do not all share is the class. A folder is listed once, and an archive is
 """
 
 import contextlib
+import functools
 import os
 import re
 import zipfile
@@ -318,8 +319,11 @@ def _folder(name: str, spec: LayoutSpec) -> _Folder:
 
 def part_of_name(name: str, parts: Mapping[str, str] | None = None) -> str:
     """The part that a name says, "" for none: ``parts`` by name, or else the usual names."""
-    if parts is not None:
-        return parts.get(name, "")
+    return _usual_part(name) if parts is None else parts.get(name, "")
+
+
+@functools.lru_cache(maxsize=1024)
+def _usual_part(name: str) -> str:
     return PARTS.get(re.sub(r"[\W\d_]|list|split", "", name.lower()), "")
 
 

@@ -105,12 +105,13 @@ def _path_form() -> None:
 
 def _corrected(names: list[str], content: Callable[[str], bytes], root: str, key: str = "") -> LayoutSpec:
     """What an import of files would take, with a choice for each guess. Raises DataError without any class."""
-
-    def proposal(**choices: Any) -> Layout:
-        return importing.proposed(names, root, parse(LayoutSpec, {**tables, **choices}), content)
-
     key = key or root
     tables = _pick_tables(names, content, root, key)
+    version = hash((root, *names, *map(content, tables.get("tables", ()))))
+
+    def proposal(**choices: Any) -> Layout:
+        return _proposed(version, parse(LayoutSpec, {**tables, **choices}).model_dump_json(), names, root, content)
+
     layout = proposal()
     classes = _pick_classes(layout.counts, key)
     if not classes:
@@ -124,6 +125,11 @@ def _corrected(names: list[str], content: Callable[[str], bytes], root: str, key
         with st.expander(f"Left out: {plural(len(chosen.left_out), 'file')}"):
             shell.table(pd.DataFrame(chosen.left_out, columns=["File", "Reason"]), "left-out")
     return parse(LayoutSpec, {**tables, **choices})
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading names and tables")
+def _proposed(version: int, spec: str, _names: list[str], _root: str, _content: Callable[[str], bytes]) -> Layout:
+    return importing.proposed(_names, _root, LayoutSpec.model_validate_json(spec), _content)
 
 
 def _pick_patients(layout: Layout, key: str) -> dict[str, Any]:
