@@ -110,7 +110,7 @@ def _corrected(names: list[str], content: Callable[[str], bytes], root: str, key
     version = hash((root, *names, *map(content, tables.get("tables", ()))))
 
     def proposal(**choices: Any) -> Layout:
-        return _proposed(version, parse(LayoutSpec, {**tables, **choices}).model_dump_json(), names, root, content)
+        return _proposed(version, parse(LayoutSpec, {**tables, **choices}).model_dump_json(), root, names, content)
 
     layout = proposal()
     classes = _pick_classes(layout.counts, key)
@@ -128,8 +128,8 @@ def _corrected(names: list[str], content: Callable[[str], bytes], root: str, key
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading names and tables")
-def _proposed(version: int, spec: str, _names: list[str], _root: str, _content: Callable[[str], bytes]) -> Layout:
-    return importing.proposed(_names, _root, LayoutSpec.model_validate_json(spec), _content)
+def _proposed(version: int, spec: str, root: str, _names: list[str], _content: Callable[[str], bytes]) -> Layout:
+    return importing.proposed(_names, root, LayoutSpec.model_validate_json(spec), _content)
 
 
 def _pick_patients(layout: Layout, key: str) -> dict[str, Any]:
