@@ -39,7 +39,7 @@ PNG, JPEG, TIFF, DICOM = "PNG", "JPEG", "TIFF", "DICOM"
 PICTURES = (PNG, JPEG)  # what data sets are made of; decoded by code that no file was seen to hold up
 KINDS = (PNG, JPEG, TIFF, DICOM)
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
-LARGEST_FILE = 32 * 2**20  # bytes; a 16-bit image of 16 megapixels fits
+LARGEST_FILE = 48 * 2**20  # bytes; a 16-bit image of 4,096 x 4,096 pixels has 33.5 MB
 STARTS = {
     PNG: (b"\x89PNG\r\n\x1a\n",),
     JPEG: (b"\xff\xd8\xff",),

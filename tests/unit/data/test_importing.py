@@ -92,7 +92,7 @@ def test_a_file_too_large_to_be_a_image_is_left_out_unread(workspace, image_fold
     root = image_folder({"a": 2})
     with open(root / "a/huge.png", "wb") as handle:
         handle.truncate(2**33)
-    assert importing.import_folder(workspace, root).left_out["reason"].tolist() == ["The file is larger than 32 MiB."]
+    assert importing.import_folder(workspace, root).left_out["reason"].tolist() == ["The file is larger than 48 MiB."]
 
 
 def test_a_name_that_is_no_text_is_left_out_with_the_reason(workspace, image_folder):
