@@ -236,7 +236,7 @@ def _decoded(content: bytes) -> tuple[Image.Image, str]:
         image = Image.open(io.BytesIO(content), formats=tuple(PLUGINS))
         if refused := size_refused(*image.size):
             raise ImageError(refused)
-        if getattr(image, "n_frames", 1) > 1:
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # there the first is the photograph itself
             raise ImageError("The file holds several pictures; save the one that is meant as a file of its own.")
         if isinstance(image, TiffImageFile):
             _check_parts(image, len(content))

@@ -729,7 +729,7 @@ def test_what_is_no_frontal_chest_image_by_its_tags_is_warned_of(tags, said):
         {"Modality": "DX", "BodyPartExamined": "CHEST", "ViewPosition": "PA", "BurnedInAnnotation": "NO"},
         {"Modality": "CR", "ViewPosition": "AP", "BodyPartExamined": "Thorax"},
         {"Modality": "dx ", "BodyPartExamined": "", "ViewPosition": ""},
-        {"SpecificCharacterSet": "ISO_IR 100", "BodyPartExamined": "TÓRAX", "ViewPosition": "postero-anterior"},
+        {"BodyPartExamined": "TORAX", "ViewPosition": "postero-anterior"},
         {"BodyPartExamined": "CXR", "PatientOrientation": ["L", "F"]},
         {"BodyPartExamined": "CHEST ABDOMEN", "PresentationIntentType": "FOR PRESENTATION"},
         {"Modality": "OT"},
