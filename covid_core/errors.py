@@ -1,17 +1,4 @@
-"""The errors that a user can mend. Anything else is a bug and keeps its traceback.
-
-CovidCoreError
-├── InvalidChoice          a setting breaks a rule; names the rule and the value received
-├── ImageError             one file could not be read faithfully
-├── DataError              a data set, folder or archive cannot be used
-│   └── UnknownId          there is no data set, run or study of that id
-├── NoRoom                 the cache's limit or the disk is too small for what has to be kept
-├── WeightsUnavailable     ImageNet weights are neither cached nor to be had
-├── RunError               a run or job cannot do what was asked
-│   ├── RunDamaged         the run's files are missing, torn or changed
-│   └── JobRefused         the job was not started, and why
-└── Stopped                the user asked a job to stop
-"""
+"""The errors that a user can mend. Anything else is a bug and keeps its traceback."""
 
 
 class CovidCoreError(Exception):

@@ -18,9 +18,9 @@ def silent(_share: float, _message: str) -> None:
     """Progress that nobody watches."""
 
 
-def part_of(progress: Progress, start: float, end: float) -> Progress:
-    """Progress of one step of a longer work that covers ``start`` to ``end`` of it."""
-    return lambda share, message: progress(start + (end - start) * share, message)
+def part_of(progress: Progress, start: float, end: float, name: str = "") -> Progress:
+    """Progress of one step of a longer work, from ``start`` to ``end`` of it; its messages begin with ``name``."""
+    return lambda share, message: progress(start + (end - start) * share, name + message)
 
 
 def cores() -> int:

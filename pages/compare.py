@@ -10,7 +10,7 @@ from covid_core.evaluation.assessment import beats_majority
 from covid_core.evaluation.comparison import Ranking
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import bounds, decimals, p_in_words
-from covid_core.reports import comparison_text
+from covid_core.reports import comparison_text, run_text
 from covid_core.runs import store, test_set_access
 from pages.panels.compare import (
     calibration,
@@ -47,8 +47,8 @@ def main() -> None:
         answer = run_choice.single_runs()
     elif study:
         with shell.errors_shown():
-            found = {run.id: run for run in usable}
-            comparison_tables.study_conclusion(study, [found[name] for name in study.runs if name in found])
+            by_id = {run.id: run for run in usable}
+            comparison_tables.study_conclusion(study, [by_id[name] for name in study.runs if name in by_id])
     with st.container(horizontal=True, vertical_alignment="top"):
         with st.container(width="stretch"):
             runs = run_choice.pick_runs(usable, study)
@@ -176,7 +176,7 @@ def _images_since(order: Sequence[RunCandidate]) -> list[str]:
     for one in order:
         version = shell.version_of(one.run)
         if version.before is not None and not version.is_present:
-            names.setdefault(version.in_words, []).append(one.name)
+            names.setdefault(run_text.version(version), []).append(one.name)
     return [
         f"{'All runs' if len(of) == len(order) > 1 else comparison_text.named(of)} used "
         f"the data set as it was {version}."
@@ -188,7 +188,7 @@ def _performance(ranking: Ranking[RunCandidate]) -> list[int]:
     """The course's first table. Returns which runs, by position, the filter leaves."""
     order = list(ranking.order)
     st.subheader("Performance")
-    table = comparison.performance_table(order)
+    table = comparison_text.performance_table(order)
     reference = next((place for place, one in enumerate(order) if one.run.annotation.reference), None)
     against = {} if reference is None else {comparison_tables.DIFFERENCE: _differences(ranking, reference)}
     words = {**against, **model_audit_panel.columns([one.run for one in order])}

@@ -233,13 +233,12 @@ def test_modules_are_named_by_nouns_of_the_field():
 
 
 def names(node: ast.AST) -> list[str]:
-    """What a definition names: a function and its parameters, a class and its fields."""
-    if isinstance(node, ast.FunctionDef):
-        return [node.name, *(one.arg for one in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs))]
-    if isinstance(node, ast.ClassDef):
-        fields = [one.target for one in node.body if isinstance(one, ast.AnnAssign)]
-        return [node.name, *(one.id for one in fields if isinstance(one, ast.Name))]
-    return []
+    """What a node names: a function, a class, a parameter, a field or a variable."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.arg):
+        return [node.arg]
+    return [node.id] if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else []
 
 
 def test_what_is_defined_is_named_by_nouns_of_the_field():

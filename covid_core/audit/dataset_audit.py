@@ -14,7 +14,7 @@ import itertools
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -41,10 +41,7 @@ Result = TypeVar("Result")
 FORMAT = 1  # of what is kept; a change of it, or of how copies are found, takes the next number
 FINDINGS, COPIES, LADDER, SOURCES, SHARED = "findings", "copies", "ladder", "sources", "shared"  # stages
 PARTS_APART = {"quality", "pairs", "outdated", "of_now"}  # in tables of their own, or true of this version only
-OF_EARLIER_IMAGES = (
-    "The probes and the sources were measured before images were left out or got another class or group. "
-    "Audit again to measure them on the images of now."
-)
+Outdated = Literal["", "images", "lungs", "features"]
 SECONDS = {FINDINGS: 0.005, COPIES: 0.008, LADDER: 0.01, SOURCES: 0.01, SHARED: 0.01}  # per image, on two cores
 
 
@@ -55,8 +52,9 @@ class DatasetAudit(BaseModel):
     (see ``duplicate_pairs.within``). ``ladder``: None where it could not be climbed, and ``ladder_reason`` says why.
     ``sources``: how source and class go together. ``made``: seconds since 1970. ``seconds``: by stage, of those that
     were done for it; what was kept of an earlier audit took none. ``had_lungs``, ``had_features``: whether probes could
-    use lung masks and a network's features. ``outdated``: why ladder and sources should be asked again, in a sentence;
-    empty where they need not. ``of_now``: whether the two are of the images and classes of this version.
+    use lung masks and a network's features. ``outdated``: why ladder and sources should be
+    measured again: other images, known lungs or a network's features. ``of_now``: whether the two are of the images and
+    classes of this version.
 
     The fields but for PARTS_APART are kept as JSON, undefined figures as words, since JSON has no number for them.
     """
@@ -72,7 +70,7 @@ class DatasetAudit(BaseModel):
     seconds: dict[str, FiniteFloat]
     had_lungs: bool
     had_features: bool
-    outdated: str = ""
+    outdated: Outdated = ""
     of_now: bool = True
 
 
@@ -131,7 +129,7 @@ def stored(workspace: Workspace, dataset: Dataset) -> DatasetAudit | None:
         audit = derived.read(_record_path(workspace, earlier), reader)
         if audit is not None:
             of_now = earlier.version == dataset.version
-            outdated = _outdated(workspace, dataset, audit) if of_now else OF_EARLIER_IMAGES
+            outdated = _outdated(workspace, dataset, audit) if of_now else "images"
             return audit.model_copy(update={"outdated": outdated, "of_now": of_now})
     return None
 
@@ -149,11 +147,11 @@ def shared(workspace: Workspace, dataset: Dataset, other: Dataset) -> Shared | N
     return Shared(pairs)
 
 
-def _outdated(workspace: Workspace, dataset: Dataset, audit: DatasetAudit) -> str:
+def _outdated(workspace: Workspace, dataset: Dataset, audit: DatasetAudit) -> Outdated:
     if not audit.had_lungs and _has_lungs(workspace, dataset):
-        return "Lungs can be outlined since this audit. Audit again to run the probes that need them."
+        return "lungs"
     if not audit.had_features and frozen_features.best(workspace, dataset) is not None:
-        return "A network's features of all images exist since this audit. Audit again for a better full picture."
+        return "features"
     return ""
 
 
@@ -161,9 +159,9 @@ def _outdated(workspace: Workspace, dataset: Dataset, audit: DatasetAudit) -> st
 
 
 def _pairs(workspace: Workspace, dataset: Dataset, progress: Progress) -> pd.DataFrame:
-    kept = _stored_pairs(workspace, dataset)
-    if kept is not None:
-        return kept
+    stored_pairs = _stored_pairs(workspace, dataset)
+    if stored_pairs is not None:
+        return stored_pairs
     pairs = duplicate_pairs.within(workspace, dataset, progress)
     open_dataset(workspace, dataset.id)  # as in ``make``
     derived.write_table(workspace, _pairs_path(workspace, dataset.version), pairs)
@@ -243,9 +241,9 @@ def _shared_path(workspace: Workspace, dataset: Dataset, other: Dataset) -> Path
 def _stored_pairs(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
     """Pairs that are kept of this version of the data set, or of an earlier one that had more images."""
     for earlier in dataset.holding(lambda version: _pairs_path(workspace, version).exists()):
-        kept = derived.read_table(_pairs_path(workspace, earlier.version), duplicate_pairs.COLUMNS)
-        if kept is not None:
-            return duplicate_pairs.with_labels(kept, dataset.images, dataset.images)
+        stored_pairs = derived.read_table(_pairs_path(workspace, earlier.version), duplicate_pairs.COLUMNS)
+        if stored_pairs is not None:
+            return duplicate_pairs.with_labels(stored_pairs, dataset.images, dataset.images)
     return None
 
 
@@ -256,7 +254,7 @@ def _stored_between(workspace: Workspace, dataset: Dataset, other: Dataset) -> p
     ones = dataset.holding(lambda version: version[:KEY_LENGTH] in firsts)
     twos = list(other.holding(lambda version: version[:KEY_LENGTH] in seconds))
     for one, two in itertools.product(ones, twos):
-        kept = derived.read_table(_shared_path(workspace, one, two), duplicate_pairs.COLUMNS)
-        if kept is not None:
-            return duplicate_pairs.with_labels(kept, dataset.images, other.images)
+        stored_pairs = derived.read_table(_shared_path(workspace, one, two), duplicate_pairs.COLUMNS)
+        if stored_pairs is not None:
+            return duplicate_pairs.with_labels(stored_pairs, dataset.images, other.images)
     return None

@@ -43,10 +43,10 @@ def findings_by_class(findings: pd.DataFrame, labels: Mapping[str, str]) -> pd.D
     parts = [pd.DataFrame(columns=["finding", "label", "found", "images", "share", "association", "p"])]
     for finding, of_finding in findings[findings["image_id"].isin(images.index)].groupby("finding", sort=False):
         has = images.index.isin(of_finding["image_id"])
-        found = images[has].value_counts().reindex(sizes.index, fill_value=0)
-        part = {"finding": finding, "label": sizes.index, "found": found, "images": sizes, "share": found / sizes}
+        counts = images[has].value_counts().reindex(sizes.index, fill_value=0)
+        part = {"finding": finding, "label": sizes.index, "found": counts, "images": sizes, "share": counts / sizes}
         association = cramers_v(has.astype(int), pd.factorize(images)[0])
-        p = math.nan if math.isnan(association) else _by_chance(found.to_numpy(), sizes.to_numpy())
+        p = math.nan if math.isnan(association) else _by_chance(counts.to_numpy(), sizes.to_numpy())
         parts.append(pd.DataFrame({**part, "association": association, "p": p}))
     table = pd.concat(parts[1:] or parts).sort_values("association", ascending=False, kind="stable", ignore_index=True)
     p_of = table.groupby("finding")["p"].first().dropna()

@@ -2,7 +2,6 @@
 
 import argparse
 import getpass
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from covid_core.data import decisions
 from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, Decision
 from covid_core.errors import InvalidChoice
 from covid_core.formatting import count, plural
+from covid_core.jobs import kinds
+from covid_core.jobs.kinds import ImportRequest, KaggleRequest, PhantomRequest, Request
 from covid_core.reports import audit_text, layout_text
 from covid_core.reports.encode import encode
 from covid_core.specs import LayoutSpec, parse
@@ -49,12 +50,12 @@ def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
     """Make a data set of a folder or a zip archive: classes, parts, patients and masks are read from the names."""
     from covid_core.data import importing
 
-    source, spec = Path(options.path), _layout_of(options)
-    layout = importing.proposal(source, spec)
+    spec = _layout_of(options)
+    layout = importing.proposal(Path(options.path), spec)
     text = "\n".join(layout_text.layout_lines(layout))
     if options.dry_run:
         return {**encode(layout), "text": text}
-    made = _dataset_answer(importing.import_path(workspace, source, options.name, spec, progress()))
+    made = _made(workspace, ImportRequest(source=options.path, name=options.name, **spec.model_dump()))
     return {**made, "text": f"{text}\n{made['text']}"}
 
 
@@ -70,22 +71,20 @@ def _layout_of(options: argparse.Namespace) -> LayoutSpec:
 @verb("demo", option("--images", type=int, default=600), SEED, PLANT, NAME)
 def do_demo(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Draw synthetic images."""
-    from covid_core.data import importing
-
-    plant = tuple(options.plant or ())
-    return _dataset_answer(
-        importing.import_phantom(workspace, options.images, options.seed, plant, options.name, progress())
-    )
+    request = {"images": options.images, "seed": options.seed, "plant": options.plant or (), "name": options.name}
+    return _made(workspace, PhantomRequest(**request))
 
 
 @verb("kaggle", NAME, CLASSES)
 def do_kaggle(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Download the COVID-19 Radiography Database from Kaggle."""
-    from covid_core.data import importing
+    return _made(workspace, KaggleRequest(name=options.name, classes=options.classes))
 
-    return _dataset_answer(
-        importing.import_kaggle(workspace, options.name, LayoutSpec(classes=options.classes), progress())
-    )
+
+def _made(workspace: Workspace, request: Request) -> dict[str, Any]:
+    """The data set that a job of this kind makes, made in this process."""
+    made = kinds.of(request).work(workspace, request, progress())
+    return _dataset_answer(data.open_dataset(workspace, made["dataset"]))
 
 
 @verb("datasets")
@@ -200,27 +199,13 @@ def _wanted(options: argparse.Namespace) -> list[Decision]:
 
 def _decisions_answer(opened: data.Dataset, listed: tuple[Decision, ...]) -> dict[str, Any]:
     valid = {one.number for one in decisions.in_force(opened.decisions)}
-    rows = [asdict(one) | {"in_force": one.number in valid} for one in listed]
-    lines = [_decision_line(row) for row in rows] or ["No decision yet: try decide."]
+    lines = [audit_text.decision(one, one.number in valid) for one in listed] or ["No decision yet: try decide."]
     lines.append(f"{opened.name}: {plural(len(opened.images), 'image')} in use, version {opened.version[:12]}")
     return {
         "dataset": opened.id,
         "images": len(opened.images),
         "counts": opened.counts,
         "version": opened.version,
-        "decisions": rows,
+        "decisions": [{**encode(one), "in_force": one.number in valid} for one in listed],
         "text": "\n".join(lines),
     }
-
-
-def _decision_line(row: dict[str, Any]) -> str:
-    action = row["action"]
-    what = {
-        RELABEL: f"{row['image_id']}: {row['before']} -> {row['after']}",
-        GROUP: f"{row['image_id']} with {row['after']}",
-        DISMISS: f"{row['image_id']}: {' '.join(filter(None, (row['finding'], row['after'])))}",
-        decisions.TAKE_BACK: f"number {row['after']} ({row['image_id']})",
-    }.get(action, row["image_id"])
-    back = "" if row["in_force"] or action == decisions.TAKE_BACK else "  (taken back)"
-    note = f"  {row['note']}" if row["note"] else ""
-    return f"{row['number']:>4}  {row['when'][:16].replace('T', ' ')}  {row['author']}  {action} {what}{note}{back}"

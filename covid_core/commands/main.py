@@ -9,7 +9,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from covid_core import __version__
 from covid_core.commands import dashboard, datasets, models, reports, training
@@ -31,9 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"note: the workspace {unused} is not used; second-look where says which is", file=sys.stderr)
     try:
         answer = options.verb(Workspace.default(), options)
-        text = answer.pop("text") if "text" in answer else _lines(answer)
+        text = answer.pop("text") if "text" in answer else "\n".join(f"{key}: {value}" for key, value in answer.items())
     except CovidCoreError as error:
-        return _refuse(str(error), options.json)
+        print(f"error: {error}", file=sys.stderr)
+        if options.json:
+            print(json.dumps({"error": str(error)}, ensure_ascii=False))
+        return 1
     try:
         print(
             json.dumps(encode(answer), ensure_ascii=False) if options.json else text,
@@ -55,17 +57,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     elif others:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     return options
-
-
-def _refuse(reason: str, as_json: bool) -> int:
-    print(f"error: {reason}", file=sys.stderr)
-    if as_json:
-        print(json.dumps({"error": reason}, ensure_ascii=False))
-    return 1
-
-
-def _lines(answer: dict[str, Any]) -> str:
-    return "\n".join(f"{key}: {value}" for key, value in answer.items())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -86,8 +86,8 @@ def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, 
 
     run = store.open_run(workspace, options.run)
     mapping = presets.parse_assignments(options.map or [])
-    known = {info["id"] for info in data.list_datasets(workspace)}
-    if options.images in known:
+    identifiers = {info["id"] for info in data.list_datasets(workspace)}
+    if options.images in identifiers:
         images = data.open_dataset(workspace, options.images)
     else:
         images = importing.import_path(
@@ -176,11 +176,11 @@ def do_segmenters(workspace: Workspace, _options: argparse.Namespace) -> dict[st
         f"{one.dataset.name}"
         for one in listed
     ]
-    lines += [f"{entry.id}  damaged: {entry.reason}" for entry in broken]
+    lines += map(run_text.damaged, broken)
     lines += [f"{job.id}  {job.status.state} {share(job.status.progress, 0)}" for job in learning]
     return {
         "segmenters": listed,
-        "damaged": [{"segmenter": entry.id, "reason": entry.reason} for entry in broken],
+        "damaged": broken,
         "jobs": [{"job": job.id, "dataset": job.request.dataset, **encode(job.status)} for job in learning],
         "text": "\n".join(lines) or "Only the built-in one outlines lungs: segment DATASET trains another.",
     }

@@ -9,7 +9,7 @@ from covid_core.commands.verbs import NAME, WAIT, option, verb, waited
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError, InvalidChoice, RunError
 from covid_core.jobs import queue
-from covid_core.reports import repeats_text, run_figures, run_text, study_text
+from covid_core.reports import comparison_text, run_figures, run_text, study_text
 from covid_core.reports.encode import encode
 from covid_core.runs import candidates, pinned_dataset, store
 from covid_core.specs import TrainingSpec, parse
@@ -96,9 +96,8 @@ def do_runs(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any
             broken.append(store.BrokenRun(run.id, str(error)))
     if archived := len(rows) - len(lines):
         lines.append(f"{archived} archived: annotate RUN --no-archived brings one back")
-    lines += [f"{entry.id}  damaged: {entry.reason}" for entry in broken]
-    damaged = [{"run": entry.id, "reason": entry.reason} for entry in broken]
-    return {"runs": rows, "damaged": damaged, "text": "\n".join(lines) or "No run yet."}
+    lines += map(run_text.damaged, broken)
+    return {"runs": rows, "damaged": broken, "text": "\n".join(lines) or "No run yet."}
 
 
 @verb("show", "run")
@@ -106,12 +105,12 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     """Everything that a run recorded."""
     run = store.open_run(workspace, options.run)
     answer, labels, used = _run_answer(run), candidates.label_check(run), pinned_dataset.used_by(workspace, run)
-    marks = candidates.candidate(run).marks if run.result else ()
+    marks = comparison_text.marks(candidates.candidate(run)) if run.result else []
     sets = run_figures.prediction_sets_of(run) if run.result else None
     audit = answer["audit"]
     sentences = (
         "; ".join(marks) and f"  {'; '.join(marks)}",
-        f"images of {run.dataset.name}: {used.in_words}",
+        f"images of {run.dataset.name}: {run_text.version(used)}",
         run_text.labels(labels),
         sets and (sets.get("in_words") or sets["note"]),
         audit and f"{audit['verdict'] or 'audit'}: {audit['in_words']}",
@@ -143,8 +142,8 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
 def do_annotate(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Write on a run: its name, group, tags, whether it is the reference, and whether lists leave it out."""
     run = store.open_run(workspace, options.run)
-    given = {name: getattr(options, name) for name in store.Annotation.model_fields if hasattr(options, name)}
-    store.annotate(run, **{name: value for name, value in given.items() if value is not None})
+    values = {name: getattr(options, name) for name in store.Annotation.model_fields if hasattr(options, name)}
+    store.annotate(run, **{name: value for name, value in values.items() if value is not None})
     return _run_answer(store.open_run(workspace, options.run))
 
 
@@ -190,33 +189,9 @@ def _run_answer(run: store.Run) -> dict[str, Any]:
 
 
 def _study_answer(workspace: Workspace, study: store.Study, wait: bool) -> dict[str, Any]:
-    runs = [store.open_run(workspace, identifier) for identifier in study.runs]
-    rows = [_run_answer(waited(workspace, run) if wait else run) for run in runs]
-    lines = [f"{study.id}  {study.name}", *(f"  {row.pop('text')}" for row in rows)]
-    failed = any(row["state"] in (store.FAILED, store.INTERRUPTED) for row in rows)
-    answer = {"study": study.id, "name": study.name, "runs": rows, "failed": failed}
-    if study.is_repeats:
-        given = candidates.repeats([(study, runs_of(workspace, study))])
-        accuracy, together = given.spreads[0]["accuracy"], given.pooled[0]
-        if accuracy.count > 1:
-            figures = encode(given)["studies"][0]
-            answer["test"] = {"accuracy": accuracy.mean, "spread": accuracy.spread, "runs": accuracy.count}
-            answer["test"] |= {name: figures[name] for name in ("measures", "pooled", "above_majority")}
-            lines.insert(1, f"  {repeats_text.study_line(given.studies[0], accuracy, together)}")
-    elif found := _conclusion(runs):
-        answer["conclusion"] = {"sentence": found.sentence, "pairs": found.numbers.to_dict("records")}
-        lines += ["", found.table.to_string(index=False), found.sentence]
-    return {**answer, "text": "\n".join(lines)}
-
-
-def _conclusion(runs: list[store.Run]) -> study_text.Conclusion | None:
-    """What a study found, once all its runs have a result."""
-    if not all(run.result for run in runs):
-        return None
-    names = candidates.unique_names(runs)
-    return study_text.conclusion(
-        [candidates.candidate(*pair, intervals=False) for pair in zip(runs, names, strict=True)]
-    )
+    runs = (store.open_run(workspace, identifier) for identifier in study.runs)
+    outcome = study_text.outcome(study, [waited(workspace, run) if wait else run for run in runs])
+    return {**encode(outcome), "text": "\n".join(study_text.lines(outcome))}
 
 
 def _training_spec(workspace: Workspace, options: argparse.Namespace, overrides: dict[str, Any]) -> TrainingSpec:

@@ -20,17 +20,10 @@ GREYS = np.arange(256, dtype=np.float32)
 def view(
     images: np.ndarray, spec: AugmentationSpec, seed: int, view: int, rows: np.ndarray | None = None
 ) -> np.ndarray:
-    """One changed copy of each image; image ``i`` of view ``v`` is always the same for a seed.
+    """One changed copy of each image, uint8 (n, size, size): view ``view``, from 0, of which a fit usually sees one per
+    epoch. Image ``i`` of view ``v`` is always the same for a seed; ``images`` itself where the spec changes nothing.
 
-    Args:
-        images: uint8 (n, size, size).
-        spec: what may change, and how far.
-        seed: of the run.
-        view: which copy, from 0; a fit usually sees one per epoch.
-        rows: the number that each image has in its data set, where ``images`` is only a part; default 0 to n - 1.
-
-    Returns:
-        uint8 (n, size, size); ``images`` itself where the spec changes nothing.
+    ``rows`` are the numbers that the images have in their data set, where they are only a part; default 0 to n - 1.
     """
     if spec.is_off:
         return images

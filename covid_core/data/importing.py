@@ -70,15 +70,10 @@ def import_folder(
     progress: Progress = silent,
     copy_from_here: bool = False,
 ) -> Dataset:
-    """Make a data set of the images below ``root``; they are referred to, not copied.
+    """Make a data set of the images below ``root``, with one folder per class at any depth; they are not copied.
 
-    Args:
-        workspace: where the data set is published.
-        root: folder with one folder per class, at any depth.
-        name: shown to the user; the folder's name by default.
-        spec: what the folder's names do not say, such as the classes to keep.
-        progress: told the share done.
-        copy_from_here: the folder may disappear (an archive's staging folder): move it into the data set.
+    """Make a data set of the images below ``root``, one folder per class at any depth; they are not copied.
+    folder may disappear (an archive's staging folder): move it into the data set.
 
     Raises:
         DataError: no folder, no class of that name, or no image that can be read.
@@ -171,16 +166,10 @@ def import_drawn(
     origin: str,
     progress: Progress = silent,
 ) -> Dataset:
-    """Write synthetic images as PNG files, and import them.
+    """Write synthetic images as PNG files, and import them; ``origin`` tells how they can be drawn again.
 
-    Args:
-        workspace: where the data set is published.
-        images: how many.
-        image_at: draws the image of an index from 0, whatever was drawn before; called by several threads at once. No
-            two images of a label may have the same name.
-        name: shown to the user.
-        origin: what was drawn, so that it can be drawn again.
-        progress: told the share done.
+    ``image_at`` draws the image of an index from 0, whatever was drawn before; it is called by several threads at once.
+    No two images of a label may have the same name.
     """
     staging = workspace.uploads / new_id("phantom")
     drawing = part_of(progress, 0, 0.7)

@@ -7,6 +7,7 @@ but the image's proportions, and is squashed to a square as the image is.
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from covid_core.images.codec import read_mask, resized_map, to_square
 from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
 
-NO_MASKS = "It needs lung masks, no image here has one, and no segmenter outlined them."
+NoLungs = Literal["no masks", "no usable mask", "none outlined", "damaged"]
 # Kinds of outlines, in the order in which they go first: the data set's masks, those of a segmenter trained here, of
 # the built-in segmenter, and one fixed oval for all images.
 OWN, TRAINED, BUILT_IN, OVAL = "own", "trained", "built-in", "oval"
@@ -53,12 +54,13 @@ class Origin:
 @dataclass(frozen=True, eq=False)
 class LungMasks:
     """Lungs of some images: ``masks`` bool (n, size, size), ``available`` bool (n,), where they come from; ``reason``
-    says why none is available."""
+    says why none is available, ``error`` what is damaged then."""
 
     masks: np.ndarray
     available: np.ndarray
     origin: Origin | None = None
-    reason: str = ""
+    reason: NoLungs | None = None
+    error: str = ""
 
 
 LungSource = Callable[[Workspace, Dataset, Sequence[int], Progress], LungMasks]
@@ -126,7 +128,7 @@ def own_lungs(
     lungs, available = np.zeros((len(rows), size, size), bool), np.zeros(len(rows), bool)
     lungs[having], usable = squares(dataset, np.asarray(rows)[having], size, progress)
     available[having] = usable & lungs[having].any(axis=(1, 2))
-    return LungMasks(lungs, available, Origin(OWN), "" if available.any() else NO_MASKS)
+    return LungMasks(lungs, available, Origin(OWN), None if available.any() else "no masks")
 
 
 def _mask_in(dataset: Dataset, row: int) -> np.ndarray:

@@ -85,14 +85,10 @@ def make_split(
 def halves(split: pd.DataFrame, seed: int) -> np.ndarray:
     """Who of the validation part chooses and who calibrates, so that neither judges what it has made itself.
 
-    Args:
-        split: columns label, group, part.
-        seed: of the split.
-
-    Returns:
-        Of shape (images,): "selection" (early stopping, the best epoch, the choice between runs) or "calibration"
-        (temperature and thresholds) for validation images, stratified by label, groups whole; empty for all others, and
-        for all where the part has fewer than HALVED_FROM images or a half would lack a class: it then serves for both.
+    Of a split with columns label, group, part, and its seed. Returns of shape (images,): "selection" (early stopping,
+    the best epoch, the choice between runs) or "calibration" (temperature and thresholds) for validation images,
+    stratified by label, groups whole; empty for all others, and for all where the part has fewer than HALVED_FROM
+    images or a half would lack a class: it then serves for both.
     """
     validation = (split["part"] == VALIDATION).to_numpy()
     half = np.full(len(split), "", dtype=object)

@@ -249,15 +249,8 @@ def histogram_shares(summary: PixelSummary) -> np.ndarray:
 
 
 def exposure_table(summary: PixelSummary, of: str = "image_means") -> pd.DataFrame:
-    """How the images of each class spread in one number per image: columns label, images, mean and five percentiles.
-
-    Args:
-        summary: of the data set.
-        of: "image_means" (brightness) or "image_deviations" (contrast), in grey levels.
-
-    Returns:
-        Columns label, images, mean, p5, p25, median, p75, p95.
-    """
+    """How the images of each class spread in "image_means" (brightness) or "image_deviations" (contrast), in grey
+    levels: columns label, images, mean, p5, p25, median, p75, p95."""
     values = pd.Series(getattr(summary, of).astype(float))
     table = values.groupby(np.take(summary.classes, summary.codes)).describe([0.05, 0.25, 0.5, 0.75, 0.95])
     names = {"count": "images", "mean": "mean", "5%": "p5", "25%": "p25", "50%": "median", "75%": "p75", "95%": "p95"}

@@ -6,24 +6,21 @@ and tests they count for fewer (``metrics.design_effect``), in the bootstrap the
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from covid_core.evaluation import measures, metrics, resampling
 from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
-from covid_core.evaluation.metrics import Answers, Measure
+from covid_core.evaluation.metrics import Answers, Gap, Measure
 from covid_core.hashing import hash_of
 
 PARTS = ("train", "validation", "test")
 ALPHA = 0.05  # level of every test in the app
 
-ONE_CLASS = "predicts one class only"
-NOT_BETTER = "does not beat the majority baseline"
-LOSS_NOT_A_NUMBER = "loss is not a number"
-NO_ANSWER = "has no answer for some images"
-PARTS_DISAGREE = "validation and test disagree beyond chance"
+Mark = Literal["wrong labels", "loss not a number", "no answer", "one class", "not better", "parts disagree", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -44,11 +41,11 @@ def measured(predictions: Answers, groups: np.ndarray | None = None, intervals: 
     Without ``intervals`` nothing is drawn, and only shares have theirs.
     """
     of = measures.on_draws(predictions)
-    values = {name: found[..., 0] for name, found in of(resampling.once(predictions.y_true)).items()}
+    values = {name: drawn_values[..., 0] for name, drawn_values in of(resampling.once(predictions.y_true)).items()}
     bounds: measures.Values = {}
     if predictions.n and intervals:
         drawn = resampling.replicates(of, predictions.y_true, groups)
-        bounds = {name: resampling.interval(found) for name, found in drawn.items()}
+        bounds = {name: resampling.interval(drawn_values) for name, drawn_values in drawn.items()}
     per_class = {
         label: {
             name: measures.share_of_class(name, predictions, label, groups)
@@ -65,30 +62,26 @@ def measured(predictions: Answers, groups: np.ndarray | None = None, intervals: 
         if row.is_share and row.per_image:
             overall[name] = metrics.wilson_of_groups(row.per_image(predictions), groups)[0]
         else:
-            of_scores = metrics.NOT_A_NUMBER if predictions.n else metrics.NO_IMAGES
-            notes = _notes_of_mean(row.mean_of, per_class) if row.mean_of else (of_scores, "")
-            overall[name] = _measure(values[name], bounds.get(name), predictions.n, *notes)
+            gaps: tuple[Gap, ...] = (metrics.NOT_NUMBERS if predictions.n else metrics.NO_IMAGES,)
+            if row.mean_of:
+                gaps = _gaps_of_mean(row.mean_of, per_class) or (metrics.NO_IMAGES,)
+            overall[name] = _measure(values[name], bounds.get(name), predictions.n, *gaps)
     images = dict(zip(predictions.classes, map(int, predictions.images), strict=True))
     return Measured(predictions.n, images, overall, per_class, metrics.confusion(predictions))
 
 
-def _measure(
-    value: float | np.ndarray, bounds: np.ndarray | None, images: int, reason: str, left_out: str = ""
-) -> Measure:
-    """``reason`` says why it is undefined where it is, ``left_out`` what a mean goes without where it is defined."""
+def _measure(value: float | np.ndarray, bounds: np.ndarray | None, images: int, *gaps: Gap | None) -> Measure:
+    """``gaps``: the first says why it is undefined where it is; where it is defined, a mean goes without some."""
     if math.isnan(value):
-        return Measure(math.nan, n=images, note=reason)
+        return metrics.undefined(gaps[0] and replace(gaps[0], left_out=False), images)
     low, high = (math.nan, math.nan) if bounds is None else map(float, bounds)
-    return Measure(float(value), low, high, images, left_out)
+    return Measure(float(value), low, high, images, tuple(gap for gap in gaps if gap and gap.left_out) or "")
 
 
-def _notes_of_mean(name: str, per_class: dict[str, dict[str, Measure]]) -> tuple[str, str]:
-    """Why a mean over classes may be undefined, and which classes it leaves out."""
-    undefined = {label: found[name].note for label, found in per_class.items() if not found[name].is_defined}
-    return (
-        next(iter(undefined.values()), metrics.NO_IMAGES),
-        "; ".join(f"{label} is left out: {reason}" for label, reason in undefined.items()),
-    )
+def _gaps_of_mean(name: str, per_class: dict[str, dict[str, Measure]]) -> tuple[Gap, ...]:
+    """The classes that a mean over classes leaves out, and why."""
+    gaps = ((label, gap) for label, measures in per_class.items() for gap in measures[name].note)
+    return tuple(replace(gap, label=label, left_out=True) for label, gap in gaps if isinstance(gap, Gap))
 
 
 @dataclass(frozen=True)
@@ -237,17 +230,17 @@ def unlike_by_chance(hits: int, total: int, other_hits: int, other_total: int) -
     return min(1.0, float(np.exp(log[log <= mine + 1e-7]).sum()))  # rounding must not part equal tables
 
 
-def marks(run: Assessment, loss_is_a_number: bool = True) -> list[str]:
+def marks(run: Assessment, loss_is_a_number: bool = True) -> list[Mark]:
     """What a reader must know before believing the run's accuracy."""
-    reasons = [] if loss_is_a_number else [LOSS_NOT_A_NUMBER]
+    reasons: list[Mark] = [] if loss_is_a_number else ["loss not a number"]
     if run.unanswered:
-        reasons.append(NO_ANSWER)
+        reasons.append("no answer")
     if run.only_answer:
-        reasons.append(ONE_CLASS)
+        reasons.append("one class")
     if run.test.is_defined and not beats_majority(run):
-        reasons.append(NOT_BETTER)
+        reasons.append("not better")
     if run.p_parts <= ALPHA:
-        reasons.append(PARTS_DISAGREE)
+        reasons.append("parts disagree")
     return reasons
 
 

@@ -69,13 +69,13 @@ def fitted_temperature(table: pd.DataFrame) -> float:
     logits = metrics.logits(validation)
     if not len(validation) or not np.isfinite(logits).all():
         raise DataError("A temperature needs validation images with finite logits.")
-    found = temperature(logits, metrics.answers(validation, "validation").y_true)
-    if not COLDEST * (1 + AT_BOUND) < found < HOTTEST * (1 - AT_BOUND):
+    fitted = temperature(logits, metrics.answers(validation, "validation").y_true)
+    if not COLDEST * (1 + AT_BOUND) < fitted < HOTTEST * (1 - AT_BOUND):
         raise DataError(
             f"No temperature fits the {plural(len(validation), 'validation image')}: either all are answered rightly, "
             "or their scores say nothing of their classes."
         )
-    return found
+    return fitted
 
 
 def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
@@ -86,9 +86,9 @@ def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
     from scipy.optimize import minimize_scalar  # 0.2 s to import, and hardly a page needs it
 
     bounds = math.log(COLDEST), math.log(HOTTEST)
-    found = minimize_scalar(_loss_at, bounds=bounds, args=(logits, y_true), options={"xatol": PRECISION})
+    minimum = minimize_scalar(_loss_at, bounds=bounds, args=(logits, y_true), options={"xatol": PRECISION})
     # Where the loss is flat the search ends anywhere, and a bound is as good.
-    return math.exp(min((*bounds, found.x), key=lambda at: _loss_at(at, logits, y_true)))
+    return math.exp(min((*bounds, minimum.x), key=lambda at: _loss_at(at, logits, y_true)))
 
 
 def _loss_at(log_temperature: float, logits: np.ndarray, y_true: np.ndarray) -> float:
@@ -164,8 +164,8 @@ def operating_point(table: pd.DataFrame, label: str, aim: Aim, at_least: float) 
     validation, test = (metrics.answers(table, part) for part in ("validation", "test"))
     points = metrics.roc_points(validation, label)
     if points.empty:
-        reason = metrics.no_curve_because(validation, label)
-        raise DataError(f"No threshold for {label} can be chosen on the validation images: {reason}.")
+        needed = "it takes validation images of this class and of another, all with scores"
+        raise DataError(f"No threshold for {label} can be chosen: {needed}.")
     reached = points["sensitivity"] if aim == "sensitivity" else 1 - points["false_positive_rate"]
     enough = np.flatnonzero(reached.to_numpy() >= at_least)
     row = enough[0] if aim == "sensitivity" else enough[-1]  # sensitivity rises along the curve, specificity falls
@@ -177,12 +177,13 @@ def at(predictions: Answers, label: str, threshold: float) -> dict[str, Measure]
     """Every class measure that is a share, where an image is called ``label`` at or above a threshold."""
     k = predictions.classes.index(label)
     is_class, predicted = predictions.y_true == k, predictions.y_prob[:, k] >= threshold
-    found = {}
+    shares = {}
     for name, row in CLASS_MEASURES.items():
         if row.share:
             counted, hit = row.share(is_class, predicted, np.ones(predictions.n, bool))
-            found[name] = metrics.wilson(int((counted & hit).sum()), int(counted.sum()), row.reason(predictions, label))
-    return found
+            images, reason = int(counted.sum()), row.reason(predictions, label)
+            shares[name] = metrics.wilson(int((counted & hit).sum()), images, reason)
+    return shares
 
 
 def at_prevalence(sensitivity: Measure, specificity: Measure, prevalence: float) -> dict[str, Measure]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from covid_core.evaluation import assessment, resampling
-from covid_core.evaluation.assessment import ALPHA, PARTS, Assessment, Measured
+from covid_core.evaluation.assessment import ALPHA, PARTS, Assessment, Mark, Measured
 from covid_core.evaluation.label_check import LabelCheck
 from covid_core.evaluation.measures import MEASURES
 from covid_core.evaluation.metrics import UNDEFINED, Answers, Measure
@@ -193,7 +193,7 @@ class Candidate:
     id: str
     name: str
     assessment: Assessment = field(repr=False)
-    marks: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
     labels: LabelCheck = LabelCheck()
     split_hash: str = ""
     seconds: float = math.nan
@@ -239,8 +239,8 @@ def ranking(candidates: Sequence[AnyCandidate]) -> Ranking[AnyCandidate]:
 def chosen_by_validation(candidates: Sequence[AnyCandidate]) -> AnyCandidate | None:
     """The candidate with the highest accuracy on validation images (see ``to_choose_by``), which is the one to choose;
     None where none has any."""
-    known = [(c, found) for c, found in zip(candidates, to_choose_by(candidates), strict=True) if found.is_defined]
-    return max(known, key=lambda pair: pair[1].value, default=(None, None))[0]
+    defined = [(c, own) for c, own in zip(candidates, to_choose_by(candidates), strict=True) if own.is_defined]
+    return max(defined, key=lambda pair: pair[1].value, default=(None, None))[0]
 
 
 def to_choose_by(candidates: Sequence[Candidate]) -> list[Measure]:
@@ -250,7 +250,7 @@ def to_choose_by(candidates: Sequence[Candidate]) -> list[Measure]:
     images for all.
     """
     selection = [c.assessment.selection for c in candidates]
-    if len({found.n for found in selection}) < 2:
+    if len({accuracy.n for accuracy in selection}) < 2:
         return selection
     return [c.assessment.validation for c in candidates]
 
@@ -262,7 +262,7 @@ def performance_table(candidates: Sequence[Candidate]) -> pd.DataFrame:
     """The course's first table for one group of candidates; the two reference rows, with an empty ``id``, come last.
 
     Columns id, name, those of PARTS (accuracy), test_low, test_high, images (of the test part), COMPARED with their
-    bounds (``_low``, ``_high``), marks (joined by "; "). Shares are in [0, 1], nan where undefined.
+    bounds (``_low``, ``_high``), marks (a tuple). Shares are in [0, 1], nan where undefined.
     """
     rows = [_row(c.name, c.assessment.accuracy, c.assessment.tested, c.id, c.marks) for c in candidates]
     if candidates:
@@ -276,7 +276,7 @@ def performance_table(candidates: Sequence[Candidate]) -> pd.DataFrame:
 
 
 def _row(
-    name: str, accuracy: Mapping[str, Measure], tested: Measured, id: str = "", marks: Sequence[str] = ()
+    name: str, accuracy: Mapping[str, Measure], tested: Measured, id: str = "", marks: tuple[Mark, ...] = ()
 ) -> dict[str, object]:
     return {
         "id": id,
@@ -286,7 +286,7 @@ def _row(
         "test_high": accuracy["test"].high,
         "images": tested.n,
         **_with_bounds({name: tested.overall.get(name, UNDEFINED) for name in COMPARED}),
-        "marks": "; ".join(marks),
+        "marks": marks,
     }
 
 
@@ -308,7 +308,7 @@ def references(figures: Measured) -> dict[str, Measured]:
     images = np.array(list(figures.images.values()))
     one_hot = np.eye(len(images))
     evenly = np.full_like(one_hot, 1 / len(images)) + HAIR * (one_hot - 1 / len(images))
-    found = {}
+    measured = {}
     for name, scores in ((MAJORITY, one_hot[[int(np.argmax(images))]]), (CHANCE, evenly)):
         y_true = np.repeat(np.arange(len(images)), len(scores) * images)
         y_prob = np.tile(scores, (int(images.sum()), 1))
@@ -321,8 +321,8 @@ def references(figures: Measured) -> dict[str, Measured]:
         if name == MAJORITY:
             overall |= {key: UNDEFINED for key, row in MEASURES.items() if row.of_scores}
         per_class = dict(zip(reached.per_class, of_classes, strict=True))
-        found[name] = replace(figures, overall=overall, per_class=per_class, confusion=reached.confusion)
-    return found
+        measured[name] = replace(figures, overall=overall, per_class=per_class, confusion=reached.confusion)
+    return measured
 
 
 def measure_table(figures: Mapping[str, Measured]) -> pd.DataFrame:
@@ -358,14 +358,14 @@ def against_first(candidates: Sequence[Candidate]) -> pd.DataFrame:
     accuracies, this minus reference), low, high, p, and p_holm, which is corrected for these comparisons alone.
     Raises ValueError when they were not tested on the same images.
     """
-    found = pairs([candidate.assessment for candidate in candidates])
-    table = {name: getattr(found, name)[1:, 0] for name in ("difference", "low", "high", "p")}
+    compared = pairs([candidate.assessment for candidate in candidates])
+    table = {name: getattr(compared, name)[1:, 0] for name in ("difference", "low", "high", "p")}
     return pd.DataFrame(
         {
             "name": [candidate.name for candidate in candidates[1:]],
-            "images": found.n,
-            "only_this": found.only_first[1:, 0],
-            "only_reference": found.only_first[0, 1:],
+            "images": compared.n,
+            "only_this": compared.only_first[1:, 0],
+            "only_reference": compared.only_first[0, 1:],
             **table,
             "p_holm": holm(table["p"]),
         }

@@ -142,8 +142,8 @@ class Sets:
 
     def too_few(self, coverage: float) -> dict[str, int]:
         """Classes with too few images for a limit of their own, and how many they have."""
-        found = zip(self.classes, map(len, self.unlike), strict=True)
-        return {label: images for label, images in found if images < least(coverage)}
+        counts = zip(self.classes, map(len, self.unlike), strict=True)
+        return {label: images for label, images in counts if images < least(coverage)}
 
     def _compared(self, coverage: float) -> tuple[np.ndarray, ...]:
         """For each class, the ascending values that set its limit: those of its own images, or of all."""

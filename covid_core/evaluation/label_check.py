@@ -13,8 +13,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-WRONG_LABELS = "labels are not those of the images' folders"
-
 STRETCHES = 20  # of the list, equally long: places that a label may go with
 LEAST_IN_STRETCH = 20  # images; labels go with shorter ones by chance
 MOST_MOVED = 0.1  # of the list; labels moved by more agree in what is left of the overlap too easily
@@ -87,10 +85,10 @@ def cramers_v(one: np.ndarray, other: np.ndarray) -> float:
     values = min(rows.max(initial=0), columns.max(initial=0))
     if not values:
         return math.nan
-    found = np.zeros((rows.max() + 1, columns.max() + 1))
-    np.add.at(found, (rows, columns), 1)
-    expected = np.outer(found.sum(axis=1), found.sum(axis=0)) / len(rows)
-    return math.sqrt(float(((found - expected) ** 2 / expected).sum()) / (len(rows) * values))
+    observed = np.zeros((rows.max() + 1, columns.max() + 1))
+    np.add.at(observed, (rows, columns), 1)
+    expected = np.outer(observed.sum(axis=1), observed.sum(axis=0)) / len(rows)
+    return math.sqrt(float(((observed - expected) ** 2 / expected).sum()) / (len(rows) * values))
 
 
 def _cause(

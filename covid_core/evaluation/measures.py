@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from covid_core.evaluation import metrics
-from covid_core.evaluation.metrics import Answers, Measure
+from covid_core.evaluation.metrics import Answers, Cause, Gap, Measure
 from covid_core.evaluation.resampling import running
 
 if TYPE_CHECKING:
@@ -105,17 +105,17 @@ class ClassMeasure(Definition):
     Args:
         share: of a share of images: which it counts, and which of these are hits, from three bool arrays: the image is
             of the class, is predicted as the class, has a prediction.
-        undefined: why it may be undefined, with {label}; empty where the reason is that there is no ROC curve.
+        undefined: why it may be undefined; None where the reason is that there is no ROC curve.
     """
 
     share: Share | None = None
-    undefined: str = ""
+    undefined: Cause | None = None
 
-    def reason(self, predictions: Answers, label: str) -> str:
+    def reason(self, predictions: Answers, label: str) -> Gap | None:
         """Why it is undefined for a class, where it is."""
         if not predictions.n:
             return metrics.NO_IMAGES
-        return self.undefined.format(label=label) if self.undefined else metrics.no_curve_because(predictions, label)
+        return Gap(self.undefined, label) if self.undefined else metrics.no_curve_because(predictions, label)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +145,7 @@ class OverallMeasure(Definition):
             raise ValueError(f"The measure {self.key!r} must be in per cent to be a headline or repeated.")
 
 
-def _class_share(key: str, title: str, help: str, share: Share, undefined: str) -> ClassMeasure:
+def _class_share(key: str, title: str, help: str, share: Share, undefined: Cause) -> ClassMeasure:
     """A share of the images of a class, or of those predicted as it, and the like."""
 
     def drawn(draws: Draws) -> np.ndarray:
@@ -210,14 +210,14 @@ CLASS_MEASURES = {
             "Sensitivity",
             "Of the images of the class, how many are predicted as it (recall): TP / (TP + FN).",
             lambda is_class, predicted, answered: (is_class, predicted),
-            "no image of this part is {label}",
+            "none of class",
         ),
         _class_share(
             "specificity",
             "Specificity",
             "Of the images of other classes, how many are not predicted as the class: TN / (TN + FP).",
             lambda is_class, predicted, answered: (~is_class, ~predicted),
-            "every image of this part is {label}",
+            "all of class",
         ),
         _class_share(
             "ppv",
@@ -225,14 +225,14 @@ CLASS_MEASURES = {
             "Of the images predicted as the class, how many are of it (precision): TP / (TP + FP). It changes with how "
             "frequent the class is.",
             lambda is_class, predicted, answered: (predicted, is_class),
-            "no image was called {label}",
+            "none predicted",
         ),
         _class_share(
             "npv",
             "NPV",
             "Of the images predicted as another class, how many are not of the class: TN / (TN + FN).",
             lambda is_class, predicted, answered: (answered & ~predicted, ~is_class),
-            "every image was called {label}",
+            "all predicted",
         ),
         ClassMeasure(
             "f1",
@@ -240,7 +240,7 @@ CLASS_MEASURES = {
             "Harmonic mean of sensitivity and PPV.",
             "van Rijsbergen 1979",
             lambda draws: _ratio(2 * draws.hits, draws.images + draws.predicted),
-            undefined="no image is {label} and none was called so",
+            undefined="neither",
         ),
         ClassMeasure(
             "auroc",
@@ -423,7 +423,7 @@ def _areas(predictions: Answers, k: int) -> Areas:
     score = -predictions.y_prob[:, k]
     sides = np.flatnonzero(predictions.y_true == k), np.flatnonzero(predictions.y_true != k)
     own, others = (images[np.argsort(score[images], kind="stable")] for images in sides)
-    found, alarms = (np.searchsorted(score[images], score[own], "right") for images in (own, others))
+    detections, alarms = (np.searchsorted(score[images], score[own], "right") for images in (own, others))
     passed = np.searchsorted(score[others], score[own], "left")
     tied = (alarms != passed).any()
 
@@ -433,7 +433,7 @@ def _areas(predictions: Answers, k: int) -> Areas:
         lost, precise = np.zeros((2, times.shape[1]))
         step = max(1, AT_ONCE // times.shape[1])
         for some in (slice(start, start + step) for start in range(0, len(own), step)):
-            drawn, called = times[own[some]].astype(precision), hits[found[some]].astype(precision)
+            drawn, called = times[own[some]].astype(precision), hits[detections[some]].astype(precision)
             above = wrong = false[alarms[some]].astype(precision)
             if tied:
                 above = (wrong + false[passed[some]]) / 2

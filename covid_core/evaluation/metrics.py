@@ -1,13 +1,14 @@
 """A run's answers on one part of its images: the arrays, shares of images with their intervals, and the curves.
 
 Every measure comes with its interval and the number of images that it rests on. Undefined is not a number, with the
-reason in words; it is never 0. All is a few lines of NumPy, tested against scikit-learn to 1e-12, because importing
+reason; it is never 0. All is a few lines of NumPy, tested against scikit-learn to 1e-12, because importing
 scikit-learn takes longer than a page may. Every measure has its row in ``measures``.
 """
 
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,22 @@ from covid_core.errors import DataError
 SCORE_PREFIX, LOGIT_PREFIX = "score_", "logit_"
 Z = 1.959963984540054  # two-sided normal quantile of 95 %, which every interval in the app has
 LEAPING, SPREAD = 100, 400  # points of a thinned curve at its beginning, and along the rest: it is 400 pixels wide
-NO_IMAGES = "there are no images in this part"
-NOT_A_NUMBER = "some scores are not numbers"
+Cause = Literal[
+    "no images", "not numbers", "none of class", "all of class", "none predicted", "all predicted", "neither"
+]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Why a figure is undefined, of a class where ``label`` names it: no image is of the class, or all are, none or all
+    were predicted as it, or no image is either. ``left_out``: of a mean that goes without that class."""
+
+    cause: Cause
+    label: str = ""
+    left_out: bool = False
+
+
+NO_IMAGES, NOT_NUMBERS = Gap("no images"), Gap("not numbers")
 
 
 @dataclass(frozen=True)
@@ -26,14 +41,15 @@ class Measure:
     """One number that somebody may rely on.
 
     ``value`` is nan where it is undefined. ``low`` and ``high`` bound its 95 % interval (nan where none is computed),
-    ``n`` is the number of images it rests on, ``note`` says why it is undefined or what was left out.
+    ``n`` is the number of images it rests on, ``note`` says why it is undefined or what was left out; a text is what
+    an earlier version stored.
     """
 
     value: float
     low: float = math.nan
     high: float = math.nan
     n: int = 0
-    note: str = ""
+    note: tuple[Gap, ...] | str = ""
 
     @property
     def is_defined(self) -> bool:
@@ -41,6 +57,11 @@ class Measure:
 
 
 UNDEFINED = Measure(math.nan)
+
+
+def undefined(reason: Gap | None, images: int = 0) -> Measure:
+    """A measure that is not a number, for that reason."""
+    return Measure(math.nan, n=images, note=(reason,) if reason else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +163,8 @@ def design_effect(right: np.ndarray, groups: np.ndarray) -> float:
     if value in (0.0, 1.0) or several == 1:
         return float(np.square(sizes).sum() / images)
     residuals = np.bincount(codes, np.asarray(right, float)) - sizes * value
-    found = several / (several - 1) * float(np.square(residuals).sum()) / (images * value * (1 - value))
-    return max(1.0, found)
+    effect = several / (several - 1) * float(np.square(residuals).sum()) / (images * value * (1 - value))
+    return max(1.0, effect)
 
 
 def design_effect_of_difference(right: np.ndarray, inside: np.ndarray, groups: np.ndarray) -> float:
@@ -175,7 +196,9 @@ def design_effect_of_difference(right: np.ndarray, inside: np.ndarray, groups: n
     return max(1.0, 1 - alike + alike * apart)
 
 
-def wilson_of_groups(right: np.ndarray, groups: np.ndarray | None, reason: str = NO_IMAGES) -> tuple[Measure, float]:
+def wilson_of_groups(
+    right: np.ndarray, groups: np.ndarray | None, reason: Gap | None = NO_IMAGES
+) -> tuple[Measure, float]:
     """A share of images with the Wilson interval of as many as they count for, and their design effect.
 
     ``right`` and ``groups`` as of ``design_effect``; None: each image is by itself. Undefined without images, for
@@ -185,18 +208,18 @@ def wilson_of_groups(right: np.ndarray, groups: np.ndarray | None, reason: str =
         return wilson(0, 0, reason), 1.0
     effect = 1.0 if groups is None else design_effect(right, groups)
     hits, images = int(np.count_nonzero(right)), len(right)
-    found = wilson(hits / effect, images / effect)
-    return replace(found, value=hits / images, n=images), effect  # runs with equal hits are equal to the last digit
+    adjusted = wilson(hits / effect, images / effect)
+    return replace(adjusted, value=hits / images, n=images), effect  # runs with equal hits are equal to the last digit
 
 
-def wilson(hits: float, total: float, reason: str = NO_IMAGES) -> Measure:
+def wilson(hits: float, total: float, reason: Gap | None = NO_IMAGES) -> Measure:
     """A share with its 95 % score interval: (p + z²/2n ± z·sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n).
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927) 209-212.
     Undefined for ``total`` 0, for ``reason``.
     """
     if total == 0:
-        return Measure(math.nan, note=reason)
+        return undefined(reason)
     share = hits / total
     centre = share + Z**2 / (2 * total)
     half = Z * math.sqrt(share * (1 - share) / total + Z**2 / (4 * total**2))
@@ -223,16 +246,16 @@ def confusion(predictions: Answers) -> pd.DataFrame:
     )
 
 
-def no_curve_because(predictions: Answers, label: str) -> str:
-    """Why there is no ROC or precision-recall curve for ``label``; empty where there is one."""
+def no_curve_because(predictions: Answers, label: str) -> Gap | None:
+    """Why there is no ROC or precision-recall curve for ``label``; None where there is one."""
     images = int(predictions.images[predictions.classes.index(label)])
     if predictions.n == 0:
         return NO_IMAGES
     if images == 0:
-        return f"no image of this part is {label}"
+        return Gap("none of class", label)
     if images == predictions.n:
-        return f"every image of this part is {label}"
-    return "" if predictions.answered.all() else NOT_A_NUMBER
+        return Gap("all of class", label)
+    return None if predictions.answered.all() else NOT_NUMBERS
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +269,7 @@ class ThresholdCurves:
     roc: pd.DataFrame
     precision_recall: pd.DataFrame
     prevalence: float
-    undefined: str
+    undefined: Gap | None
 
 
 def threshold_curves(predictions: Answers) -> dict[str, ThresholdCurves]:

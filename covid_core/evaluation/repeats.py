@@ -63,20 +63,49 @@ class Repeat:
 
 
 @dataclass(frozen=True)
+class ImageChoice:
+    """Which images of a data set runs are tested on: ``per_class`` of each class (0: all), of these the ``held_out``
+    sources, those ``given`` by the authors, one fold from 0 (None: all of them together), or a share; ``shifted``: with
+    labels of other images."""
+
+    dataset: str
+    per_class: int
+    held_out: tuple[str, ...]
+    folds: int
+    fold: int | None
+    share: float
+    grouped: bool
+    seed: int
+    shifted: bool
+    given: bool = False
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What is to be known of a study's run: it has no result, is left out for an error or was stopped early; or so many
+    runs are missing."""
+
+    what: Literal["no result", "left out", "stopped", "missing"]
+    run: str = ""
+    error: str = ""
+    runs: int = 0
+
+
+@dataclass(frozen=True)
 class Repeats:
     """The finished runs of a study of repeats, of ``planned`` in all.
 
-    ``folds`` is 1 where all runs share one split. ``images`` says in words which images the study is about, ``remarks``
-    what is to be known of its runs: which are left out, and why.
+    ``folds`` is 1 where all runs share one split. ``images`` says which images the study is about (None: without runs),
+    ``remarks`` what is to be known of its runs.
     """
 
     id: str
     name: str
     folds: int
-    images: str
+    images: ImageChoice | None
     runs: tuple[Repeat, ...]
     planned: int
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def varied(self) -> str:
@@ -108,8 +137,8 @@ class Spread:
 
 def spread(values: Iterable[float]) -> Spread:
     """Sum up the values that are numbers."""
-    known = pd.Series(list(values), dtype=float)
-    return Spread(known.mean(), known.std(), known.min(), known.max(), int(known.count()))
+    numbers = pd.Series(list(values), dtype=float)
+    return Spread(numbers.mean(), numbers.std(), numbers.min(), numbers.max(), int(numbers.count()))
 
 
 def value(run: Repeat, measure: str) -> float:
@@ -147,12 +176,12 @@ class Pooled:
 
 def pooled(study: Repeats) -> tuple[Pooled, ...]:
     """The pooled figure of every seed of which all folds are there; none for seeds on one split."""
-    found = []
+    of_seeds = []
     for seed in study.seeds if study.folds > 1 else ():
         runs = {run.fold: run.assessment for run in study.runs if run.seed == seed}
         if set(runs) == set(range(study.folds)):
-            found.append(_pooled(seed, [runs[fold] for fold in range(study.folds)]))
-    return tuple(found)
+            of_seeds.append(_pooled(seed, [runs[fold] for fold in range(study.folds)]))
+    return tuple(of_seeds)
 
 
 def _pooled(seed: int, folds: Sequence[Assessment]) -> Pooled:
@@ -165,7 +194,7 @@ def _pooled(seed: int, folds: Sequence[Assessment]) -> Pooled:
         accuracy, method = replace(accuracy, low=drawn.low, high=drawn.high), "bootstrap of groups"
     sensitivity = {
         label: metrics.wilson_of_groups(
-            right[strata == k], None if groups is None else groups[strata == k], f"no image is {label}"
+            right[strata == k], None if groups is None else groups[strata == k], metrics.Gap("none of class", label)
         )[0]
         for k, label in enumerate(folds[0].classes)
     }
@@ -251,13 +280,13 @@ def _tested(study: Repeats, of: dict[tuple[int, int], Assessment], gains: dict[t
     if varied == FOLDS:
         values = [np.mean([gains[key].mean() for key in keys if key[0] == fold]) for fold in sorted(repeats)]
         trained = np.mean([trained_on(of[key]) for key in keys])
-        found = over_folds(values, float(trained), float(np.mean([len(gains[key]) for key in keys])))
+        result = over_folds(values, float(trained), float(np.mean([len(gains[key]) for key in keys])))
     else:
         groups = of[keys[0]].groups
         if len(gains[keys[0]] if groups is None else np.unique(groups)) < 2:
             return Tested(varied, None, "one_image", len(keys))
-        found = over_seeds(np.stack([gains[key] for key in keys]), groups)
-    return Tested(varied, found, "alike" if math.isnan(found.p) else None, len(keys))
+        result = over_seeds(np.stack([gains[key] for key in keys]), groups)
+    return Tested(varied, result, "alike" if math.isnan(result.p) else None, len(keys))
 
 
 def _unlike(first: Repeats, second: Repeats) -> Reason:

@@ -7,14 +7,13 @@ images belong together (duplicates, one patient), whole groups are drawn, becaus
 (cluster bootstrap: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8).
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 
-from covid_core.evaluation.metrics import NO_IMAGES, Measure
+from covid_core.evaluation.metrics import NO_IMAGES, Measure, undefined
 
 REPLICATES = 2000
 SEED = 0  # the same images are drawn alike for every run, whenever one looks
@@ -67,8 +66,8 @@ def interval(values: np.ndarray) -> np.ndarray:
     if defined.all():
         return np.percentile(values, OUTSIDE, axis=-1)
     enough = defined.mean(axis=-1) >= 1 - MOST_UNDEFINED
-    kept = np.where(defined | ~enough[..., None], np.where(defined, values, 0), np.nan)
-    return np.where(enough, np.nanpercentile(kept, OUTSIDE, axis=-1), np.nan)
+    bounded = np.where(defined | ~enough[..., None], np.where(defined, values, 0), np.nan)
+    return np.where(enough, np.nanpercentile(bounded, OUTSIDE, axis=-1), np.nan)
 
 
 def estimates(
@@ -88,10 +87,10 @@ def mean(values: np.ndarray, groups: np.ndarray | None = None, strata: np.ndarra
     ``groups`` and ``strata`` as of ``replicates``; without ``strata`` all images are drawn alike.
     """
     if not len(values):
-        return Measure(math.nan, note=NO_IMAGES)
+        return undefined(NO_IMAGES)
     alike = np.zeros(len(values), int) if strata is None else strata
-    found = estimates(lambda times: {"mean": values @ times / times.sum(axis=0)}, alike, groups)["mean"]
-    return replace(found, value=float(values.mean()))
+    estimate = estimates(lambda times: {"mean": values @ times / times.sum(axis=0)}, alike, groups)["mean"]
+    return replace(estimate, value=float(values.mean()))
 
 
 def draws(strata: np.ndarray, groups: np.ndarray | None = None) -> Iterator[np.ndarray]:
@@ -100,8 +99,8 @@ def draws(strata: np.ndarray, groups: np.ndarray | None = None) -> Iterator[np.n
     A group belongs to the class of its first image.
     """
     units = None if groups is None else np.unique(groups, return_inverse=True)[1].astype(np.int32).tobytes()
-    known = strata.astype(np.int32).tobytes()
-    yield from _cached(known, units) if 2 * REPLICATES * len(strata) <= CACHED else _drawn(known, units)
+    content = strata.astype(np.int32).tobytes()
+    yield from _cached(content, units) if 2 * REPLICATES * len(strata) <= CACHED else _drawn(content, units)
 
 
 @lru_cache(maxsize=2)

@@ -107,8 +107,8 @@ def finding_bars(table: pd.DataFrame) -> go.Figure:
             orientation="h",
             marker={"color": colour},
             hovertext=[
-                f"{literal(finding)}: {count(found)} of {count(images)} images of the class"
-                for finding, found, images in zip(rows.index, rows["found"], rows["images"], strict=True)
+                f"{literal(finding)}: {count(row)} of {count(images)} images of the class"
+                for finding, row, images in zip(rows.index, rows["found"], rows["images"], strict=True)
             ],
             hovertemplate="%{hovertext}<extra></extra>",
         )
@@ -134,9 +134,8 @@ def findings_in_words(table: pd.DataFrame) -> str:
 def duplicate_histogram(limits: Limits, duplicates: np.ndarray) -> go.Figure:
     """Similarity of images that are certainly different, and of near-duplicates, with the limit between.
 
-    Args:
-        limits: of ``threshold.calibrated``; without calibration there are no different images to draw.
-        duplicates: details (correlations, once aligned) of the pairs of near-duplicates; any number.
+    ``limits`` are those of ``threshold.calibrated``; without calibration there are no different images to draw.
+    ``duplicates`` are the details (correlations, once aligned) of the pairs of near-duplicates; any number.
     """
     figure = go.Figure()
     edges = np.linspace(LOWEST_DETAIL, 1, BINS + 1)
@@ -189,9 +188,8 @@ def image_map(
 
     Args:
         places: of shape (images, 2), y upwards; both axes have one scale, so distances are true.
-        codes: group of each image, of shape (images,).
+        codes, names: of shape (images,): the group of each image, and what is shown when hovering.
         groups: one trace each, in this order; later ones are drawn on top.
-        names: of the images, shown when hovering.
         ringed: bool (images,): which images have a ring, in a trace after the groups; None: no such trace.
     """
     figure, places, names = go.Figure(), np.asarray(places, np.float32), np.asarray(names, object)

@@ -112,13 +112,8 @@ def intensity_lines(shares: np.ndarray, classes: Sequence[str]) -> go.Figure:
 
 
 def class_pictures(images: np.ndarray, classes: Sequence[str], quantity: str) -> go.Figure:
-    """One grey picture per class, all on one scale.
-
-    Args:
-        images: (k, size, size), grey levels.
-        classes: names above the pictures.
-        quantity: "mean" (scale 0 to 255) or "deviation" (scale from 0 to the largest value).
-    """
+    """One grey picture (size, size) per class, all on one scale: from 0 to 255 for the ``quantity`` "mean", to the
+    largest value for "deviation"."""
     top = 255.0 if quantity == "mean" else float(np.ceil(images.max()))
     titles = [literal(label) for label in classes]
     return _pictures(images, titles, GREY_SCALE, 0.0, top, "Mean grey" if quantity == "mean" else "Standard deviation")

@@ -60,25 +60,14 @@ SQUARE = {"range": [-1, 101], "ticksuffix": " %"}
 def accuracies(points: pd.DataFrame, majority: float | None = None) -> go.Figure:
     """Test accuracy with its interval, a row per run; runs of a group stand together, before a band of one colour.
 
-    Args:
-        points: columns name, number, group, test, test_low, test_high, the best run first; an empty group is none.
-        majority: the majority baseline, a share in [0, 1], drawn as a line.
+    ``points`` has columns name, number, group, test, test_low, test_high, the best run first; an empty group is none.
+    The majority baseline, a share in [0, 1], is drawn as a line.
     """
     groups = list(dict.fromkeys(points["group"]))
     rows = points.sort_values("group", key=lambda column: column.map(groups.index), kind="stable")
     figure = go.Figure()
     for place, row in enumerate(rows.itertuples()):
-        bounded, name = (row.test, row.test_low, row.test_high), literal(row.name)
-        figure.add_scatter(
-            x=[100 * row.test],
-            y=[place],
-            error_x=error_bar([bounded], 100, thickness=1.5, width=4),
-            mode="markers",
-            marker={"size": 11, **run_marker(row.number)},
-            name=name,
-            showlegend=False,
-            hovertemplate=f"{interval(*bounded)}<extra>{name}</extra>",
-        )
+        _add_accuracy(figure, row, "x", y=[place], showlegend=False)
     named = [group for group in groups if group]
     for group, colour in class_colours(named).items():
         places = np.flatnonzero(rows["group"] == group)
@@ -97,6 +86,19 @@ def accuracies(points: pd.DataFrame, majority: float | None = None) -> go.Figure
         height=90
         + (DOT_ROW if len(rows) <= MANY_DOTS else NARROW_DOT_ROW) * (1 + len(rows))
         + (LEGEND_ROW if named else 0),
+    )
+
+
+def _add_accuracy(figure: go.Figure, run: Any, axis: str, hover: str = "", **place: Any) -> None:
+    """The mark of a run's test accuracy, in per cent along ``axis``, with its interval."""
+    bounded, name = (run.test, run.test_low, run.test_high), literal(run.name)
+    place |= {axis: [100 * run.test], f"error_{axis}": error_bar([bounded], 100, thickness=1.5, width=4)}
+    figure.add_scatter(
+        mode="markers",
+        marker={"size": 11, **run_marker(run.number)},
+        name=name,
+        hovertemplate=f"{interval(*bounded)}{hover}<extra>{name}</extra>",
+        **place,
     )
 
 
@@ -173,12 +175,7 @@ def pair_matrix(names: Sequence[str], pairs: Pairs, rows: Sequence[int]) -> go.F
     """Accuracy of the row's run minus that of the column's, in percentage points; pale where not significant.
 
     Rows bear the rank with the name, columns the rank alone: names side by side would overlap. The marks' customdata is
-    [row, column], positions in ``names``.
-
-    Args:
-        names: the runs, the best first.
-        pairs: of all runs.
-        rows: position of each name in ``pairs``.
+    [row, column], positions in ``names``, which has the best run first; ``rows`` are their positions in ``pairs``.
     """
     compared = {(row, column): pairs.of(i, j) for row, i in enumerate(rows) for column, j in enumerate(rows) if i != j}
     largest = max((abs(one.difference) for one in compared.values()), default=0) or 1
@@ -381,26 +378,15 @@ def learning_curves(
 def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | None = None) -> go.Figure:
     """Test accuracy with its interval over what it costs, one mark per run, on a logarithmic axis.
 
-    Args:
-        points: columns name, number, cost, test, test_low, test_high; rows without a cost are left out.
-        cost: "seconds" (of training) or "milliseconds" (per image).
-        majority: the majority baseline, a share in [0, 1], drawn as a line.
+    ``points`` has columns name, number, cost, test, test_low, test_high; rows without a cost are left out. The cost is
+    "seconds" (of training) or "milliseconds" (per image). The majority baseline, a share in [0, 1], is drawn as a line.
     """
     titles = {"seconds": "Training time", "milliseconds": "Time per image"}
     worded = {"seconds": duration, "milliseconds": milliseconds}[cost]
     figure = go.Figure()
     for row in points.itertuples():
         if row.cost > 0 and row.test >= 0:
-            bounded, name = (row.test, row.test_low, row.test_high), literal(row.name)
-            figure.add_scatter(
-                x=[row.cost],
-                y=[100 * row.test],
-                error_y=error_bar([bounded], 100, thickness=1.5, width=4),
-                mode="markers",
-                marker={"size": 11, **run_marker(row.number)},
-                name=name,
-                hovertemplate=f"{interval(*bounded)}<br>{worded(row.cost)}<extra>{name}</extra>",
-            )
+            _add_accuracy(figure, row, "y", f"<br>{worded(row.cost)}", x=[row.cost])
     if majority is not None:
         figure.add_hline(100 * majority, annotation_position="bottom right", **majority_line(majority))
     ticks = COST_TICKS[cost]
@@ -412,10 +398,8 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
 def class_measures(points: pd.DataFrame, classes: Sequence[str], measure: str) -> go.Figure:
     """One measure per class and run with its interval: a row per run, a dot per class.
 
-    Args:
-        points: columns run, label, value, low, high (nan where there is no interval); undefined values are left out.
-        classes: classes in the order that gives their colours.
-        measure: its name for the axis.
+    ``points`` has columns run, label, value, low, high (nan where there is no interval); undefined values are left out.
+    ``classes`` are in the order that gives their colours, ``measure`` is the name for the axis.
     """
     runs = list(dict.fromkeys(points["run"]))
     figure = go.Figure()

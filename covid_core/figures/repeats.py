@@ -1,5 +1,6 @@
 """The figure of studies of repeats: every run a point, with mean and SD."""
 
+import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
@@ -20,13 +21,9 @@ def repeated_runs(
 ) -> go.Figure:
     """One row per study: its runs as points, above them a diamond at the mean with one SD to either side.
 
-    Thin lines join runs of equal fold, seed and test images in neighbouring studies.
-
-    Args:
-        runs: ``repeats_tables.run_table`` of one measure, a share in [0, 1].
-        summaries: of the studies, in the order in which they first stand in ``runs``.
-        label: of the measure.
-        majority: mean of the majority baselines, a share in [0, 1], drawn as a line.
+    Thin lines join runs of equal fold, seed and test images in neighbouring studies. ``runs`` is the
+    ``repeats_tables.run_table`` of one measure, a share in [0, 1]; ``summaries`` are those of the studies, in the order
+    in which they first stand there. The mean of the majority baselines is drawn as a line.
     """
     names = list(dict.fromkeys(runs["study"]))
     colours = class_colours(names)  # by name: the same whichever other studies are drawn
@@ -89,9 +86,4 @@ def _mean(summary: Spread, name: str, row: int, colour: str) -> go.Scatter:
 
 def _wrapped(name: str) -> str:
     """A long name on several lines."""
-    lines = [""]
-    for word in literal(name).split(" "):
-        if lines[-1] and len(lines[-1]) + len(word) >= WRAP:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "<br>".join(lines)
+    return "<br>".join(textwrap.wrap(literal(name), WRAP, break_long_words=False, break_on_hyphens=False))

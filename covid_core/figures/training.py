@@ -13,14 +13,9 @@ FEW_EPOCHS = 5  # up to here each epoch has its mark on the axis, which has room
 def run_curves(history: pd.DataFrame, quantity: str, chosen: str = "best") -> go.Figure:
     """``quantity`` ("accuracy" or "loss") of one run over its epochs, on the training and the validation images.
 
-    Args:
-        history: columns as ``runs.store.HISTORY_COLUMNS``, one row per finished epoch, in order; epochs of all stages
-            are counted on. Not empty.
-        quantity: which of the two.
-        chosen: which epoch's weights the model gets, as in the spec: "best" or "last".
-
-    Returns:
-        Two lines; a ring at the epoch of the model's weights, and an upright line where a new stage begins.
+    ``history`` has columns as ``runs.store.HISTORY_COLUMNS``, one row per finished epoch, in order, of all stages, and
+    is not empty. ``chosen`` says which epoch's weights the model gets, as in the spec ("best" or "last"): that one has
+    a ring, and an upright line stands where a new stage begins.
     """
     scale, written = (100, share) if quantity == "accuracy" else (1, number)
     epochs = list(range(1, len(history) + 1))

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -124,7 +125,7 @@ class _Decoder:
         if self.is_warm:
             return
         _, answers = _pipes(process)
-        with _Watch(process, START_SECONDS):
+        with _killed_after(process, START_SECONDS):
             try:
                 self.is_warm = sandbox_worker.receive(answers, len(sandbox_worker.READY)) == sandbox_worker.READY
             except Broken:
@@ -136,43 +137,36 @@ class _Decoder:
         self, process: subprocess.Popen[bytes], content: bytes, window: int
     ) -> tuple[GreyImage | None, str, str]:
         requests, answers = _pipes(process)
-        with _Watch(process, self.seconds) as watch:
-            try:
+        try:
+            with _killed_after(process, self.seconds) as late:
                 sandbox_worker.send_request(requests, content, window)
                 return sandbox_worker.receive_answer(answers)
-            except (Broken, OSError):
-                watch.end()
-                if watch.has_killed:
-                    raise ImageError(f"The file took longer than {self.seconds:g} seconds to read.") from None
-                raise ImageError(_why_it_ended(process)) from None
-            finally:
-                watch.end()
-                self.is_warm = not watch.has_killed
+        except (Broken, OSError):
+            if late.is_set():
+                raise ImageError(f"The file took longer than {self.seconds:g} seconds to read.") from None
+            raise ImageError(_why_it_ended(process)) from None
+        finally:
+            self.is_warm = not late.is_set()
 
 
-class _Watch:
-    """Kills a process that is not done in time; a timer, since reading from a pipe cannot be given up by itself."""
+@contextlib.contextmanager
+def _killed_after(process: subprocess.Popen[bytes], seconds: float) -> Iterator[threading.Event]:
+    """Kill a process that is not done in time, which the event then says; a timer, since reading from a pipe cannot be
+    given up by itself."""
+    late = threading.Event()
 
-    def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
-        self.process = process
-        self.has_killed = False
-        self._timer = threading.Timer(seconds, self._kill)
-        self._timer.daemon = True
+    def kill() -> None:
+        late.set()
+        process.kill()
 
-    def _kill(self) -> None:
-        self.has_killed = True
-        self.process.kill()
-
-    def __enter__(self) -> "_Watch":
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.end()
-
-    def end(self) -> None:
-        self._timer.cancel()
-        self._timer.join()
+    timer = threading.Timer(seconds, kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:

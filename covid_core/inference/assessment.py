@@ -30,8 +30,7 @@ from covid_core.inference.training_match import TrainingMatch
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
-NO_REFERENCE = "the run keeps no reference of its training images; it can be made from the data set at any time"
-UNJUDGED: Judgement = tuple(Check(name, None, reason=NO_REFERENCE) for name in (CHEST_IMAGE, LIKE_TRAINING)), ()
+UNJUDGED: Judgement = tuple(Check(name, None, has_reference=False) for name in (CHEST_IMAGE, LIKE_TRAINING)), ()
 
 
 @dataclass(frozen=True, eq=False)

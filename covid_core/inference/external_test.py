@@ -32,14 +32,11 @@ OUTSIDE = "outside"  # the part that outside images are in
 
 
 def mapped(run: Run, labels: Mapping[str, int], mapping: Mapping[str, str]) -> dict[str, str]:
-    """The run's class for each class of an outside data set; a class that the run does not know is left out.
+    """The run's class for each class of an outside data set (keys of ``labels``); one that the run does not know is
+    left out.
 
-    Args:
-        run: whose classes are wanted.
-        labels: classes of the outside set (with any value).
-        mapping: what the user says, outside class to the run's; the others are matched by name, in any case.
-
-    Raises InvalidChoice for a mapping from or to a class that there is none of, and where nothing matches.
+    ``mapping`` is what the user says, outside class to the run's; the others are matched by name, in any case. Raises
+    InvalidChoice for a mapping from or to a class that there is none of, and where nothing matches.
     """
     by_name = {label.casefold(): label for label in run.classes}
     for outside, inside in mapping.items():

@@ -67,9 +67,9 @@ class Limit:
 class Check:
     """One question about an image before an answer, in the order of ``CHEST_IMAGE``, ``LIKE_TRAINING``.
 
-    ``passed`` is None where it was not made: ``limit`` is undefined, or ``reason`` says why. ``figure`` is what was
-    measured, nan where nothing was, ``limit`` what it is compared with. ``reading`` is the one under which a refused
-    image would pass. Where the image's own file says what it shows, ``reason`` does. ``run`` names the run that made
+    ``passed`` is None where it was not made: without ``limit``, or without a reference of the run. ``figure`` is what
+    was measured, nan where nothing was, ``limit`` what it is compared with. ``reading``: under which a refused image
+    would pass. Where the image's own file says what it shows, ``reason`` does. ``run`` names the run that made
     the check, where it is not the one that answers. ``reports.prediction_text.check`` puts it into words.
     """
 
@@ -80,6 +80,7 @@ class Check:
     reading: str = ""
     reason: str = ""
     run: str = ""
+    has_reference: bool = True
 
 
 def histograms(squares: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ shares of hits that decide are those on images that had no part in the choice (`
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -60,8 +61,7 @@ def cam(
     """Heat map of one image for one class, before what speaks against the class is cut off (``to_unit``).
 
     Args:
-        head: the model's head.
-        maps: one array (1, h, w, channels) per tap.
+        head, maps: of the model, one array (1, h, w, channels) per tap.
         class_index: position of the class in the run's order.
         width, height: size of the result, usually the image's.
         usual: the maps of the usual image, (h, w, channels) per tap; none: the image's are taken as they are.
@@ -132,7 +132,7 @@ class LungShare:
 
     share: float
     chance: float
-    why: str = ""
+    why: Literal["", "no lung", "no heat"] = ""
 
     @property
     def is_defined(self) -> bool:
@@ -145,11 +145,10 @@ class LungShare:
 
 
 def share_inside(heat: np.ndarray, lungs: np.ndarray) -> LungShare:
-    """The share of a heat map inside a lung mask, against the mask's share of the picture.
+    """The share of a heat map (height, width) inside a lung mask, against the mask's share of the picture.
 
-    Args:
-        heat: (height, width), as a heat map has it: what is not above 0 is no heat.
-        lungs: bool, of the same picture at any resolution; at another one each place counts as much as it is lung.
+    What is not above 0 is no heat. ``lungs`` are bool, of the same picture at any resolution; at another one each place
+    counts as much as it is lung.
     """
     height, width = heat.shape
     inside = lungs.astype(np.float32)
@@ -158,9 +157,9 @@ def share_inside(heat: np.ndarray, lungs: np.ndarray) -> LungShare:
     positive = np.maximum(heat, 0).astype(np.float64)
     total, chance = float(positive.sum()), float(inside.mean())
     if chance == 0:
-        return LungShare(np.nan, np.nan, "no lung is marked on the image")
+        return LungShare(np.nan, np.nan, "no lung")
     if total == 0:
-        return LungShare(np.nan, chance, "the heat map is empty")
+        return LungShare(np.nan, chance, "no heat")
     return LungShare(float((positive * inside).sum()) / total, chance)
 
 

@@ -21,10 +21,6 @@ class HottestPlace:
     across: float = 0.0
     down: float = 0.0
 
-    @property
-    def is_doubtful(self) -> bool:
-        return self.on in (MARGIN, LETTERS)
-
 
 def of(heat: Heat, label: str, image: GreyImage) -> HottestPlace:
     """The highest place of an image's heat map for a class. Letters at the margin count as letters."""

@@ -29,10 +29,6 @@ FORMAT = 1  # of kept outlines; a change of how they are drawn or kept takes the
 SURE = 0.9  # score from which a pixel counts as surely lung; below one less this, as surely none
 SPECK = 0.002  # of the image; a smaller patch is no lung
 CALL = 8  # images per call
-NONE_OF_ITS_OWN = (
-    "It needs lung masks, which this data set has, but none of these images has one that can be used. Outlines by a "
-    "segmenter are not mixed with them: which images have a mask may go with their class."
-)
 
 # How far an outline may be beyond what 98 % of the segmenter's validation images show, as they are and changed; a
 # factor on either end. Set by looking at outlines of some 200 real images, drawn by a segmenter of synthetic images: at
@@ -106,8 +102,8 @@ class Lungs:
         path, record = segmenter.network_path, segmenter.record
         if not path.is_file() or files.sha256_of(path) != record.network_sha256:
             raise RunDamaged(f"The segmenter {segmenter.id}: {path.name} is missing or was changed after training.")
-        network, limits = LiteNetwork(path), record.limits.model_dump()
-        return cls(network, record.size, record.threshold, limits, segmenter.origin, record.network_sha256)
+        network, sha256 = LiteNetwork(path), record.network_sha256
+        return cls(network, record.size, record.threshold, record.limits, segmenter.origin, sha256)
 
     def outline(self, image: GreyImage) -> LungOutline:
         """The lungs of an image, or the reason why no outline is given: a wrong one would be worse than none."""
@@ -144,14 +140,9 @@ def outline_of(
 ) -> LungOutline:
     """The lungs of an image and whose outline it is, or why there is none.
 
-    Args:
-        workspace: of the segmenters.
-        image: as it was read.
-        dataset: id of the run's data set, which decides which segmenter serves.
-        image_id: of the image, where it is one of that data set: its own mask then goes first.
-        opened: the segmenter that serves, where it is open already.
-
-    Raises RunDamaged, UnknownId, DataError.
+    ``dataset`` is the id of the run's data set, which decides which segmenter serves; ``opened`` is that one, where it
+    is open already. An image of that data set has an ``image_id``: its own mask then goes first. Raises RunDamaged,
+    UnknownId, DataError.
     """
     if image_id:
         own = masks.mask_of(open_dataset(workspace, dataset).imported, image_id)  # left out or not, its mask stays
@@ -174,14 +165,13 @@ def of_images(
     """
     if masks.has_mask(dataset).any():
         own = own_lungs(workspace, dataset, rows, progress, size)
-        return own if own.available.any() else replace(own, reason=NONE_OF_ITS_OWN)
+        return own if own.available.any() else replace(own, reason="no usable mask")
     opened = serving(workspace, dataset.id)
     outlines, has_outline = outlined_images(workspace, dataset, rows, opened, progress)
     if size != SUMMARY_SIZE:
         outlines = np.stack([to_square(mask.astype(np.uint8) * 255, size) > 127 for mask in outlines])
         has_outline &= outlines.any(axis=(1, 2))
-    reason = "" if has_outline.any() else "It needs the lungs, and the segmenter outlined them in no image here."
-    return LungMasks(outlines, has_outline, opened.origin, reason)
+    return LungMasks(outlines, has_outline, opened.origin, None if has_outline.any() else "none outlined")
 
 
 def of_images_or_why(
@@ -192,7 +182,7 @@ def of_images_or_why(
         return of_images(workspace, dataset, rows, progress)
     except RunDamaged as error:
         none = np.zeros((len(rows), SUMMARY_SIZE, SUMMARY_SIZE), bool)
-        return LungMasks(none, np.zeros(len(rows), bool), reason=f"It needs the lungs. {error}")
+        return LungMasks(none, np.zeros(len(rows), bool), reason="damaged", error=str(error))
 
 
 def outlined_images(
@@ -210,8 +200,8 @@ def outlined_images(
     stored = derived.read_arrays(path, ["packed", "asked"])
     if stored is None or stored["packed"].shape != shape or stored["asked"].shape != shape[:1]:
         stored = {"packed": np.zeros(shape, np.uint8), "asked": np.zeros(shape[0], bool)}
-    packed, asked = stored["packed"], stored["asked"]
-    missing = np.flatnonzero(~asked[places])
+    packed, tried = stored["packed"], stored["asked"]
+    missing = np.flatnonzero(~tried[places])
     try:
         for done, place in enumerate(missing):
             if done % 20 == 0:
@@ -219,7 +209,7 @@ def outlined_images(
             outline = opened.outline(GreyImage(np.asarray(pixels[rows[place]]), "L"))
             if outline.mask is not None:
                 packed[places[place]] = np.packbits(outline.mask)
-            asked[places[place]] = True
+            tried[places[place]] = True
     finally:
         if len(missing):
             derived.write_arrays(workspace, path, stored, optional=True)

@@ -51,13 +51,9 @@ class Occlusion:
 
 
 def occluded(predictor: Predictor, image: GreyImage, label: str, progress: Progress = silent) -> Occlusion:
-    """Cover the image at GRID x GRID places, one after the other.
+    """Cover the image at GRID x GRID places, one after the other; ``label`` is the class that is asked about.
 
-    Args:
-        predictor: the run.
-        image: the image.
-        label: the class that is asked about.
-        progress: told the share done after every AT_ONCE covered images; what it raises ends the work.
+    Progress is told after every AT_ONCE covered images; what it raises ends the work.
     """
     from scipy import ndimage  # 0.2 s to import, and only this needs it
 

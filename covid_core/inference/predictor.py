@@ -104,16 +104,11 @@ class Predictor:
     def evidence(
         self, squares: np.ndarray, classes: Sequence[int], shape: tuple[int, int], changes: Sequence[HeadChange]
     ) -> Iterator[np.ndarray]:
-        """Heat maps of images against the mean of these images, before the cut at 0, from one pass.
+        """Heat maps of uint8 images (n, size, size) against the mean of these images, before the cut at 0, from one
+        pass.
 
-        Args:
-            squares: uint8 (n, size, size).
-            classes: position of the class that each image's map is for.
-            shape: height and width of the maps.
-            changes: what to do to the head before maps are made.
-
-        Yields:
-            For each change float32 (n, *shape), above 0 where something speaks for the class.
+        ``classes`` are the positions of the class that each image's map is for, ``shape`` is height and width of the
+        maps. Yields, for each change of the head, float32 (n, *shape), above 0 where something speaks for the class.
         """
         sides = self._maps_of_sides(squares)
         usual = _means(sides)

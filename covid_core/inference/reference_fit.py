@@ -26,12 +26,10 @@ AT_ONCE = 64  # images between two reports of progress
 
 
 def fitted(split: pd.DataFrame, pixels: Callable[[np.ndarray], np.ndarray], features: Features) -> Reference:
-    """The reference from the images of a split.
+    """The reference from a split: columns image_id, label, part, and half where the run is halved.
 
-    Args:
-        split: columns image_id, label, part, and half where the run is halved.
-        pixels: gives uint8 squares (n, size, size) for positions in the split.
-        features: gives the means (n, d) of the maps that the head pools.
+    ``pixels`` gives uint8 squares (n, size, size) for positions in it, ``features`` the means (n, d) of the maps that
+    the head pools.
     """
     training = np.flatnonzero(split["part"] == TRAIN)
     validation = np.flatnonzero(validation_for(split, CALIBRATION))
@@ -76,14 +74,9 @@ def _features_of(
 
 def _publish(workspace: Workspace, run: Run, reference: Reference) -> None:
     """The file, then the note of it in the result, while nobody resumes the run."""
-    lock = run.lock
-    if not lock.try_acquire():
-        raise JobRefused(f"{run.name} is at work; try again when it has ended.")
-    try:
+    with run.lock.held(0, JobRefused(f"{run.name} is at work; try again when it has ended.")):
         now = store.open_run(workspace, run.id)
         if any(now.result.get(name) != run.result.get(name) for name in ("head_sha256", "finished")):
             raise RunDamaged(f"{run.name} was trained again meanwhile; make its reference anew.")
         reference.save(now.reference_path)
         now.write_result({**now.result, "reference_sha256": files.sha256_of(now.reference_path)})
-    finally:
-        lock.release()

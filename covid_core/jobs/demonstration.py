@@ -55,7 +55,9 @@ def make(workspace: Workspace, request: DemonstrationRequest, progress: Progress
     total = sum(seconds for seconds, _ in parts)
     done = 0.0
     for number, (seconds, work) in enumerate(parts, start=1):
-        work(_numbered(part_of(progress, done / total, (done + seconds) / total), f"{STEP} {number} of {len(parts)}: "))
+        step = part_of(progress, done / total, (done + seconds) / total, f"{STEP} {number} of {len(parts)}: ")
+        step(0.0, "starting")
+        work(step)
         done += seconds
     return {"dataset": made[0].id, "runs": [run.id for run in runs]}
 
@@ -66,11 +68,6 @@ def backbones_here() -> tuple[str, ...]:
     return (
         ("baseline_cnn", pretrained.name) if weights.is_cached(pretrained, presets.DEFAULT_SIZE) else ("baseline_cnn",)
     )
-
-
-def _numbered(progress: Progress, step: str) -> Progress:
-    progress(0.0, f"{step}starting")
-    return lambda share, message: progress(share, step + message)
 
 
 def _images(workspace: Workspace, request: DemonstrationRequest, progress: Progress) -> Dataset:

@@ -168,8 +168,8 @@ class Kind:
 def entry_point(name: str) -> Callable[..., Any]:
     """The function that is named "module:function"."""
     module, _, function = name.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    return found
+    entry: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return entry
 
 
 def named(name: object) -> Kind:

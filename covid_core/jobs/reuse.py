@@ -7,7 +7,6 @@ from covid_core import files
 from covid_core.errors import CovidCoreError
 from covid_core.runs import store
 from covid_core.runs.store import Run
-from covid_core.specs import TrainingSpec
 from covid_core.workspace import Workspace
 
 NAMES = {"name": "", "note": ""}  # of a spec; they decide nothing
@@ -16,23 +15,19 @@ NAMES = {"name": "", "note": ""}  # of a spec; they decide nothing
 def equal_run(workspace: Workspace, run: Run) -> Run | None:
     """A completed run that this one would repeat number by number, whose files are still the ones that it published."""
     runs, _ = store.list_runs(workspace)
-    wanted = _deciding(run.spec)
+    wanted = run.spec.model_copy(update=NAMES)
     for other in runs:
         alike = other.split_hash == run.split_hash and other.is_halved == run.is_halved
-        alike = alike and _deciding(other.spec) == wanted
+        alike = alike and other.spec.model_copy(update=NAMES) == wanted
         if other.id != run.id and alike and other.dataset.version == run.dataset.version and _is_whole(other):
             return other
     return None
 
 
-def take_over(run: Run, twin: Run) -> None:
-    """Make the twin's outcome the run's own, saying whose it was. Its seconds stay those of the training."""
-    run.take_over(twin)
-    run.write_result({**twin.result, "finished": time.time(), "taken_over_from": twin.id})
-
-
-def _deciding(spec: TrainingSpec) -> TrainingSpec:
-    return spec.model_copy(update=NAMES)
+def take_over(run: Run, equal: Run) -> None:
+    """Make an equal run's outcome the run's own, saying whose it was. Its seconds stay those of the training."""
+    run.take_over(equal)
+    run.write_result({**equal.result, "finished": time.time(), "taken_over_from": equal.id})
 
 
 def _is_whole(run: Run) -> bool:

@@ -20,9 +20,9 @@ LOCK_PATIENCE = 5.0  # seconds; a reader's probe holds the lock for an instant
 def train(workspace: Workspace, run: Run, reporter: Progress) -> bool:
     """Train a run, or take over a finished one that is equal. Returns whether it went to its end."""
     reporter(0.0, "Reading images")
-    twin = None if run.checkpoint_path.exists() else reuse.equal_run(workspace, run)
-    if twin is not None:
-        reuse.take_over(run, twin)
+    equal = None if run.checkpoint_path.exists() else reuse.equal_run(workspace, run)
+    if equal is not None:
+        reuse.take_over(run, equal)
         return True
     return bool(kinds.of(run.spec).work(workspace, run, reporter))
 

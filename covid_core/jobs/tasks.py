@@ -4,19 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from covid_core.data.dataset import open_dataset
-from covid_core.jobs.kinds import (
-    AuditRequest,
-    ExternalTestRequest,
-    ImportRequest,
-    KaggleRequest,
-    MapRequest,
-    ModelAuditRequest,
-    PhantomRequest,
-    ReferenceRequest,
-    SegmenterRequest,
-    discard_upload,
-    entry_point,
-)
+from covid_core.jobs import kinds
 from covid_core.runs import store
 from covid_core.work import Progress
 from covid_core.workspace import Workspace
@@ -26,25 +14,25 @@ SEGMENTATION = "covid_core.nets.segmentation.training:train"
 Result = dict[str, Any]
 
 
-def import_source(workspace: Workspace, request: ImportRequest, progress: Progress) -> Result:
+def import_source(workspace: Workspace, request: kinds.ImportRequest, progress: Progress) -> Result:
     from covid_core.data import importing
 
     importing.sweep(workspace)
     try:
         made = importing.import_path(workspace, Path(request.source), request.name, request, progress)
     finally:
-        discard_upload(workspace, request)
+        kinds.discard_upload(workspace, request)
     return {"dataset": made.id}
 
 
-def import_kaggle(workspace: Workspace, request: KaggleRequest, progress: Progress) -> Result:
+def import_kaggle(workspace: Workspace, request: kinds.KaggleRequest, progress: Progress) -> Result:
     from covid_core.data import importing
 
     importing.sweep(workspace)
     return {"dataset": importing.import_kaggle(workspace, request.name, request, progress).id}
 
 
-def draw_phantom(workspace: Workspace, request: PhantomRequest, progress: Progress) -> Result:
+def draw_phantom(workspace: Workspace, request: kinds.PhantomRequest, progress: Progress) -> Result:
     from covid_core.data import importing
 
     importing.sweep(workspace)
@@ -52,7 +40,7 @@ def draw_phantom(workspace: Workspace, request: PhantomRequest, progress: Progre
     return {"dataset": importing.import_phantom(workspace, *of, progress=progress).id}
 
 
-def audit_dataset(workspace: Workspace, request: AuditRequest, progress: Progress) -> Result:
+def audit_dataset(workspace: Workspace, request: kinds.AuditRequest, progress: Progress) -> Result:
     from covid_core.audit import dataset_audit
 
     other = open_dataset(workspace, request.against) if request.against else None
@@ -60,7 +48,7 @@ def audit_dataset(workspace: Workspace, request: AuditRequest, progress: Progres
     return {"dataset": request.dataset, "against": request.against}
 
 
-def make_map(workspace: Workspace, request: MapRequest, progress: Progress) -> Result:
+def make_map(workspace: Workspace, request: kinds.MapRequest, progress: Progress) -> Result:
     from covid_core.audit.embedding import embedding_map
     from covid_core.runs import frozen_features
 
@@ -69,12 +57,12 @@ def make_map(workspace: Workspace, request: MapRequest, progress: Progress) -> R
     return {"dataset": request.dataset}
 
 
-def train_segmenter(workspace: Workspace, request: SegmenterRequest, progress: Progress) -> Result:
+def train_segmenter(workspace: Workspace, request: kinds.SegmenterRequest, progress: Progress) -> Result:
     progress(0.0, "Reading images")
-    return {"segmenter": entry_point(SEGMENTATION)(workspace, request.dataset, request.seed, progress)}
+    return {"segmenter": kinds.entry_point(SEGMENTATION)(workspace, request.dataset, request.seed, progress)}
 
 
-def evaluate(workspace: Workspace, request: ExternalTestRequest, progress: Progress) -> Result:
+def evaluate(workspace: Workspace, request: kinds.ExternalTestRequest, progress: Progress) -> Result:
     from covid_core.inference import external_test
 
     run, images = store.open_run(workspace, request.run), open_dataset(workspace, request.dataset)
@@ -82,14 +70,14 @@ def evaluate(workspace: Workspace, request: ExternalTestRequest, progress: Progr
     return {"run": run.id, "evaluation": done.id}
 
 
-def make_reference(workspace: Workspace, request: ReferenceRequest, progress: Progress) -> Result:
+def make_reference(workspace: Workspace, request: kinds.ReferenceRequest, progress: Progress) -> Result:
     from covid_core.inference import reference_fit
 
     reference_fit.make(workspace, store.open_run(workspace, request.run), progress)
     return {"run": request.run}
 
 
-def audit_model(workspace: Workspace, request: ModelAuditRequest, progress: Progress) -> Result:
+def audit_model(workspace: Workspace, request: kinds.ModelAuditRequest, progress: Progress) -> Result:
     from covid_core.audit.model import model_audit
 
     run = store.open_run(workspace, request.run)

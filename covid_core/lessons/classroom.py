@@ -113,8 +113,8 @@ def withdraw(workspace: Workspace, visitor: str, key: str, code: str = ALONE) ->
 
 def predictions(workspace: Workspace, code: str, key: str) -> list[float]:
     """What a class has predicted for a lesson, in per cent."""
-    given = [_percent(path) for path in (_root(workspace) / code / named(key).key).glob("*.json")]
-    return sorted(percent for percent in given if percent is not None)
+    predicted = [_percent(path) for path in (_root(workspace) / code / named(key).key).glob("*.json")]
+    return sorted(percent for percent in predicted if percent is not None)
 
 
 def _root(workspace: Workspace) -> Path:

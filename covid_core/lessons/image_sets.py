@@ -14,15 +14,10 @@ SIDE = 192  # pixels; drawn in two thirds of the time of the usual 256
 
 
 def image(label: str, number: int, seed: int, shown: str = "", tag: str = "", clear: bool = False) -> PhantomImage:
-    """An image of a lesson.
+    """An image of a lesson, the ``number``-th (from 1) of its label, which is part of its name.
 
-    Args:
-        label: in the data set.
-        number: from 1 within the label; part of its name.
-        seed: of the lesson.
-        shown: the class that is drawn; that of the label by default.
-        tag: the class whose letter is burned into a corner; none by default.
-        clear: draw plain lesions, instead of some that are hardly visible.
+    ``shown`` is the class that is drawn, that of the label by default; ``tag`` the class whose letter is burned into a
+    corner, none by default. ``clear`` draws plain lesions, instead of some that are hardly visible.
     """
     from covid_core.synthetic.anatomy import PHANTOM_CLASSES, make_image  # imports scipy
 

@@ -185,15 +185,11 @@ def make(place: Workspace, request: LessonRequest, progress: Progress) -> dict[s
     for number, training in enumerate(lesson.trainings):
         run = queue.published_run(place, training.spec(dataset.id, seed))
         start = DRAWING + number * step
-        train_within(place, run, _named(part_of(progress, start, start + step), f"{training.name}: "))
+        train_within(place, run, part_of(progress, start, start + step, f"{training.name}: "))
         runs[training.role] = run.id
     tagged = lesson.key == TAG
     measured = _test_without_tags(place, store.open_run(place, runs["tagged"]), seed, progress) if tagged else {}
     return {"dataset": dataset.id, "runs": runs, "seconds": time.monotonic() - begin, **measured}
-
-
-def _named(progress: Progress, name: str) -> Progress:
-    return lambda share, message: progress(share, name + message)
 
 
 def _test_without_tags(place: Workspace, run: Run, seed: int, progress: Progress) -> dict[str, Any]:

@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, StrictUndefined
 
 from covid_core.images.codec import data_url, jpeg_bytes
 from covid_core.lessons import outcomes
 from covid_core.lessons.catalogue import Lesson, number_of
 from covid_core.lessons.outcomes import Outcome
 from covid_core.lessons.pictures import Picture
+from covid_core.reports.image_report import template
 
 TEMPLATE = Path(__file__).with_name("summary.html")
 
@@ -31,13 +29,7 @@ class Entry:
 def to_html(entries: Sequence[Entry]) -> str:
     """The page; it needs no other file and loads nothing."""
     made = f"{datetime.now():%d %B %Y, %H:%M}"
-    return _template().render(made=made, lessons=[_lesson(one) for one in entries])
-
-
-@lru_cache(maxsize=1)
-def _template() -> Any:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template(TEMPLATE).render(made=made, lessons=[_lesson(one) for one in entries])
 
 
 def _lesson(entry: Entry) -> dict[str, Any]:

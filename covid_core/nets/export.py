@@ -56,16 +56,11 @@ def export_network(network: keras.Model, path: Path) -> Traced:
 
 
 def export_trunk(workspace: Workspace, key: str, network: keras.Model, taps: int, cut: int = 0) -> FrozenTrunk:
-    """Export the frozen part of a network, and keep Keras's own outputs for some images.
+    """Export the frozen part of a network, an image to the maps of so many taps, and keep Keras's own outputs for some
+    images.
 
-    Args:
-        workspace: whose ``trunks``.
-        key: the name.
-        network: image to the maps of the taps.
-        taps: how many outputs it has.
-        cut: how many last layers a fine-tuning may want; their input becomes one more output. 0: none.
-
-    Raises RunError when the outputs of the exported network differ from Keras's.
+    Of the ``cut`` last layers, which a fine-tuning may want, the input becomes one more output; 0: none. Raises
+    RunError when the outputs of the exported network differ from Keras's.
     """
     boundary, behind = model.cut_before_last(network, cut) if cut else ("", 0)
     tensors = [*network.outputs, *([network.get_layer(boundary).output] if cut else [])]

@@ -167,8 +167,7 @@ class _Passes:
     def _progress(self, name: str) -> Progress:
         start = 0.1 + 0.9 * self._done / self._count
         self._done += 1
-        step = part_of(self._plan.report, start, 0.1 + 0.9 * self._done / self._count)
-        return lambda share, message: step(share, f"{name}: {message}")
+        return part_of(self._plan.report, start, 0.1 + 0.9 * self._done / self._count, f"{name}: ")
 
 
 def _gpu_engine(plan: Plan, frozen: FrozenTrunk) -> Engine:

@@ -21,12 +21,7 @@ TORCH_STD = (0.229, 0.224, 0.225)
 
 
 def build_trunk(spec: TrainingSpec, weights: Path | None) -> keras.Model:
-    """Image to the maps that the head pools, one output per tap.
-
-    Args:
-        spec: backbone, size, taps, seed.
-        weights: file that the backbone starts from; None starts from the spec's seed.
-    """
+    """Image to the maps that the head pools, one output per tap; without ``weights`` it starts from the spec's seed."""
     backbone = backbone_named(spec.backbone)
     if weights is None:
         keras.utils.set_random_seed(spec.seed)

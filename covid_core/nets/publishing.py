@@ -3,6 +3,7 @@
 import math
 import platform
 import time
+import timeit
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
@@ -184,8 +185,8 @@ def _difference_on_probe(trained: Trained, predictor: Predictor) -> float:
     features = [
         np.concatenate([tap[:, used].reshape(len(tap), -1) for tap in taps], axis=1) for taps in (references, pooled)
     ]
-    kept, own = (softmax(trained.head.logits(values)) for values in features)
-    return float(np.abs(kept - own).max())
+    stored, own = (softmax(trained.head.logits(values)) for values in features)
+    return float(np.abs(stored - own).max())
 
 
 def _some(images: Images, part: str, count: int) -> np.ndarray:
@@ -197,12 +198,7 @@ def _some(images: Images, part: str, count: int) -> np.ndarray:
 
 def median_milliseconds(work: Callable[[], object]) -> float:
     """Median time of a piece of work on one decoded image."""
-    times = []
-    for _ in range(TIMED_IMAGES):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return round(1000 * float(np.median(times)), 3)
+    return round(1000 * float(np.median(timeit.repeat(work, number=1, repeat=TIMED_IMAGES))), 3)
 
 
 def versions() -> dict[str, str]:

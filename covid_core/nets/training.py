@@ -242,11 +242,7 @@ def _exported_logits(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits of all rows by the run's own exported network, as the app will compute them, and the means of its maps.
 
-    Args:
-        plan: of the run.
-        head: what follows the network.
-        inputs: gives what the network takes for positions among the run's images.
-        batch: images per call.
+    ``inputs`` gives what the network takes for positions among the run's images, ``batch`` of them per call.
     """
     total, run = len(plan.images.rows), one_per_thread(plan.run.trunk_path)
     batches = list(blocks(np.arange(total), batch))

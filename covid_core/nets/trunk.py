@@ -172,16 +172,15 @@ def cached_features(
     progress: Progress,
     by_the_way: Sequence[Wanted] = (),
 ) -> list[np.memmap]:
-    """Features of some images of a data set, computed in one pass for those images that the cache lacks.
+    """Features of the images at ``rows`` of a data set of ``count``, computed in one pass where the cache lacks them.
 
     Args:
         workspace: whose cache.
         wanted: what to have; names hold all that the numbers depend on (pixels, trunk, view).
-        count: images in the data set.
-        rows: positions in the data set that are wanted.
+        count, rows: images in the data set, and positions in it that are wanted.
         images: gives the pixels of some positions.
         engine: gives what runs the trunk; not called when nothing is missing.
-        progress: gets the share done; a second worker waits meanwhile and reports that.
+        progress: a second worker waits meanwhile and reports that.
         by_the_way: kept as well for images that are computed anyway.
 
     Returns:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from covid_core.audit import tables
-from covid_core.audit.dataset_audit import DatasetAudit
+from covid_core.audit.dataset_audit import DatasetAudit, Outdated
 from covid_core.audit.duplicates.duplicate_pairs import PARTS, Shared
 from covid_core.audit.duplicates.threshold import Limits
 from covid_core.audit.embedding import outlier_detection
@@ -15,8 +15,11 @@ from covid_core.audit.embedding.embedding_map import Map
 from covid_core.audit.embedding.outlier_detection import Purity
 from covid_core.audit.quality.findings import BELOW, RULES, UNREADABLE, Quality
 from covid_core.audit.shortcuts import probe_ladder
-from covid_core.audit.shortcuts.probe_ladder import COARSE, GREYS, LUNGS, OUTLINE, Ladder, Rung, Sources
+from covid_core.audit.shortcuts.probe_ladder import COARSE, GREYS, LUNGS, OUTLINE, Ladder, Reason, Rung, Sources, Why
+from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
+from covid_core.data.decisions import Decision
+from covid_core.data.masks import NoLungs
 from covid_core.evaluation.assessment import ALPHA
 from covid_core.formatting import count, interval, number, p_in_words, plural, share
 from covid_core.reports import evidence_text
@@ -32,6 +35,34 @@ LADDER_RULE = (
     f"lungs”, {share(probe_ladder.SOME, 0)} or more is “some is not the lungs”.\n\n“Nothing found” is no proof. A mark "
     "inside the lungs, or one too fine for 64 pixels, is not detected."
 )
+OUTDATED: dict[Outdated, str] = {
+    "": "",
+    "images": "The probes and the sources were measured before images were left out or got another class or group. "
+    "Audit again to measure them on the images of now.",
+    "lungs": "Lungs can be outlined since this audit. Audit again to run the probes that need them.",
+    "features": "A network's features of all images exist since this audit. Audit again for a better full picture.",
+}
+REASONS: dict[Why | NoLungs, str] = {
+    "no masks": "It needs lung masks, no image here has one, and no segmenter outlined them.",
+    "no usable mask": "It needs lung masks, which this data set has, but none of these images has one that can be "
+    "used. Outlines by a segmenter are not mixed with them: which images have a mask may go with their class.",
+    "none outlined": "It needs the lungs, and the segmenter outlined them in no image here.",
+    "damaged": "It needs the lungs. {error}",
+    "few outlined": "Too few images have known lungs: {each}.",
+    "one group outlined": "All images with known lungs belong together of {labels_and}.",
+    "some outlined": "On the {images} of {of} whose lungs are known.",
+    "not frozen": "No training has stored a frozen network's features of all images. The full picture is a simple "
+    "classifier of 64 x 64 pixels. A network may reach more.",
+    "small class": "Left out, with fewer than {least} images: {labels}.",
+    "single group": "Left out, as all its images belong together: {labels}.",
+    "sample": "Measured on {images} of {of}, drawn by class.",
+    "no two sources": "Sources within a class cannot be compared: no class has two sources of {least} images that do "
+    "not all belong together.",
+    "no two classes": "Labels can be checked where two classes have {least} images or more that do not all belong "
+    "together.",
+    "not checked": "Not checked: {labels} (fewer than {least} images, or all in one group).",
+}
+PIXELS = "the images themselves, 64 x 64 pixels, each pixel standardised over all images"
 LISTED = 12  # outliers and suspicious labels in the lines of a map
 
 
@@ -43,15 +74,36 @@ def audit_lines(audit: DatasetAudit) -> list[str]:
     else:
         verdict, rungs = ladder(audit.ladder), audit.ladder.rungs
         lines += _rung_lines([rung for rung in rungs if rung.was_run])
-        lines += [note for note in dict.fromkeys([*map(evidence_text.rung_note, rungs), audit.ladder.note]) if note]
+        lines += [note for note in dict.fromkeys([*map(rung_note, rungs), ladder_note(audit.ladder)]) if note]
         lines += ["", verdict.headline, *verdict.details]
-    return [*lines, *sources(audit.sources), *filter(None, [audit.outdated])]
+    return [*lines, *sources(audit.sources), *filter(None, [OUTDATED[audit.outdated]])]
+
+
+def reason(one: Reason | str) -> str:
+    """Why something was not measured, or on which images it was."""
+    if isinstance(one, str):
+        return one
+    each = ", ".join(f"{count(images)} of {label}" for label, images in zip(one.labels, one.counts, strict=False))
+    numbers = {"images": count(one.images), "of": plural(one.of, "image"), "least": one.least, "error": one.error}
+    labels = {"labels": ", ".join(one.labels), "labels_and": " and of ".join(one.labels)}
+    return REASONS[one.why].format(each=each, **numbers, **labels)
+
+
+def rung_note(rung: Rung) -> str:
+    """On which images a probe was run, and what their lungs rest on."""
+    lungs = rung.lungs_from and f"With {evidence_text.of_lungs(rung.lungs_from)}."
+    return " ".join(filter(None, [lungs, reason(rung.note)]))
+
+
+def ladder_note(climbed: Ladder) -> str:
+    """On which images a ladder was climbed, where they are not all of the data set."""
+    return climbed.note if isinstance(climbed.note, str) else " ".join(map(reason, climbed.note))
 
 
 def _rung_lines(rungs: Sequence[Rung]) -> list[str]:
     wide = max((len(rung.probe.name) for rung in rungs), default=0)
     return [
-        f"{rung.probe.name:{wide}}  {in_words(rung.accuracy)}  largest class {share(rung.majority)}, "
+        f"{rung.probe.name:{wide}}  {in_words(rung.accuracy)}  majority baseline {share(rung.majority)}, "
         f"{p_in_words(rung.p)}"
         for rung in rungs
     ]
@@ -234,7 +286,7 @@ def _not_run(climbed: Ladder) -> list[str]:
     names: dict[str, list[str]] = {}
     for rung in climbed.rungs:
         if not rung.was_run:
-            names.setdefault(rung.reason, []).append(_lower(rung.probe.name))
+            names.setdefault(reason(rung.reason), []).append(_lower(rung.probe.name))
     return [f"Not measured: {', '.join(of)}. {reason}" for reason, of in names.items()]
 
 
@@ -252,7 +304,7 @@ def sources(measured: Sources) -> tuple[str, ...]:
     sentences = [_source_association(measured), *(_source_probe(*question) for question in measured.questions)]
     if len(measured.questions) > 1:
         sentences.append(f"(p is corrected for {len(measured.questions)} comparisons.)")
-    return (*sentences, *filter(None, [measured.reason]))
+    return (*sentences, *filter(None, [reason(measured.reason)]))
 
 
 def _source_association(measured: Sources) -> str:
@@ -274,7 +326,31 @@ def _source_probe(label: str, rung: Rung, p: float) -> str:
     )
 
 
+# Decisions
+
+
+def decision(one: Decision, in_force: bool) -> str:
+    """A decision on an image in one line."""
+    what = {
+        decisions.RELABEL: f"{one.image_id}: {one.before} -> {one.after}",
+        decisions.GROUP: f"{one.image_id} with {one.after}",
+        decisions.DISMISS: f"{one.image_id}: {' '.join(filter(None, (one.finding, one.after)))}",
+        decisions.TAKE_BACK: f"number {one.after} ({one.image_id})",
+    }.get(one.action, one.image_id)
+    back = "" if in_force or one.action == decisions.TAKE_BACK else "  (taken back)"
+    note = f"  {one.note}" if one.note else ""
+    return f"{one.number:>4}  {one.when[:16].replace('T', ' ')}  {one.author}  {one.action} {what}{note}{back}"
+
+
 # The map
+
+
+def described_by(shown: Map) -> str:
+    """What describes the images of a map."""
+    of = shown.features
+    if isinstance(of, str):
+        return of
+    return f"{count(of.width)} features per image of the frozen network {of.network}" if of.network else PIXELS
 
 
 def neighbours(shown: Map) -> tuple[str, ...]:

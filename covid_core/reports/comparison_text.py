@@ -5,13 +5,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from covid_core.evaluation.assessment import ALPHA, beats_majority
+import pandas as pd
+
+from covid_core.evaluation import comparison
+from covid_core.evaluation.assessment import ALPHA, Mark, beats_majority
 from covid_core.evaluation.comparison import Candidate, Paired, Pairs, Ranking, chosen_by_validation, to_choose_by
-from covid_core.evaluation.metrics import Measure
+from covid_core.evaluation.metrics import Cause, Gap, Measure
 from covid_core.formatting import count, duration, interval, milliseconds, p_in_words, plural, points, share
 from covid_core.reports import run_text
 
 MOST_NAMED = 3  # runs in one clause
+GAPS: dict[Cause, str] = {
+    "no images": "there are no images in this part",
+    "not numbers": "some scores are not numbers",
+    "none of class": "no image of this part is {label}",
+    "all of class": "every image of this part is {label}",
+    "none predicted": "no image was called {label}",
+    "all predicted": "every image was called {label}",
+    "neither": "no image is {label} and none was called so",
+}
+MARKS: dict[Mark, str] = {
+    "wrong labels": "labels are not those of the images' folders",
+    "loss not a number": "loss is not a number",
+    "no answer": "has no answer for some images",
+    "one class": "predicts one class only",
+    "not better": "does not beat the majority baseline",
+    "parts disagree": "validation and test disagree beyond chance",
+    "stopped": "stopped before its end",
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +61,30 @@ def summary(ranking: Ranking) -> Summary:
 def in_words(measure: Measure) -> str:
     """A share with its interval where it has one: ``90.4 % [87.8, 92.5]``."""
     return interval(measure.value, measure.low, measure.high)
+
+
+def gap(one: Gap | None) -> str:
+    """Why a figure is undefined, or a mean leaves a class out; nothing where there is no gap."""
+    if one is None:
+        return ""
+    reason = GAPS[one.cause].format(label=one.label)
+    return f"{one.label} is left out: {reason}" if one.left_out else reason
+
+
+def note(measure: Measure) -> str:
+    """Why a measure is undefined, or what it leaves out."""
+    return measure.note if isinstance(measure.note, str) else "; ".join(map(gap, measure.note))
+
+
+def marks(candidate: Candidate) -> list[str]:
+    """What a reader must know before believing a run's accuracy."""
+    return [MARKS[mark] for mark in candidate.marks]
+
+
+def performance_table(candidates: Sequence[Candidate]) -> pd.DataFrame:
+    """``comparison.performance_table`` with the marks in words, joined by "; "."""
+    table = comparison.performance_table(candidates)
+    return table.assign(marks=["; ".join(MARKS[mark] for mark in of_run) for of_run in table.get("marks", [])])
 
 
 def _headline(ranking: Ranking) -> str:
@@ -115,15 +160,15 @@ def _validation_sentences(order: Sequence[Candidate]) -> list[str]:
     chosen = chosen_by_validation(order)
     if chosen is None or len(order) == 1 or not beats_majority(order[0].assessment):
         return []
-    found, accuracies = chosen.assessment, to_choose_by(order)
+    reached, accuracies = chosen.assessment, to_choose_by(order)
     of_chosen = accuracies[order.index(chosen)]
-    by = f" on the {count(of_chosen.n)} images that choose" if of_chosen.n < found.validation.n else ""
+    by = f" on the {count(of_chosen.n)} images that choose" if of_chosen.n < reached.validation.n else ""
     if chosen.id == order[0].id:
         return [f"Validation, by which to choose, picks {chosen.name} too ({in_words(of_chosen)}{by})."]
     against = f"{share(of_chosen.value)} against {share(accuracies[0].value)}{by}"
     return [
         f"Choose by validation, not by test: it picks {chosen.name} ({against}).",
-        f"The test accuracy to report is then {in_words(found.test)}.",
+        f"The test accuracy to report is then {in_words(reached.test)}.",
     ]
 
 
@@ -161,8 +206,8 @@ def named(names: Sequence[str]) -> str:
 def _warnings(candidates: Sequence[Candidate]) -> list[str]:
     marked: dict[str, list[str]] = {}
     for candidate in candidates:
-        marked.setdefault(", ".join(candidate.marks), []).append(candidate.name)
-    warnings = [f"{named(names)}: {marks}." for marks, names in marked.items() if marks]
+        marked.setdefault(", ".join(marks(candidate)), []).append(candidate.name)
+    warnings = [f"{named(names)}: {words}." for words, names in marked.items() if words]
     wrong: dict[str, list[str]] = {}  # what is wrong with labels, once, with the runs that it is about
     for candidate in candidates:
         wrong.setdefault(run_text.labels(candidate.labels), []).append(candidate.name)

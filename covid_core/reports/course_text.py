@@ -16,6 +16,7 @@ from covid_core.evaluation.measures import MEASURES
 from covid_core.formatting import count, duration, p_in_words, plural, points, share
 from covid_core.inference import external_test
 from covid_core.presets import STUDY_PRESETS
+from covid_core.reports import run_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs import candidates
@@ -199,7 +200,7 @@ def other_images(run: Run, ranking: Ranking[Candidate]) -> str:
     """Which runs cannot be ranked with the others, and why."""
     number = plural(len(ranking.order), "further run")
     verb = "was" if len(ranking.order) == 1 else "were"
-    images = candidates.images_in_words(run)
+    images = run_text.images(candidates.image_choice(run))
     return f"{number} {verb} tested on other images and cannot be ranked with those above: {images}."
 
 
@@ -216,8 +217,8 @@ def choice(ranking: Ranking[Candidate], chosen: Candidate) -> str:
 
 def reasons(ranking: Ranking[Candidate], chosen: Candidate) -> Iterator[str]:
     """Why, from the numbers: against the others, the majority, class by class, and in time."""
-    found = chosen.assessment
-    if not found.test.n:
+    reached = chosen.assessment
+    if not reached.test.n:
         return
     place = [one.id for one in ranking.order].index(chosen.id)
     for other, one in enumerate(ranking.order):
@@ -228,16 +229,16 @@ def reasons(ranking: Ranking[Candidate], chosen: Candidate) -> Iterator[str]:
                 f"Against {one.name} the difference is {points(pair.difference, pair.low, pair.high)}; it {verdict} "
                 f"({p_in_words(pair.p_holm)}, McNemar and Holm)."
             )
-    above = found.test.value - found.majority["test"].value
-    yield f"It is {points(above)} above the majority baseline ({p_in_words(found.p_majority)})."
-    classes = {label: measures["sensitivity"] for label, measures in found.tested.per_class.items()}
-    known = {label: one for label, one in classes.items() if one.is_defined}
-    if known:
-        lowest = min(known, key=lambda label: known[label].value)
-        images = plural(known[lowest].n, "image")
-        yield f"Its weakest class is {lowest}: {in_words(known[lowest])} of its {images} are predicted correctly."
+    above = reached.test.value - reached.majority["test"].value
+    yield f"It is {points(above)} above the majority baseline ({p_in_words(reached.p_majority)})."
+    classes = {label: measures["sensitivity"] for label, measures in reached.tested.per_class.items()}
+    defined = {label: one for label, one in classes.items() if one.is_defined}
+    if defined:
+        lowest = min(defined, key=lambda label: defined[label].value)
+        images = plural(defined[lowest].n, "image")
+        yield f"Its weakest class is {lowest}: {in_words(defined[lowest])} of its {images} are predicted correctly."
     yield confusion(chosen)
-    auroc = found.tested.overall["macro_auroc"]
+    auroc = reached.tested.overall["macro_auroc"]
     if auroc.is_defined:
         yield f"{MEASURES['macro_auroc'].title}: {in_words(auroc)}."
     if chosen.seconds >= 0:

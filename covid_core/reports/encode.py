@@ -20,19 +20,20 @@ from covid_core.audit.dataset_audit import DatasetAudit
 from covid_core.audit.duplicates.duplicate_pairs import Shared
 from covid_core.audit.embedding.embedding_map import Map
 from covid_core.audit.shortcuts import probe_ladder
-from covid_core.audit.shortcuts.probe_ladder import Ladder, Rung, Sources
+from covid_core.audit.shortcuts.probe_ladder import Ladder, Reason, Rung, Sources
 from covid_core.data.dataset import Dataset
 from covid_core.data.layouts import Layout
 from covid_core.evaluation import image_selection, repeats
 from covid_core.evaluation.assessment import Measured
 from covid_core.evaluation.image_selection import ImageAnswers
 from covid_core.evaluation.label_check import LabelCheck
-from covid_core.evaluation.metrics import ThresholdCurves
-from covid_core.evaluation.repeats import Comparison, Repeat, Repeats, Tested
-from covid_core.reports import audit_text, evidence_text, repeats_text, run_figures, run_text
+from covid_core.evaluation.metrics import Gap, Measure, ThresholdCurves
+from covid_core.evaluation.repeats import Comparison, ImageChoice, Remark, Repeat, Repeats, Tested
+from covid_core.reports import audit_text, comparison_text, evidence_text, repeats_text, run_figures, run_text
+from covid_core.reports.study_text import Outcome
 from covid_core.runs.pinned_dataset import Version
 from covid_core.runs.segmenters import Segmenter
-from covid_core.runs.store import Run, Study
+from covid_core.runs.store import FAILED, INTERRUPTED, BrokenRun, Run, Study
 
 Fields = Mapping[str, Any]
 
@@ -95,7 +96,8 @@ def _audit(one: DatasetAudit) -> Fields:
         "findings": one.quality.findings.drop(columns="reason"),
         "copies": one.pairs,
         "conflicts": int(one.pairs["conflict"].sum()),
-        **{name: getattr(one, name) for name in ("ladder", "ladder_reason", "sources", "outdated", "made", "seconds")},
+        **{name: getattr(one, name) for name in ("ladder", "ladder_reason", "sources", "made", "seconds")},
+        "outdated": audit_text.OUTDATED[one.outdated],
     }
 
 
@@ -107,7 +109,13 @@ def _ladder(one: Ladder) -> Fields:
     rungs = [_rung(rung) | ({"kept": one.share_of_gain(rung)} if rung.was_run else {}) for rung in one.rungs]
     verdict = {**vars(probe_ladder.verdict(one)), **vars(audit_text.ladder(one))}
     del verdict["warnings"]
-    return {**_but(one, "rungs"), "folds": probe_ladder.FOLDS, "verdict": verdict, "rungs": rungs}
+    return {
+        **_but(one, "rungs"),
+        "note": audit_text.ladder_note(one),
+        "folds": probe_ladder.FOLDS,
+        "verdict": verdict,
+        "rungs": rungs,
+    }
 
 
 def _rung(one: Rung) -> dict[str, Any]:
@@ -117,7 +125,7 @@ def _rung(one: Rung) -> dict[str, Any]:
         **_but(one.probe, "input"),
         "run": one.was_run,
         **figures,
-        "note": evidence_text.rung_note(one),
+        "note": audit_text.rung_note(one),
     }
 
 
@@ -133,7 +141,8 @@ def _sources(one: Sources) -> Fields:
 
 def _map(one: Map) -> Fields:
     tables = {"images": one.images.drop(columns=["row", "given"]), "outliers": one.outliers}
-    return {**one.facts, "words": audit_text.neighbours(one), **tables, "suspicious": one.suspicious}
+    facts = {**one.facts, "features": audit_text.described_by(one), "reason": one.reason}
+    return {**facts, "words": audit_text.neighbours(one), **tables, "suspicious": one.suspicious}
 
 
 def _image_answers(one: ImageAnswers) -> Fields:
@@ -210,12 +219,26 @@ def _run(one: Run) -> Fields:
     }
 
 
+def _study_outcome(one: Outcome) -> Fields:
+    rows = [_run(run) for run in one.runs]
+    answer = {"study": one.study.id, "name": one.study.name, "runs": rows}
+    answer["failed"] = any(row["state"] in (FAILED, INTERRUPTED) for row in rows)
+    if one.repeats:
+        accuracy, figures = one.repeats.spreads[0]["accuracy"], _repeats(one.repeats)["studies"][0]
+        answer["test"] = {"accuracy": accuracy.mean, "spread": accuracy.spread, "runs": accuracy.count}
+        answer["test"] |= {name: figures[name] for name in ("measures", "pooled", "above_majority")}
+    if one.conclusion:
+        answer["conclusion"] = {"sentence": one.conclusion.sentence, "pairs": one.conclusion.numbers}
+    return answer
+
+
 def _but(one: Any, *names: str) -> dict[str, Any]:
     """The fields of a record but for some."""
     return {field.name: getattr(one, field.name) for field in fields(one) if field.name not in names}
 
 
 EXCEPTIONS: dict[type, Callable[[Any], Any]] = {
+    BrokenRun: lambda one: {one.kind: one.id, "reason": one.reason},
     Comparison: _repeats,
     Dataset: _dataset,
     DatasetAudit: _audit,
@@ -224,11 +247,17 @@ EXCEPTIONS: dict[type, Callable[[Any], Any]] = {
     Ladder: _ladder,
     Layout: _layout,
     Map: _map,
+    Gap: comparison_text.gap,
+    ImageChoice: run_text.images,
+    Measure: lambda one: {**vars(one), "note": comparison_text.note(one)},
     Measured: lambda one: {**_but(one, "n"), "confusion": one.confusion.to_dict("index")},
+    Reason: audit_text.reason,
+    Remark: repeats_text.remark,
+    Outcome: _study_outcome,
     Run: _run,
     Segmenter: lambda one: {"segmenter": one.id, **one.record.model_dump(mode="json")},
     Study: lambda one: _but(one, "created"),
-    Version: lambda one: {"before": one.before, "decisions": one.decided, "in_words": one.in_words},
+    Version: lambda one: {"before": one.before, "decisions": one.decided, "in_words": run_text.version(one)},
     Shared: lambda one: {
         "pairs": one.pairs,
         "images": one.images,
@@ -238,6 +267,6 @@ EXCEPTIONS: dict[type, Callable[[Any], Any]] = {
     Sources: _sources,
     ThresholdCurves: lambda one: {
         **{name: getattr(one, name).to_dict("list") for name in ("roc", "precision_recall")},
-        "undefined": one.undefined,
+        "undefined": comparison_text.gap(one.undefined),
     },
 }

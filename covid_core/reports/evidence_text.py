@@ -12,8 +12,8 @@ from typing import Any
 
 from covid_core.audit.model import evidence, model_audit, occlusions
 from covid_core.audit.model.evidence import COMPOSING, FEW_IMAGES, FRAME, LUNGS, NO_LUNGS, NO_SKILL, UNKNOWN
+from covid_core.audit.model.pictures import Shown
 from covid_core.audit.model.randomisation_test import DEPENDS, MEANINGLESS, MapCheck
-from covid_core.audit.shortcuts.probe_ladder import Rung
 from covid_core.data.masks import BUILT_IN, OVAL, OWN, Origin
 from covid_core.errors import RunDamaged
 from covid_core.evaluation.metrics import Measure
@@ -206,7 +206,8 @@ def with_words(audit: Mapping[str, Any]) -> dict[str, Any]:
     """An audit with its sentences, as programs read it."""
     sentences = {"in_words": conclusion, "heat_in_words": heat, "worst_in_words": worst_subgroup}
     masks = {"masks": lungs_from(audit), "masks_in_short": lungs_in_short(audit)}
-    return {**audit, **masks, **{key: words(audit) for key, words in sentences.items()}}
+    covers = [{**row, **cover_note(row)} for row in audit["covers"]]
+    return {**audit, "covers": covers, **masks, **{key: words(audit) for key, words in sentences.items()}}
 
 
 def lines(audit: Mapping[str, Any]) -> list[str]:
@@ -217,12 +218,26 @@ def lines(audit: Mapping[str, Any]) -> list[str]:
         f"{plural(audit['images'], 'test image')}{some}; lungs known of {audit['with_lungs']:,} ({lungs_from(audit)})",
     ]
     for row in audit["covers"]:
-        figures = row.get("note") or (
+        figures = cover_note(row).get("note") or (
             f"accuracy {_interval(row['accuracy'])}, drop {points(*_bounds(row['drop']))}, "
             f"same prediction {share(row['same_answer']['value'], 0)}"
         )
         lines.append(f"{row['name']:18} {figures}")
     return [*lines, heat(audit), worst_subgroup(audit)]
+
+
+def cover_note(row: Mapping[str, Any]) -> dict[str, str]:
+    """Why a cover has no figures, as its ``note``; empty where it has."""
+    return {} if row.get("accuracy") else {"note": row.get("note", "cannot be measured without outlines of the lungs")}
+
+
+def picture(shown: Shown) -> str:
+    """What was done to the image of a picture."""
+    if shown.lungs_of:
+        return f"The frame of this {shown.label} image with the lungs of an image of {shown.lungs_of}"
+    if shown.cover:
+        return f"Gone: {shown.cover.destroys}"
+    return f"A test image of the class {shown.label}, as the model sees it"
 
 
 _bounds = itemgetter("value", "low", "high")  # of a stored measure
@@ -305,18 +320,12 @@ def lungs_in_short(audit: Mapping[str, Any]) -> str:
         return of_lungs(_origin(audit["lungs_from"]), short=True)
     if "masks_in_short" in audit:
         return str(audit["masks_in_short"])
-    known = ((OWN_MASKS, "own masks"), (OUTLINED, "outlines by a segmenter"))
-    return " and ".join(short for words, short in known if words in str(audit.get("masks", "")))
+    phrases = ((OWN_MASKS, "own masks"), (OUTLINED, "outlines by a segmenter"))
+    return " and ".join(short for words, short in phrases if words in str(audit.get("masks", "")))
 
 
 def _origin(stored: Mapping[str, Any]) -> Origin:
     return Origin(**{**stored, "dice": stored["dice"] and Measure(**stored["dice"])})
-
-
-def rung_note(rung: Rung) -> str:
-    """On which images a probe was run, and what their lungs rest on."""
-    lungs = rung.lungs_from and f"With {of_lungs(rung.lungs_from)}."
-    return " ".join(filter(None, [lungs, rung.note]))
 
 
 # The heat map

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from covid_core import files
 from covid_core.audit.model import heatmap_sanity
@@ -37,7 +37,7 @@ from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
-TEMPLATE = Path(__file__).with_name("image_report.html")
+PAGES = Path(__file__).parent  # with page.html, the head and the style of pages that are handed on
 LONGEST = 900  # pixels of a picture in the report
 OPACITY = 0.6  # of the heat map
 MARK_DIGITS = 8  # of the image's hash: tells images apart, names nobody
@@ -80,7 +80,7 @@ def to_html(
         "runs": [_run(run, one, len(answers) > 1) for run, one in answers],
         "limits": LIMITS,
     }
-    return _template().render(report=report)
+    return template(PAGES / "image_report.html").render(report=report)
 
 
 def file_name(image: GreyImage) -> str:
@@ -94,8 +94,10 @@ def _mark(image: GreyImage) -> str:
 
 
 @lru_cache
-def _template() -> Any:
-    return Environment(autoescape=True, undefined=StrictUndefined).from_string(TEMPLATE.read_text(encoding="utf-8"))
+def template(path: Path) -> Template:
+    """A page of HTML that fills page.html. It escapes what it is given, and refuses to leave anything out."""
+    loader, options = FileSystemLoader([path.parent, PAGES]), {"trim_blocks": True, "lstrip_blocks": True}
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, **options).get_template(path.name)
 
 
 def _picture(content: bytes, caption: str, alt: str) -> dict[str, str]:

@@ -15,6 +15,8 @@ from covid_core.inference.heatmap import LungShare
 from covid_core.reports.evidence_text import EvidenceCheck
 
 NO_ANSWER = "I do not know."
+NO_REFERENCE = "the run keeps no reference of its training images; it can be made from the data set at any time"
+NO_SHARE = {"no lung": "no lung is marked on the image", "no heat": "the heat map is empty"}
 READINGS = {
     gate.LEFT: "turned by 90 degrees to the left",
     gate.DOWN: "upside down",
@@ -209,7 +211,7 @@ def urgent_because(entry: Sequence[Assessment]) -> str:
 
 def check(made: Check) -> str:
     """A check with its figure and its limit, in one sentence."""
-    text = made.reason if made.reason and made.passed is not None else _figures(made)
+    text = made.reason or _figures(made)
     return f"{made.run} has checked it: {text[:1].lower()}{text[1:]}" if made.run else text
 
 
@@ -222,7 +224,7 @@ def _figures(made: Check) -> str:
     limit = made.limit
     if made.passed is None:
         few = f"a limit needs {gate.LEAST} validation images, and the run has {limit.images}"
-        return f"This could not be checked: {made.reason or few}."
+        return f"This could not be checked: {few if made.has_reference else NO_REFERENCE}."
     if made.name != CHEST_IMAGE:
         unlike = "It is not unlike" if made.passed else "It is unlike"
         return (
@@ -234,8 +236,8 @@ def _figures(made: Check) -> str:
     if made.reading:
         like = f"It looks like a chest image that is {READINGS[made.reading]}"
         return f"{like}: {lead}. {needed} Put right, it would pass."
-    looks = "It looks" if made.passed else "It does not look"
-    return f"{looks} like a frontal chest image: {lead}. {needed}"
+    likeness = "It looks" if made.passed else "It does not look"
+    return f"{likeness} like a frontal chest image: {lead}. {needed}"
 
 
 def _limit(images: str) -> str:
@@ -253,7 +255,7 @@ def images_within(limit: Limit) -> str:
 def lung_share(inside: LungShare) -> str:
     """How much of a heat map lies inside the lungs, against chance."""
     if not inside.is_defined:
-        return f"The share of the heat inside the lungs is not defined: {inside.why}."
+        return f"The share of the heat inside the lungs is not defined: {NO_SHARE[inside.why]}."
     return (
         f"{share(inside.share, 0)} of the heat lies inside the lungs, {inside.ratio:.1f} times chance: the lungs fill "
         f"{share(inside.chance, 0)} of the image."

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from covid_core.evaluation.assessment import ALPHA
 from covid_core.evaluation.corrected_tests import Repeated
 from covid_core.evaluation.measures import MEASURES
-from covid_core.evaluation.repeats import FOLDS, SEEDS, SENSITIVITY, Comparison, Pooled, Repeats, Spread, Tested
+from covid_core.evaluation.repeats import FOLDS, SEEDS, SENSITIVITY, Comparison, Pooled, Remark, Repeats, Spread, Tested
 from covid_core.formatting import plural, points, share
-from covid_core.reports.comparison_text import Summary, in_words, p_in_words
+from covid_core.reports import run_text
+from covid_core.reports.comparison_text import MARKS, Summary, in_words, p_in_words
 
 FOLDS_SHARE = (
     "Folds share training images, so their standard deviation is too small. The corrected resampled t-test accounts "
@@ -22,7 +23,7 @@ TESTS = {FOLDS: "corrected resampled t-test", SEEDS: "t-test over seeds and imag
 DIFFERENCES: Mapping[str, tuple[str, Callable[[Repeats], str]]] = {  # of two studies that cannot be paired
     "classes": ("classes", lambda study: ", ".join(study.classes)),
     "folds": ("folds", lambda study: plural(study.folds, "fold") if study.folds > 1 else "one split for all seeds"),
-    "images": ("test images", lambda study: study.images),
+    "images": ("test images", lambda study: images(study)),
     "seeds": ("seeds of training", lambda study: ", ".join(map(str, study.seeds))),
 }
 LEVEL = 5e-4  # a smaller difference is written as 0.0 points
@@ -68,6 +69,24 @@ def made_of(study: Repeats) -> str:
     folds = [plural(len({run.fold for run in study.runs}), "fold")] if study.folds > 1 else []
     seeds = [plural(len(study.seeds), "seed")] if study.folds == 1 or len(study.seeds) > 1 else []
     return " x ".join(folds + seeds)
+
+
+def images(study: Repeats) -> str:
+    """Which images a study is about; nothing without runs."""
+    return run_text.images(study.images) if study.images else ""
+
+
+def remark(one: Remark) -> str:
+    """What is to be known of a study's run."""
+    match one.what:
+        case "no result":
+            return f"{one.run} has no result"
+        case "left out":
+            return f"{one.run} is left out: {one.error}".rstrip(".")
+        case "stopped":
+            return f"{one.run}: {MARKS['stopped']}"
+        case "missing":
+            return f"{plural(one.runs, 'run')} deleted or damaged"
 
 
 def reason(test: Tested, *studies: Repeats) -> str:
@@ -159,7 +178,7 @@ def _study_sentence(comparison: Comparison, i: int) -> str:
     if not study.runs:
         return f"{study.name}: no finished run."
     if len(comparison.studies) == 1:
-        return f"Images: {study.images}."
+        return f"Images: {images(study)}."
     return _study_figures(comparison, i)
 
 
@@ -177,7 +196,9 @@ def _above(comparison: Comparison, i: int) -> str:
 
 
 def _warnings(comparison: Comparison) -> list[str]:
-    warnings = [f"{study.name}: {'; '.join(study.remarks)}." for study in comparison.studies if study.remarks]
+    warnings = [
+        f"{study.name}: {'; '.join(map(remark, study.remarks))}." for study in comparison.studies if study.remarks
+    ]
     unlike = {at: _reason(comparison, at) for at, pair in comparison.pairs.items() if pair.result is None}
     if len(unlike) > REASONS:
         kinds = ", ".join(dict.fromkeys(why.partition(":")[0] for why in unlike.values()))

@@ -51,13 +51,13 @@ def of_group(ranking: Ranking[Candidate], runs: Mapping[str, Run]) -> Figures:
     order = ranking.order
     members = [runs[one.id] for one in order]
     checks = {run.id: evidence_text.of(run) for run in members}
-    table = comparison.performance_table(order).to_dict("records")
+    table = comparison_text.performance_table(order).to_dict("records")
     for row in table:
         row["verdict"] = checks[row["id"]].verdict if row["id"] else ""
     summary = comparison_text.summary(ranking)
     evidence = evidence_text.sentence([one.name for one in order], list(checks.values()))
     return {
-        "images": candidates.images_in_words(members[0]),
+        "images": candidates.image_choice(members[0]),
         "table": table,
         "pairs": comparison.pair_table(ranking),
         "runs": {one.id: of_run(runs[one.id], one) for one in order},

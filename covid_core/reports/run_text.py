@@ -4,12 +4,18 @@ from covid_core.data.split import HALVED_FROM
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import Evaluated
 from covid_core.evaluation.label_check import LabelCheck
+from covid_core.evaluation.repeats import ImageChoice
 from covid_core.formatting import count, decimals, duration, interval, plural, share
 from covid_core.reports import evidence_text
 from covid_core.runs import candidates
-from covid_core.runs.store import Run
+from covid_core.runs.pinned_dataset import Missing, Version
+from covid_core.runs.store import BrokenRun, Run
 
 TRAINING_TIME = "Feature extraction and all epochs. Reused features count with the time that they once took."
+MISSING: dict[Missing, str] = {
+    "gone": "its data set is not here any more",
+    "replaced": "another data set has its place",
+}
 
 
 def training_time(run: Run) -> str:
@@ -36,6 +42,11 @@ def line(run: Run) -> str:
     earlier = run.result.get("taken_over_from")
     reused = f"  (result of {earlier}, which has the same settings and images)" if earlier else ""
     return f"{run.id}  {status.state} {status.reason}  {accuracy(run)}{reused}".rstrip()
+
+
+def damaged(entry: BrokenRun) -> str:
+    """What cannot be opened, in one line."""
+    return f"{entry.id}  damaged: {entry.reason}"
 
 
 def accuracy(run: Run) -> str:
@@ -94,6 +105,36 @@ def labels(made: LabelCheck) -> str:
             f"({decimals(made.by_folder, 2)})"
         )
     return ". ".join(sentences) + "."
+
+
+def images(chosen: ImageChoice) -> str:
+    """Which images were tested: ``Drawn, 50 per class: 20 % of the images, groups kept together, seed 0``."""
+    drawn = f", {count(chosen.per_class)} per class" if chosen.per_class else ""
+    if chosen.held_out:
+        how = f"held-out {plural(len(chosen.held_out), 'source')} {', '.join(chosen.held_out)}"
+    elif chosen.given:
+        how = "the authors' test images"
+    elif chosen.folds > 1:
+        how = f"{chosen.folds} folds" if chosen.fold is None else f"fold {chosen.fold + 1} of {chosen.folds}"
+    else:
+        how = f"{share(chosen.share, 0)} of the images"
+    together = ", groups kept together" if chosen.grouped else ""
+    shifted = ", with labels of other images" if chosen.shifted else ""
+    return f"{chosen.dataset}{drawn}: {how}{together}, seed {chosen.seed}{shifted}"
+
+
+def version(used: Version) -> str:
+    """Which version of its data set a run used: ``before 3 of 5 decisions``."""
+    if used.before is None:
+        return MISSING[used.missing]
+    if not used.decided:
+        return "as imported"
+    if used.is_present:
+        return "after its decision" if used.decided == 1 else f"after all {plural(used.decided, 'decision')}"
+    if used.decided == 1:
+        return "before its decision"
+    later = f"{count(used.decided - used.before)} of" if used.before else "all"
+    return f"before {later} {plural(used.decided, 'decision')}"
 
 
 def label_cause(made: LabelCheck) -> str:

@@ -15,13 +15,11 @@ from covid_core.evaluation import repeats as repeated
 from covid_core.evaluation.assessment import Assessment, Measured
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.label_check import LabelCheck
-from covid_core.evaluation.repeats import Repeat, Repeats
-from covid_core.formatting import count, plural, share
+from covid_core.evaluation.repeats import ImageChoice, Remark, Repeat, Repeats
 from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run, Study
 
 FEATURES, FIT = "features", "fit"  # the stages of a run that are its training; the rest is much the same for all runs
-STOPPED_EARLY = "stopped before its end"
 COST_COLUMNS = (
     *("name", "training_seconds", "waited_seconds", "fit_seconds", "epochs_done", "parameters", "parameters_trained"),
     *("model_bytes", "milliseconds_per_image", "device"),
@@ -42,26 +40,25 @@ def measured(run: Run, part: str) -> Measured:
     return assessment.measured(answers, assessment.groups_of(answers.image_ids, run.groups()))
 
 
-def images_in_words(run: Run, of_study: bool = False) -> str:
-    """Which images a run was tested on, as far as its record tells: what differs where runs cannot be compared.
+def image_choice(run: Run, of_study: bool = False) -> ImageChoice:
+    """Which images a run was tested on, as far as its record says: what differs where runs cannot be compared.
 
     ``of_study``: which images all folds of its study were tested on.
     """
     split = run.spec.split
-    drawn = f", {count(split.images_per_class)} per class" if split.images_per_class else ""
-    if split.method == "by_source":
-        how = f"held-out {plural(len(split.held_out), 'source')} {', '.join(split.held_out)}"
-    elif split.method == "given":
-        how = "the authors' test images"
-    elif split.folds > 1 and of_study:
-        how = f"{split.folds} folds"
-    elif split.folds > 1:
-        how = f"fold {split.fold + 1} of {split.folds}"
-    else:
-        how = f"{share(split.test, 0)} of the images"
-    together = "" if split.method in ("stratified", "given") else ", groups kept together"
-    labels = ", with labels of other images" if run.spec.labels == "shifted" else ""
-    return f"{run.dataset.name}{drawn}: {how}{together}, seed {split.seed}{labels}"
+    by_source = split.method == "by_source"
+    return ImageChoice(
+        dataset=run.dataset.name,
+        per_class=split.images_per_class or 0,
+        held_out=split.held_out if by_source else (),
+        folds=1 if by_source else split.folds,
+        fold=None if of_study else split.fold,
+        share=split.test,
+        grouped=split.method not in ("stratified", "given"),
+        given=split.method == "given",
+        seed=split.seed,
+        shifted=run.spec.labels == "shifted",
+    )
 
 
 def label_check(run: Run) -> LabelCheck:
@@ -79,9 +76,9 @@ def candidate(run: Run, name: str = "", intervals: bool = True) -> Candidate:
         name=name or run.name,
         assessment=figures,
         marks=(
-            *([labelling.WRONG_LABELS] if labels.wrong else []),
+            *(("wrong labels",) if labels.wrong else ()),
             *marks,
-            *([STOPPED_EARLY] if run.result.get("stopped") else []),
+            *(("stopped",) if run.result.get("stopped") else ()),
         ),
         labels=labels,
         split_hash=run.split_hash,
@@ -106,10 +103,10 @@ def training_seconds(run: Run) -> float:
     seconds, reused = run.result.get("seconds"), run.result.get("reused") or {}
     if not seconds:
         return math.nan
-    found = 0.0
+    earlier = 0.0
     if FEATURES in reused:
-        found = _number(reused[FEATURES] if isinstance(reused, dict) else None)  # earlier versions listed names alone
-    return float(seconds.get(FEATURES, 0.0) + found + seconds.get(FIT, 0.0))
+        earlier = _number(reused[FEATURES] if isinstance(reused, dict) else None)  # earlier versions listed names
+    return float(seconds.get(FEATURES, 0.0) + earlier + seconds.get(FIT, 0.0))
 
 
 def feature_seconds(run: Run) -> float:
@@ -136,12 +133,8 @@ def repeat(run: Run) -> Repeat:
 def repeats(
     studies: Sequence[tuple[Study, Sequence[Run]]], read: Callable[[Run], Repeat] = repeat
 ) -> repeated.Comparison:
-    """Studies of repeats side by side.
-
-    Args:
-        studies: each with those of its runs that can be opened; what is left out of them stands in the remarks.
-        read: measures one run, or remembers what it measured.
-    """
+    """Studies of repeats side by side, each with those of its runs that can be opened; what is left out of them stands
+    in the remarks. ``read`` measures one run, or remembers what it measured."""
     names = unique_names([study for study, _ in studies])
     named = zip(studies, names, strict=True)
     return repeated.compare([_repeats(study, name, runs, read) for (study, runs), name in named])
@@ -151,19 +144,19 @@ def _repeats(study: Study, name: str, runs: Sequence[Run], read: Callable[[Run],
     repeats, remarks = [], []
     for run in runs:
         if not run.result:
-            remarks.append(f"{run.name} has no result")
+            remarks.append(Remark("no result", run.name))
             continue
         try:
             repeats.append(read(run))
         except CovidCoreError as error:
-            remarks.append(f"{run.name} is left out: {error}".rstrip("."))
+            remarks.append(Remark("left out", run.name, str(error)))
             continue
         if run.result.get("stopped"):
-            remarks.append(f"{run.name}: {STOPPED_EARLY}")
+            remarks.append(Remark("stopped", run.name))
     if len(runs) < len(study.runs):
-        remarks.append(f"{plural(len(study.runs) - len(runs), 'run')} deleted or damaged")
+        remarks.append(Remark("missing", runs=len(study.runs) - len(runs)))
     folds = max((run.spec.split.folds for run in runs), default=1)
-    images = images_in_words(runs[0], of_study=True) if runs else ""
+    images = image_choice(runs[0], of_study=True) if runs else None
     return Repeats(study.id, name, folds, images, tuple(repeats), len(study.runs), tuple(remarks))
 
 

@@ -1,15 +1,14 @@
 """The images that a run was made on: its data set as it was then, whatever people have decided about it since."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from covid_core.data.dataset import Dataset, open_dataset
 from covid_core.errors import DataError
-from covid_core.formatting import count, plural
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
-GONE = "its data set is not here any more"
-ANOTHER = "another data set has its place"
+Missing = Literal["gone", "replaced"]
 
 
 def dataset_of(workspace: Workspace, run: Run) -> Dataset:
@@ -31,30 +30,16 @@ def at_version_of(run: Run, dataset: Dataset) -> Dataset:
 @dataclass(frozen=True)
 class Version:
     """Which version of its data set a run used: the first ``before`` of the ``decided`` decisions on its images were
-    made by then. Where that cannot be told, ``before`` is None and ``note`` says why."""
+    made by then. ``before`` is None where the data set is ``missing``: gone, or replaced by another."""
 
     before: int | None
     decided: int = 0
-    note: str = ""
+    missing: Missing = "gone"
 
     @property
     def is_present(self) -> bool:
         """Whether the images are still the same."""
         return self.before == self.decided
-
-    @property
-    def in_words(self) -> str:
-        """In a few words: ``before 3 of 5 decisions``."""
-        if self.before is None:
-            return self.note
-        if not self.decided:
-            return "as imported"
-        if self.is_present:
-            return "after its decision" if self.decided == 1 else f"after all {plural(self.decided, 'decision')}"
-        if self.decided == 1:
-            return "before its decision"
-        later = f"{count(self.decided - self.before)} of" if self.before else "all"
-        return f"before {later} {plural(self.decided, 'decision')}"
 
 
 def version_of(run: Run, dataset: Dataset) -> Version:
@@ -63,12 +48,12 @@ def version_of(run: Run, dataset: Dataset) -> Version:
     if version == dataset.version:
         return Version(decided, decided)
     before = dataset.versions.get(version)
-    return Version(None, decided, ANOTHER) if before is None else Version(before, decided)
+    return Version(None, decided, "replaced") if before is None else Version(before, decided)
 
 
 def used_by(workspace: Workspace, run: Run) -> Version:
-    """The same of the data set as it lies in the workspace; one that cannot be opened says so."""
+    """The same of the data set as it lies in the workspace; one that cannot be opened is missing."""
     try:
         return version_of(run, open_dataset(workspace, run.dataset.id))
     except DataError:
-        return Version(None, note=GONE)
+        return Version(None)

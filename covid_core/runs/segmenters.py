@@ -9,12 +9,11 @@ segmenter.json   on which images it was trained and tested, how well it agreed w
 ===============  =========================================================================================
 """
 
-import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
@@ -25,7 +24,7 @@ from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import plural
 from covid_core.runs import store
 from covid_core.runs.store import DatasetRecord
-from covid_core.workspace import Workspace, folder_of, new_id
+from covid_core.workspace import Workspace, folder_of
 
 SCHEMA = 1
 NETWORK, RECORD = "lungs.tflite", "segmenter.json"
@@ -35,21 +34,14 @@ MOST_IMAGES = 2400  # that are drawn for one segmenter, of all parts; more would
 NO_MASKS = "No data set here has lung masks to train another segmenter on."
 
 
-class _LimitsRecord(BaseModel):
-    """Lowest and highest value of each figure of an outline (``inference.lungs.Shape``) at which it is given."""
-
-    area: tuple[FiniteFloat, FiniteFloat]
-    balance: tuple[FiniteFloat, FiniteFloat]
-    tilt: tuple[FiniteFloat, FiniteFloat]
-    ragged: tuple[FiniteFloat, FiniteFloat]
-    unsure: tuple[FiniteFloat, FiniteFloat]
-    cut: tuple[FiniteFloat, FiniteFloat]
+Figure = Literal["area", "balance", "tilt", "ragged", "unsure", "cut"]  # of an outline, see ``inference.lungs.Shape``
 
 
 class SegmenterRecord(BaseModel):
     """What every segmenter.json of this version holds, and what else a training noted.
 
-    ``created`` is in seconds since 1970; ``images`` are counts per part; ``size`` is the network's side in pixels.
+    ``created`` is in seconds since 1970; ``images`` are counts per part; ``size`` is the network's side in pixels;
+    ``limits`` are the lowest and highest value of every figure at which an outline is given.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
@@ -60,7 +52,7 @@ class SegmenterRecord(BaseModel):
     left_out: int
     size: int = Field(ge=16)
     threshold: float = Field(gt=0, lt=1)
-    limits: _LimitsRecord
+    limits: dict[Figure, tuple[FiniteFloat, FiniteFloat]] = Field(min_length=len(get_args(Figure)))
     dice: Measure
     iou: Measure
     worst_dice: FiniteFloat
@@ -121,7 +113,7 @@ def _segmenter_in(folder: Path) -> Segmenter:
 
 def list_segmenters(workspace: Workspace) -> tuple[list[Segmenter], list[store.BrokenRun]]:
     """All segmenters, newest first, and the folders that cannot be opened as one."""
-    segmenters, broken = store.readable(workspace.segmenters, _segmenter_in)
+    segmenters, broken = store.readable(workspace.segmenters, _segmenter_in, "segmenter")
     return sorted(segmenters, key=lambda one: one.record.created, reverse=True), broken
 
 
@@ -142,19 +134,6 @@ def serving(workspace: Workspace, dataset: str = "") -> Segmenter:
     own = [one for one in listed if one.dataset.id == dataset]
     real = [one for one in listed if not one.dataset.synthetic]
     return next(iter([*own, *real]), None) or built_in()
-
-
-def fresh_id(dataset: str) -> str:
-    """A new segmenter's id, from the name of its data set."""
-    return new_id(f"lungs {dataset}")
-
-
-@contextlib.contextmanager
-def published(workspace: Workspace, identifier: str) -> Iterator[Path]:
-    """Give a staging folder for a new segmenter; it is published when the block ends without an error, by then with
-    ``lungs.tflite`` and what ``write_record`` wrote."""
-    with files.published_folder(workspace.segmenters / identifier) as staging:
-        yield staging
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

@@ -12,13 +12,7 @@ lock           worker  held for the process's whole life, so "running" with a fr
 stop.request   jobs    a polite stop
 =============  ======  =====================================================================
 
-A run adds ``split.parquet`` (jobs), ``history.csv``, ``predictions.parquet``, ``model.keras``, ``head.npz``,
-``trunk.tflite`` where the trunk itself was trained, ``reference.npz``, ``checkpoint.npz`` and, last of all,
-``result.json`` (worker). A run from before there were references gets its own later, by a job that notes it in the
-result.
-What people write on a run stands in ``annotation.json``; ``annotate`` alone writes it.
-Later come ``evaluations/ID.json`` with ``ID.parquet`` (outside tests), ``audits/NAME.json`` (checks of the model) and
-``openings.csv`` (every look at test images).
+What a run adds is listed in ``docs/architecture.md``.
 """
 
 import contextlib
@@ -449,7 +443,9 @@ class Run(JobFolder):
     def evaluations(self) -> list["Evaluation"]:
         """All outside tests of the run, newest first. Raises RunDamaged."""
         tests = [
-            Evaluation(path.stem, path.parent, _read(_evaluation_record, path))
+            Evaluation(
+                path.stem, path.parent, _read(lambda it: EvaluationRecord.model_validate(files.read_json(it)), path)
+            )
             for path in (self.path / "evaluations").glob("*.json")
         ]
         return sorted(tests, key=lambda one: one.record.created, reverse=True)
@@ -484,8 +480,8 @@ class Run(JobFolder):
 
     def rewrite_history(self, epochs: int) -> None:
         """Keep the first ``epochs`` rows: what came after the checkpoint is trained again."""
-        kept = self.history().head(epochs)
-        text = kept.to_csv(index=False, header=False)
+        remaining = self.history().head(epochs)
+        text = remaining.to_csv(index=False, header=False)
         files.write_bytes(self.history_path, text.encode())
 
     def write_predictions(self, predictions: pd.DataFrame) -> None:
@@ -544,10 +540,6 @@ class EvaluationRecord(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
-def _evaluation_record(path: Path) -> EvaluationRecord:
-    return EvaluationRecord.model_validate(files.read_json(path))
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """An outside test of a run."""
@@ -564,10 +556,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class BrokenRun:
-    """A run folder that cannot be opened, with the reason in a sentence."""
+    """A folder of a run, or of another ``kind``, that cannot be opened, with the reason in a sentence."""
 
     id: str
     reason: str
+    kind: str = "run"
 
 
 def _read(read: Callable[[Path], Opened], path: Path) -> Opened:
@@ -577,14 +570,14 @@ def _read(read: Callable[[Path], Opened], path: Path) -> Opened:
         raise RunDamaged(f"{path.parent.name}: {path.name} is missing or damaged.") from error
 
 
-def readable(parent: Path, opened: Callable[[Path], Opened]) -> tuple[list[Opened], list[BrokenRun]]:
+def readable(parent: Path, opened: Callable[[Path], Opened], kind: str = "run") -> tuple[list[Opened], list[BrokenRun]]:
     """What ``opened`` makes of each folder in ``parent``, and the folders that it refuses, with the reason."""
     whole, broken = [], []
     for folder in list_folders(parent):
         try:
             whole.append(opened(folder))
         except CovidCoreError as error:
-            broken.append(BrokenRun(folder.name, str(error)))
+            broken.append(BrokenRun(folder.name, str(error), kind))
     return whole, broken
 
 

@@ -43,18 +43,18 @@ def diagrams(run: Run) -> dict[str, list[Bin]]:
 
     Raises RunDamaged.
     """
-    known = of(run)
-    if not known.is_defined:
+    calibrated = of(run)
+    if not calibrated.is_defined:
         return {}
     scores = run.predictions()
-    tables = {SCORES: scores, PROBABILITIES: calibration.tempered(scores, known.temperature)}
+    tables = {SCORES: scores, PROBABILITIES: calibration.tempered(scores, calibrated.temperature)}
     return {name: calibration.reliability(metrics.answers(one, "test")) for name, one in tables.items()}
 
 
 def serving(predictions: pd.DataFrame, split: pd.DataFrame, half: str) -> pd.DataFrame:
     """A prediction table without the validation images that do not serve for that half (see ``data.split.halves``)."""
-    kept = split.loc[validation_for(split, half), "image_id"]
-    return predictions[((predictions["part"] != "validation") | predictions["image_id"].isin(kept)).to_numpy()]
+    names = split.loc[validation_for(split, half), "image_id"]
+    return predictions[((predictions["part"] != "validation") | predictions["image_id"].isin(names)).to_numpy()]
 
 
 def fitted(predictions: pd.DataFrame, split: pd.DataFrame) -> Calibration:

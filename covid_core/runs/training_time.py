@@ -29,15 +29,15 @@ def expected_seconds(workspace: Workspace, specs: Sequence[TrainingSpec]) -> flo
 
     Raises UnknownId or DataError.
     """
-    total, seen = 0.0, set[tuple[object, ...]]()
+    total, networks = 0.0, set[tuple[object, ...]]()
     runs, _ = store.list_runs(workspace)
     for spec in specs:
         first, repeated = _work(spec, *_images(open_dataset(workspace, spec.dataset).counts, spec), spec.total_epochs)
         network = (spec.backbone, spec.image_size, spec.weights, spec.taps, spec.dataset)
-        is_known = network in seen
-        total += START * (not is_known or spec.mode != "frozen")
-        total += _pace(runs, spec) * (repeated + first * (not is_known))
-        seen.add(network)
+        is_again = network in networks
+        total += START * (not is_again or spec.mode != "frozen")
+        total += _pace(runs, spec) * (repeated + first * (not is_again))
+        networks.add(network)
     return total
 
 

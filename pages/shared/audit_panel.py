@@ -18,6 +18,7 @@ from covid_core.data.dataset import KEY_LENGTH, Dataset
 from covid_core.formatting import duration, plural
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import AuditRequest
+from covid_core.reports import audit_text
 from pages.shared import job_panel, shell
 
 WHAT_IT_DOES = (
@@ -48,14 +49,14 @@ class Audited:
     def findings(self) -> pd.DataFrame:
         """Findings of files that could not be read, and of images in use; with a column dismissed."""
         table = self.audit.quality.findings
-        kept = table[table["image_id"].isin(self.labels) | (table["finding"] == UNREADABLE)]
-        return self._with_dismissed(kept, kept["image_id"], kept["finding"], [""] * len(kept))
+        valid = table[table["image_id"].isin(self.labels) | (table["finding"] == UNREADABLE)]
+        return self._with_dismissed(valid, valid["image_id"], valid["finding"], [""] * len(valid))
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
         """Pairs whose images are both in use, with their present classes; with a column dismissed."""
-        kept = with_labels(self.audit.pairs, self.dataset.images, self.dataset.images)
-        return self._with_dismissed(kept, kept["first"], [tables.SAME_PICTURE] * len(kept), kept["second"])
+        table = with_labels(self.audit.pairs, self.dataset.images, self.dataset.images)
+        return self._with_dismissed(table, table["first"], [tables.SAME_PICTURE] * len(table), table["second"])
 
     def _with_dismissed(self, table: pd.DataFrame, *of_decision: Iterable[str]) -> pd.DataFrame:
         """A column dismissed: whether a decision dismisses the image, the finding, and the other image or nothing."""
@@ -76,12 +77,12 @@ def latest(dataset: Dataset) -> Audited:
 
 def _opened(dataset: Dataset) -> DatasetAudit | None:
     """The audit that is kept of a version, read again only when one of its files is another one."""
-    kept = []
+    files = []
     for path in shell.workspace().tables.glob(f"{dataset.version[:KEY_LENGTH]}-*"):
         with contextlib.suppress(FileNotFoundError):  # the cache made room at this moment
             status = path.stat()
-            kept.append(f"{path.name} {status.st_ino} {status.st_size}")
-    return _read(str(shell.workspace().root), dataset.id, dataset.version, "\n".join(sorted(kept)), dataset)
+            files.append(f"{path.name} {status.st_ino} {status.st_size}")
+    return _read(str(shell.workspace().root), dataset.id, dataset.version, "\n".join(sorted(files)), dataset)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Opening the audit")
@@ -121,7 +122,7 @@ def offer(dataset: Dataset, label: str = "Audit the images", key: str = "audit-s
 
 def is_outdated(audited: Audited, at_work: bool) -> None:
     """Say what has changed since the audit, with the button that makes it anew unless that is at work."""
-    reason = "" if audited.audit is None else audited.audit.outdated
+    reason = "" if audited.audit is None else audit_text.OUTDATED[audited.audit.outdated]
     if not audited.is_current:
         reason = (
             f"**This audit is of the data set before {plural(audited.changes, 'decision')}.** Images that were left "

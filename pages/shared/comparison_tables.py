@@ -23,7 +23,7 @@ from covid_core.formatting import (
     p_value,
     share,
 )
-from covid_core.reports import run_text, study_text, tables
+from covid_core.reports import comparison_text, run_text, study_text, tables
 from covid_core.reports.comparison_text import Summary
 from covid_core.runs import candidates
 from covid_core.runs.store import BrokenRun, Run, Study
@@ -130,10 +130,10 @@ def study_conclusion(study: Study, usable: Sequence[Run]) -> None:
     """
     if len(usable) < 2 or usable[0].id != study.runs[0] or study.is_repeats:
         return
-    found = _concluded(load(usable)[0])
-    if found:
-        st.markdown(f"**{shell.plain(found.sentence)}**")
-        shell.table(found.table, f"study-{study.id}", alt=f"Runs of {study.name} against the first of them")
+    concluded = _concluded(load(usable)[0])
+    if concluded:
+        st.markdown(f"**{shell.plain(concluded.sentence)}**")
+        shell.table(concluded.table, f"study-{study.id}", alt=f"Runs of {study.name} against the first of them")
         st.caption(study_text.METHOD)
 
 
@@ -266,8 +266,8 @@ def show_notes(order: Iterable[RunCandidate], part: str) -> None:
         values = [(MEASURES[key].title, measure) for key, measure in figures.overall.items()]
         values += [(CLASS_MEASURES[key].title, value) for of in figures.per_class.values() for key, value in of.items()]
         for title, measure in values:
-            if measure.note:
-                reasons.setdefault(f"{title}: {measure.note}", []).append(one.name)
+            if note := comparison_text.note(measure):
+                reasons.setdefault(f"{title}: {note}", []).append(one.name)
     if reasons:
         with st.expander("Why some values are undefined", icon=":material/help:"):
             notes = [f"{reason} ({', '.join(dict.fromkeys(of))})" for reason, of in reasons.items()]

@@ -22,7 +22,7 @@ def start_phantom_button() -> None:
     job_panel.start_button(label, request, key="start-phantom", icon=":material/draw:", disabled=drawing)
 
 
-def offer_demonstration(words: str, primary: bool = True) -> None:
+def offer_demonstration(words: str) -> None:
     """The way out of an empty page: one click to images, models and audits. ``words`` say what is lacking here."""
     jobs = queue.jobs(shell.workspace(), DemonstrationRequest)
     st.markdown(words)
@@ -32,8 +32,7 @@ def offer_demonstration(words: str, primary: bool = True) -> None:
     request = DemonstrationRequest()
     models = [backbone_named(name).label for name in demonstration.backbones_here()]
     with st.container(horizontal=True, vertical_alignment="center"):
-        kind = "primary" if primary else "secondary"
-        options = {"type": kind, "icon": ":material/auto_awesome:"}
+        options = {"type": "primary", "icon": ":material/auto_awesome:"}
         job_panel.start_button("Show me everything", request, key="start-demonstration", **options)
         st.caption(
             f"Draws {request.images} synthetic images, trains {' and '.join(models)}, and audits images and models. It "

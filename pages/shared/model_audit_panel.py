@@ -176,7 +176,11 @@ def _cover_table(audit: Audit) -> pd.DataFrame:
     """A row per cover, in words, with the images that it could be tried on."""
     rows = []
     for row in audit["covers"]:
-        figures = {"Accuracy": row.get("note", UNDEFINED), "Drop": UNDEFINED, "Same prediction": UNDEFINED}
+        figures = {
+            "Accuracy": evidence_text.cover_note(row).get("note", UNDEFINED),
+            "Drop": UNDEFINED,
+            "Same prediction": UNDEFINED,
+        }
         if row.get("accuracy"):
             drop = row["drop"]
             figures["Accuracy"] = _interval(row["accuracy"])
@@ -205,9 +209,9 @@ def _pictures(run: Run, name: str) -> None:
         grid = st.grid("auto", min_column_width=PICTURE, gap="small")
         for one in shown:
             with grid.cell().container(gap=None):
-                st.image(png_bytes(one.pixels), width="stretch", alt=f"{one.name}: {one.in_words}")
+                st.image(png_bytes(one.pixels), width="stretch", alt=f"{one.name}: {evidence_text.picture(one)}")
                 st.markdown(f"**{one.name}**")
-                st.caption(shell.plain(one.in_words))
+                st.caption(shell.plain(evidence_text.picture(one)))
 
 
 @st.cache_resource(max_entries=16, show_spinner="Covering a test image")

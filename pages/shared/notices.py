@@ -16,31 +16,26 @@ WORDS = {
 
 def watch() -> None:
     """Poll for ended jobs, but only while there is one that has not ended."""
-    runs, _ = run_cache.listed()
-    if any(one.is_active for one in runs):
-        _poll()
-    else:
-        _toast(runs)
+    (_poll if _is_one_active() else announce)()
 
 
 @st.fragment(run_every=POLL)
 def _poll() -> None:
-    runs, _ = run_cache.listed()
-    _toast(runs)
-    if not any(one.is_active for one in runs):
+    announce()
+    if not _is_one_active():
         st.rerun()
+
+
+def _is_one_active() -> bool:
+    return any(one.is_active for one in run_cache.listed()[0])
 
 
 def announce() -> None:
     """Show a toast for each run that ended since this session's last check."""
-    _toast(run_cache.listed()[0])
-
-
-def _toast(runs: list[run_cache.CachedRun]) -> None:
     states: dict[str, str] = st.session_state.setdefault("run_states", {})
     is_first = not states and "run_states_seen" not in st.session_state
     st.session_state["run_states_seen"] = True
-    for one in runs:
+    for one in run_cache.listed()[0]:
         identifier, state = one.run.id, one.status.state
         if states.get(identifier, "" if not is_first else state) != state and state in WORDS:
             words, icon = WORDS[state]

@@ -134,7 +134,7 @@ def version_of(run: store.Run) -> pinned_dataset.Version:
     try:
         return pinned_dataset.version_of(run, open_dataset(run.dataset.id))
     except CovidCoreError:
-        return pinned_dataset.Version(None, note=pinned_dataset.GONE)
+        return pinned_dataset.Version(None)
 
 
 def pick_dataset() -> Dataset | None:

@@ -19,7 +19,7 @@ from covid_core.data import dataset as data
 from covid_core.data import importing
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError, InvalidChoice, JobRefused
-from covid_core.jobs import kinds, queue, tasks, worker
+from covid_core.jobs import kinds, queue, worker
 from covid_core.jobs.kinds import (
     KINDS,
     AuditRequest,
@@ -208,7 +208,6 @@ def place(kind, workspace, tmp_path, drawn, copy_of_trained, no_process, monkeyp
     if case.stand_in is not None:
         real = kinds.entry_point
         monkeypatch.setattr(kinds, "entry_point", lambda name: case.stand_in if ".nets." in name else real(name))
-        monkeypatch.setattr(tasks, "entry_point", kinds.entry_point)  # imported above: not from the patched kinds
     shutil.copytree(drawn[0].root, workspace.root, dirs_exist_ok=True)
     dataset, elsewhere = (data.open_dataset(workspace, one.id) for one in drawn[1])
     return Place(workspace, folder, dataset, elsewhere, run)

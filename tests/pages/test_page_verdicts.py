@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from covid_core.audit.model.evidence import FRAME, LUNGS, UNKNOWN
 from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import ModelAuditRequest
-from covid_core.reports import evidence_text
+from covid_core.reports import evidence_text, run_text
 from covid_core.reports.evidence_text import DAMAGED, NOT_YET
 from covid_core.runs import pinned_dataset, store
 from covid_core.runs.store import JobFolder, Run, Status
@@ -302,5 +302,5 @@ def test_audits_at_work_are_watched_and_those_that_wait_can_be_taken_out(workspa
 
 def test_the_version_of_the_images_that_a_made_run_used_cannot_be_told(workspace, run):
     assert pinned_dataset.used_by(workspace, run).before is None
-    assert shell.version_of(run).in_words == pinned_dataset.GONE
-    assert shell.plain(pinned_dataset.GONE) in words(page_of(run))
+    assert shell.version_of(run).missing == "gone"
+    assert run_text.MISSING["gone"] in words(page_of(run))

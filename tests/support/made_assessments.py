@@ -19,7 +19,7 @@ PASSED = (
     Check(LIKE_TRAINING, True, 1.0, reason="It is not unlike the training images."),
 )
 REFUSED = (Check(CHEST_IMAGE, False, 0.1, reason="It does not look like a frontal chest image."), PASSED[1])
-UNCHECKED = (Check(CHEST_IMAGE, None, reason="no reference"),)
+UNCHECKED = (Check(CHEST_IMAGE, None, has_reference=False),)
 NEAR = (Neighbour("COVID/a.png", "COVID", 0.71),)
 
 

@@ -3,9 +3,10 @@
 import time
 from typing import Any
 
+from covid_core import files
 from covid_core.runs import segmenters
 from covid_core.runs.segmenters import Segmenter
-from covid_core.workspace import Workspace
+from covid_core.workspace import Workspace, new_id
 
 LIMITS = {
     "area": (0.1, 0.6),
@@ -21,8 +22,8 @@ def made_segmenter(
     workspace: Workspace, dataset: str = "images", synthetic: bool = False, age: float = 0.0, **changes: Any
 ) -> Segmenter:
     """A segmenter that learned from the data set of that id ``age`` seconds ago; ``changes`` replace record entries."""
-    identifier = segmenters.fresh_id(dataset)
-    with segmenters.published(workspace, identifier) as folder:
+    identifier = new_id(f"lungs {dataset}")
+    with files.published_folder(workspace.segmenters / identifier) as folder:
         (folder / segmenters.NETWORK).write_bytes(b"a network")
         record = {
             "created": time.time() - age,

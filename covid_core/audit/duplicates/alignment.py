@@ -74,8 +74,8 @@ def _laid(
 ) -> pd.DataFrame:
     """The pairs that still look alike once they are aligned, with their detail; columns as COLUMNS."""
     with ThreadPoolExecutor(cores()) as pool:
-        found = list(ordered_map(pool, partial(_aligned, pixels, others, promising), pieces, ahead=8))
-    rows = [np.column_stack([i, j, detail, np.full(len(i), view.mirrored)]) for view, i, j, detail in found]
+        aligned = list(ordered_map(pool, partial(_aligned, pixels, others, promising), pieces, ahead=8))
+    rows = [np.column_stack([i, j, detail, np.full(len(i), view.mirrored)]) for view, i, j, detail in aligned]
     return pd.DataFrame(np.concatenate(rows or [np.empty((0, 4))]), columns=list(COLUMNS)).astype(COLUMNS)
 
 
@@ -164,7 +164,7 @@ def align(images: np.ndarray, others: np.ndarray, begin: np.ndarray, rounds: int
     slopes = np.stack([rise_x * x, rise_x * y, rise_x, rise_y * x, rise_y * y, rise_y], axis=1)
     inverse = np.linalg.inv(slopes @ slopes.transpose(0, 2, 1) + STEADY * np.eye(6, dtype=np.float32))
     maps, best = begin.astype(np.float32), np.full(count, -1.0, np.float32)
-    kept, inner = maps.copy(), np.float32(1 - 2 * MARGIN)
+    best_maps, inner = maps.copy(), np.float32(1 - 2 * MARGIN)
     for left in range(rounds, -1, -1):
         to, there = moved(others, maps, x, y)
         overlap = (np.abs(to) <= inner).all(axis=0).astype(np.float32)
@@ -173,11 +173,11 @@ def align(images: np.ndarray, others: np.ndarray, begin: np.ndarray, rounds: int
         alike = np.einsum("ij,ij->i", one, two) / np.maximum(overlap.sum(axis=1), 1)
         alike = np.where(share >= LEAST_OVERLAP, alike, -1)
         better = alike > best
-        best[better], kept[better] = alike[better], maps[better]
+        best[better], best_maps[better] = alike[better], maps[better]
         if left:
             step = inverse @ (slopes @ (one - two)[:, :, None])
             maps = maps + np.clip(step[:, :, 0], -0.05, 0.05)
-    return kept, best
+    return best_maps, best
 
 
 def _standard(values: np.ndarray, overlap: np.ndarray) -> np.ndarray:

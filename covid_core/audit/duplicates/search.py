@@ -69,12 +69,12 @@ def candidates(
 def _most_similar(rows: np.ndarray, target: np.ndarray, has_axes: bool) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the few most alike of each row, one more than is wanted, since an image finds itself."""
     least, most = (LIKE, MOST) if has_axes else (FEW_LIKE, FEW_MOST)
-    found = []
+    candidates = []
     for start in range(0, len(target), BLOCK):
         alike = rows @ target[start : start + BLOCK].T
         at = np.flatnonzero(alike >= least)
-        found.append((at // alike.shape[1], start + at % alike.shape[1], alike.ravel()[at]))
-    i, j, alike = (np.concatenate(part) for part in zip(*found, strict=True))
+        candidates.append((at // alike.shape[1], start + at % alike.shape[1], alike.ravel()[at]))
+    i, j, alike = (np.concatenate(part) for part in zip(*candidates, strict=True))
     order = np.lexsort((-alike, i))
     i, j = i[order], j[order]
     place = np.arange(len(i)) - np.searchsorted(i, i)

@@ -19,6 +19,7 @@ from covid_core import derived, files
 from covid_core.audit.embedding import outlier_detection, projection
 from covid_core.audit.embedding.outlier_detection import FAR, LEAST_IN_CLASS, Purity
 from covid_core.audit.shortcuts import probes
+from covid_core.audit.shortcuts.probe_ladder import Reason
 from covid_core.data import duplicates, split
 from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
@@ -36,18 +37,25 @@ SEED = 0  # of the folds that labels are cross-validated in
 PLACES = ("pca_x", "pca_y", "tsne_x", "tsne_y")
 LABELS = ("given", "given_score", "other", "other_score", "is_suspicious")
 COLUMNS = ("image_id", *PLACES, "outlier_score", "is_outlier", *LABELS)
-PLAIN = "the images themselves, 64 x 64 pixels, each pixel standardised over all images"
 SECONDS_PER_IMAGE, START_SECONDS = 0.005, 3.0  # 4,000 images: 13 s on two idle cores, 35 s beside other work
 
 
-class _Facts(BaseModel):
-    """What a kept map says of itself."""
+@dataclass(frozen=True)
+class Features:
+    """What describes the images: so many features of a frozen network, or the pixels themselves (no network)."""
 
-    features: str
+    network: str = ""
+    width: int = 0
+
+
+class _Facts(BaseModel):
+    """What a kept map says of itself; a text in place of a record is what an earlier version stored."""
+
+    features: Features | str
     pca_share: float
     accuracy: float | None
     judged: int
-    reason: str
+    reason: Reason | str
     neighbours: dict[str, tuple[float | None, float | None, float | None, float | None, int]]
     sources: int
     made: float
@@ -62,7 +70,7 @@ class Map:
     position in the data set's images. Scores are no probabilities: ``outlier_score`` in robust deviations,
     ``given_score`` and ``other_score`` of a cross-validated classifier (nan, and ``other`` empty, for images that it
     did not score). ``given`` is the label when the map was made; ``is_current`` says whether it is of this
-    version. ``facts``: features (in words), pca_share (of all variance, along the two directions shown), accuracy of
+    version. ``facts``: features, pca_share (of all variance, along the two directions shown), accuracy of
     that classifier over ``judged`` images (None: not fitted, for the ``reason``), neighbours, sources
     (images whose source is known), made (seconds since 1970), seconds.
     """
@@ -72,9 +80,14 @@ class Map:
     is_current: bool = True
 
     @property
-    def features(self) -> str:
-        """What describes the images, in words."""
-        return self.facts["features"]
+    def features(self) -> Features | str:
+        """What describes the images."""
+        return _Facts.model_validate(self.facts).features
+
+    @property
+    def reason(self) -> Reason | str:
+        """Why some or all labels were not checked."""
+        return _Facts.model_validate(self.facts).reason
 
     def purity(self, what: str) -> Purity:
         """Of "class", "source", "class within source" or "source within class"."""
@@ -163,13 +176,12 @@ def make(workspace: Workspace, dataset: Dataset, progress: Progress = silent, *,
 
 def _features(
     workspace: Workspace, dataset: Dataset, frozen: Frozen | None, progress: Progress
-) -> tuple[np.ndarray, str]:
+) -> tuple[np.ndarray, Features]:
     """Features of shape (images, d), and a description of them."""
     if frozen is not None:
-        width = count(frozen.table.shape[1])
-        return frozen.table, f"{width} features per image of the frozen network {frozen.name}"
+        return frozen.table, Features(frozen.name, frozen.table.shape[1])
     pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, progress)
-    return probes.shrunk(pixels, probes.SIDE).reshape(len(pixels), -1), PLAIN
+    return probes.shrunk(pixels, probes.SIDE).reshape(len(pixels), -1), Features()
 
 
 def _path(workspace: Workspace, dataset: Dataset) -> Path:
@@ -203,9 +215,7 @@ def drawn(
     return table[list(COLUMNS)], facts
 
 
-def _judged(
-    coordinates: np.ndarray, images: pd.DataFrame, progress: Progress
-) -> tuple[pd.DataFrame, dict[str, float | int | str | None]]:
+def _judged(coordinates: np.ndarray, images: pd.DataFrame, progress: Progress) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The columns LABELS; and the classifier's accuracy over so many images, and why some or all were not judged."""
     columns = {"given": images["label"].to_numpy(), "given_score": np.nan, "other": "", "other_score": np.nan}
     table = pd.DataFrame({**columns, "is_suspicious": False})
@@ -214,8 +224,7 @@ def _judged(
     enough = (of_label["size"] >= LEAST_IN_CLASS) & (of_label["nunique"] > 1)
     judged, small = of_label.index[enough], of_label.index[~enough]
     if len(judged) < 2:
-        reason = f"two classes have {LEAST_IN_CLASS} images or more that do not all belong together"
-        return table, {"accuracy": None, "judged": 0, "reason": f"Labels can be checked where {reason}."}
+        return table, {"accuracy": None, "judged": 0, "reason": Reason("no two classes", least=LEAST_IN_CLASS)}
     rows = np.flatnonzero(images["label"].isin(judged))
     codes = judged.get_indexer(images["label"].iloc[rows])
     folds = split.folds_of(images.iloc[rows], outlier_detection.FOLDS, SEED)
@@ -225,12 +234,10 @@ def _judged(
     columns = {"given_score": scores[at, codes], "other": judged.to_numpy(object)[other]}
     columns |= {"other_score": scores[at, other], "is_suspicious": suspicious}
     table.loc[rows, list(columns)] = pd.DataFrame(columns, index=rows)
-    why = f"fewer than {LEAST_IN_CLASS} images, or all in one group"
-    reason = f"Not checked: {', '.join(small)} ({why})." if len(small) else ""
     return table, {
         "accuracy": float((scores.argmax(axis=1) == codes).mean()),
         "judged": len(rows),
-        "reason": reason,
+        "reason": Reason("not checked", tuple(small), least=LEAST_IN_CLASS) if len(small) else "",
     }
 
 

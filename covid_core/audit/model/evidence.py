@@ -52,7 +52,6 @@ What the rule does not see: signs of disease outside the masks (heart size, flui
 a cue inside the lungs that is no disease (brightness of the source, coding) counts as lungs.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -61,7 +60,7 @@ import numpy as np
 from covid_core.evaluation import resampling
 from covid_core.evaluation.assessment import whole_counts
 from covid_core.evaluation.comparison import holm
-from covid_core.evaluation.metrics import Measure, wilson_of_groups
+from covid_core.evaluation.metrics import NO_IMAGES, Measure, undefined, wilson_of_groups
 
 LUNGS, FRAME, UNKNOWN = "reads the lungs", "reads the frame", "inconclusive"
 FRAME_FROM = 0.10
@@ -71,7 +70,6 @@ FRAME_BELOW = 0.20
 LUNGS_FROM = 0.50
 LEAST_KEPT = 0.5
 LEAST_IMAGES = 5  # of each class, with known lungs: a cell of composites has 25 different pairs then
-NO_MASKS = "cannot be measured without outlines of the lungs"
 NO_LUNGS, FEW_IMAGES, NO_SKILL = "no lungs", "few images", "no skill"  # why it is inconclusive
 COMPOSING, BETWEEN, NO_OUTLINES = "composing", "between", "no outlines"
 
@@ -149,7 +147,7 @@ def _effects(rates: np.ndarray) -> dict[str, np.ndarray]:
 def balanced(labels: np.ndarray, answered: np.ndarray, classes: int, groups: np.ndarray | None = None) -> Measure:
     """Mean sensitivity of the classes that have images, with its interval; nan without images."""
     if not len(labels):
-        return Measure(math.nan, note="there are no images")
+        return undefined(NO_IMAGES)
     right = answered == labels
     here = [np.flatnonzero(labels == k) for k in range(classes) if (labels == k).any()]
 
@@ -229,15 +227,15 @@ def subgroups(right: np.ndarray, by: dict[str, np.ndarray], groups: np.ndarray |
         by: for each property, its value per image as words of shape (images,); an empty one is unknown.
         groups: of shape (images,), equal for images that belong together; None: each is by itself.
     """
-    found = [
+    compared = [
         _against_others(name, str(value), right, values == value, (values != "") & (values != value), groups)
         for name, values in by.items()
         for value in np.unique(values[values != ""])
         if min((values == value).sum(), ((values != "") & (values != value)).sum()) >= LEAST_SUBGROUP
     ]
-    corrected = holm(np.array([one.p for one in found])) if found else []
-    found = [replace(one, p=float(p)) for one, p in zip(found, corrected, strict=True)]
-    return sorted(found, key=lambda one: one.accuracy.value)
+    corrected = holm(np.array([one.p for one in compared])) if compared else []
+    compared = [replace(one, p=float(p)) for one, p in zip(compared, corrected, strict=True)]
+    return sorted(compared, key=lambda one: one.accuracy.value)
 
 
 def _against_others(
@@ -247,9 +245,9 @@ def _against_others(
     from scipy import stats  # slow to import, and only this needs it
 
     sides = [(right[one], None if groups is None else groups[one]) for one in (inside, outside)]
-    known = inside | outside
+    either = inside | outside
     hits, images, other_hits, others = whole_counts(
-        right[known], inside[known], None if groups is None else groups[known]
+        right[either], inside[either], None if groups is None else groups[either]
     )
     p = float(stats.fisher_exact([[hits, images - hits], [other_hits, others - other_hits]]).pvalue)
     here, elsewhere = (wilson_of_groups(*side)[0] for side in sides)

@@ -40,9 +40,9 @@ def of(workspace: Workspace, run: Run, progress: Progress = silent) -> MapCheck:
     A check that cannot be made because the images are gone says so, and is not kept. Raises RunDamaged, and whatever
     ``progress`` raises to stop it.
     """
-    kept = stored(run)
-    if kept is not None:
-        return kept
+    made = stored(run)
+    if made is not None:
+        return made
     try:
         images = _images(workspace, run)
     except DataError as error:

@@ -75,9 +75,9 @@ def make(workspace: Workspace, run: Run, progress: Progress = silent) -> dict[st
     head = run.result["head_sha256"]
     images = _images(workspace, run, dataset, part_of(progress, 0.0, 0.3))
     run.note_view(LOOK)
-    found = audited(predictor, images, part_of(progress, 0.3, 0.99))
-    run.write_audit(AUDIT, {"head_sha256": head, "made": time.time(), **found})
-    return found
+    audit = audited(predictor, images, part_of(progress, 0.3, 0.99))
+    run.write_audit(AUDIT, {"head_sha256": head, "made": time.time(), **audit})
+    return audit
 
 
 def stored(run: Run) -> dict[str, Any] | None:
@@ -92,8 +92,8 @@ def stored(run: Run) -> dict[str, Any] | None:
         return None
     if record.get("verdict") == "cannot say":  # of an earlier version
         record["verdict"] = evidence.UNKNOWN
-    is_known = record.get("verdict") in (evidence.LUNGS, evidence.FRAME, evidence.UNKNOWN)
-    if not is_known or not {"why", "in_words"} & set(record):
+    is_verdict = record.get("verdict") in (evidence.LUNGS, evidence.FRAME, evidence.UNKNOWN)
+    if not is_verdict or not {"why", "in_words"} & set(record):
         raise RunDamaged(f"{run.name}: the audit of its model is damaged.")
     return record
 
@@ -115,7 +115,7 @@ def audited(predictor: Predictor, images: AuditImages, progress: Progress = sile
             covered = _answers(predictor, at, made, step, f"Test images, {cover.name}")
             rows.append({**row, **_figures(images, at, plain[at], covered, k)})
         else:
-            rows.append({**row, "images": 0, "note": evidence.NO_MASKS})
+            rows.append({**row, "images": 0})
     step, origin = part_of(progress, 0.52, 0.8), images.origin
     if np.bincount(images.labels[inside], minlength=k).min() >= evidence.LEAST_IMAGES:
         effects = _effects(predictor, images, inside, step)
@@ -230,12 +230,12 @@ def _effects(
 
 
 def _heat(predictor: Predictor, images: AuditImages, inside: np.ndarray, progress: Progress) -> LungShares:
-    found = []
+    shares = []
     for some in _parts(inside, progress, "Heat maps"):
         for at in some:
             heat = predictor.heat_map(GreyImage(images.pixels[at], "L"), "", (MAP_SIDE, MAP_SIDE))
-            found.append(share_inside(heat, images.lungs[at]))
-    return share_over(found, _some(images.groups, inside))
+            shares.append(share_inside(heat, images.lungs[at]))
+    return share_over(shares, _some(images.groups, inside))
 
 
 def _some(values: np.ndarray | None, at: np.ndarray) -> np.ndarray | None:

@@ -52,10 +52,10 @@ def pulled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     coarse = pulled(total / np.maximum(count, 1), (count > 0).astype(np.float32))
     guess = coarse.repeat(2, 1).repeat(2, 2)[:, :side, :side]
     here = valid > 0
-    found = np.where(here, values, guess)
+    pulled_values = np.where(here, values, guess)
     for _ in range(RELAXED):
-        found = np.where(here, values, ndimage.uniform_filter(found, (0, 3, 3), mode="nearest"))
-    return found
+        pulled_values = np.where(here, values, ndimage.uniform_filter(pulled_values, (0, 3, 3), mode="nearest"))
+    return pulled_values
 
 
 def _fours(values: np.ndarray) -> np.ndarray:
@@ -72,9 +72,9 @@ def widened(lungs: np.ndarray) -> np.ndarray:
 def ring(size: int) -> np.ndarray:
     """The border of an image, bool (size, size)."""
     width = round(RING * size)
-    found = np.ones((size, size), bool)
-    found[width : size - width, width : size - width] = False
-    return found
+    inner = np.ones((size, size), bool)
+    inner[width : size - width, width : size - width] = False
+    return inner
 
 
 def oval(size: int) -> np.ndarray:
@@ -88,14 +88,14 @@ def tags(images: np.ndarray, lungs: np.ndarray) -> np.ndarray:
     alone, so far as they are known: an empty mask protects nothing."""
     size = images.shape[1]
     height, width = (round(share * size) for share in CORNER)
-    found = np.zeros(images.shape, bool)
+    covered = np.zeros(images.shape, bool)
     for rows in (slice(None, height), slice(size - height, None)):
         for columns in (slice(None, width), slice(size - width, None)):
-            found[:, rows, columns] = True
+            covered[:, rows, columns] = True
     wide = max(3, round(MARK_WIDTH * size))
     raised = images.astype(np.int16) - ndimage.grey_opening(images, (1, wide, wide)) > MARK_STEP
-    found |= ndimage.maximum_filter(raised, (0, 3, 3))
-    return found & ~widened(lungs)
+    covered |= ndimage.maximum_filter(raised, (0, 3, 3))
+    return covered & ~widened(lungs)
 
 
 NOTHING, LUNGS_GONE, FRAME_GONE, DETAIL_GONE = "nothing covered", "lungs gone", "frame gone", "detail gone"

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from covid_core.audit.model import occlusions
+from covid_core.audit.model.occlusions import Cover
 from covid_core.data.pixels import decode_rows
 from covid_core.data.split import TEST
 from covid_core.errors import DataError
@@ -19,11 +20,14 @@ TRIED = 6  # images of a class that are looked at until one has known lungs
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture, uint8 (size, size), with its name and what was done to the image, in words."""
+    """A picture, uint8 (size, size), with its name and what was done to an image of a class: it is covered, or has the
+    lungs of an image of another."""
 
     name: str
-    in_words: str
     pixels: np.ndarray
+    label: str
+    cover: Cover | None = None
+    lungs_of: str = ""
 
 
 def examples(workspace: Workspace, run: Run) -> list[Shown]:
@@ -38,22 +42,21 @@ def examples(workspace: Workspace, run: Run) -> list[Shown]:
     if tried.empty:
         raise DataError(f"{run.name} has no test image.")
     rows = dataset.images.set_index("image_id").index.get_indexer(tried["image_id"])
-    found = of_images(workspace, dataset, rows, size=run.spec.image_size)
-    lungs, known = found.masks, found.available
+    outlines = of_images(workspace, dataset, rows, size=run.spec.image_size)
+    lungs, available = outlines.masks, outlines.available
     of_labels = [np.flatnonzero(tried["label"] == label) for label in tried["label"].unique()]
-    chosen = [int(next((row for row in some if known[row]), some[0])) for some in of_labels]
+    chosen = [int(next((row for row in some if available[row]), some[0])) for some in of_labels]
     images = decode_rows(dataset, rows[chosen], run.spec.image_size)
-    labels, known, lungs = tried["label"].to_numpy()[chosen], known[chosen], lungs[chosen]
-    at = int(np.argmax(known))  # the first with lungs; without any, the first
+    labels, available, lungs = tried["label"].to_numpy()[chosen], available[chosen], lungs[chosen]
+    at = int(np.argmax(available))  # the first with lungs; without any, the first
     image, mask = images[at : at + 1], lungs[at : at + 1]
-    shown = [Shown(occlusions.AS_THEY_ARE, f"A test image of the class {labels[at]}, as the model sees it", image[0])]
+    shown = [Shown(occlusions.AS_THEY_ARE, image[0], labels[at])]
     shown += [
-        Shown(cover.name, f"Gone: {cover.destroys}", cover.of(image, mask)[0])
+        Shown(cover.name, cover.of(image, mask)[0], labels[at], cover)
         for cover in occlusions.COVERS
-        if known[at] or not cover.needs_lungs
+        if available[at] or not cover.needs_lungs
     ]
-    for frame, other in list(pairwise(np.flatnonzero(known)))[:1]:
+    for frame, other in list(pairwise(np.flatnonzero(available)))[:1]:
         made = occlusions.swapped(images[[frame]], lungs[[frame]], images[[other]], lungs[[other]])[0]
-        words = f"The frame of this {labels[frame]} image with the lungs of an image of {labels[other]}"
-        shown.append(Shown("lungs of another image", words, made))
+        shown.append(Shown("lungs of another image", made, labels[frame], lungs_of=labels[other]))
     return shown

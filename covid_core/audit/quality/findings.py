@@ -69,11 +69,11 @@ class Rule:
 
     def limit(self, scores: np.ndarray) -> float:
         """The limit for images with these scores (nan is unknown)."""
-        known = scores[~np.isnan(scores)]
-        if self.spread is None or self.certain is None or not len(known):
+        defined = scores[~np.isnan(scores)]
+        if self.spread is None or self.certain is None or not len(defined):
             return self.bound
         away = self.spread if self.side == BELOW else -self.spread
-        relative = _far_below(known, away)
+        relative = _far_below(defined, away)
         return float(np.clip(relative, *sorted((self.bound, self.certain))))
 
 
@@ -133,8 +133,8 @@ def judged(scores: pd.DataFrame, left_out: pd.DataFrame) -> Quality:
         at = np.flatnonzero(values < limit if rule.side == BELOW else values > limit)  # nan is none
         at = at[np.argsort(values[at] if rule.side == BELOW else -values[at], kind="stable")]
         names = scores["image_id"].to_numpy()[at]
-        found = {"image_id": names, "finding": rule.finding, "score": values[at], "limit": limit, "reason": ""}
-        tables.append(pd.DataFrame(found))
+        columns = {"image_id": names, "finding": rule.finding, "score": values[at], "limit": limit, "reason": ""}
+        tables.append(pd.DataFrame(columns))
         measured = int(np.count_nonzero(~np.isnan(values)))
         rows.append((rule.finding, len(at), measured, len(scores) - measured, limit, rule.reason))
     filled = [table for table in tables if len(table)]
@@ -155,9 +155,9 @@ def _path(workspace: Workspace, version: str) -> Path:
 def _stored_scores(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
     """The kept scores of these images, of this version of the data set or of an earlier one that had more images."""
     for earlier in dataset.holding(lambda version: _path(workspace, version).exists()):
-        kept = derived.read_table(_path(workspace, earlier.version), ["image_id", *RULES])
-        if kept is not None and kept["image_id"].equals(earlier.images["image_id"]):
-            return kept[kept["image_id"].isin(dataset.images["image_id"])].reset_index(drop=True)
+        table = derived.read_table(_path(workspace, earlier.version), ["image_id", *RULES])
+        if table is not None and table["image_id"].equals(earlier.images["image_id"]):
+            return table[table["image_id"].isin(dataset.images["image_id"])].reset_index(drop=True)
     return None
 
 
@@ -228,7 +228,7 @@ def of_readings(squares: np.ndarray) -> dict[str, np.ndarray]:
     images = len(squares)
     if images < READABLE:
         return {name: np.full(images, np.nan) for name in ("inverted", "turned", "odd view")}
-    found = gate.histograms(squares)
+    histograms = gate.histograms(squares)
     half = np.random.default_rng(0).permutation(images) % 2
     good = np.ones(images, bool)
     for _ in range(3):
@@ -237,7 +237,7 @@ def of_readings(squares: np.ndarray) -> dict[str, np.ndarray]:
             learned = np.flatnonzero((half != side) & good)
             fitted = Gate.fit(lambda at, rows=learned: squares[rows[at]], len(learned), squares[:0])
             for place, reading in enumerate(READINGS):
-                leads[half == side, place] = fitted.leads(gate.undone(found[half == side], reading))
+                leads[half == side, place] = fitted.leads(gate.undone(histograms[half == side], reading))
         upright = leads[:, READINGS.index(UPRIGHT)]
         least = max(0.0, _far_below(upright, TRUSTED))
         good = upright > least if np.count_nonzero(upright > least) >= images / 2 else good

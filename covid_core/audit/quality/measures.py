@@ -117,8 +117,8 @@ def detail(image: np.ndarray) -> float:
     if crop.min() == crop.max():
         return np.nan
     window, bands, members = _spectrum_of(crop.shape)
-    found = fft.rfft2((crop - crop.mean()) * window)
-    power = np.square(found.real) + np.square(found.imag)
+    spectrum = fft.rfft2((crop - crop.mean()) * window)
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
     mean = np.bincount(bands, power.ravel(), BANDS) / members
     shown = np.flatnonzero(mean > DETAIL)
     return float(shown.max() + 1) / BANDS if len(shown) else 0.0

@@ -31,12 +31,12 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from covid_core.data.masks import Origin
+from covid_core.data.masks import NoLungs, Origin
 from covid_core.evaluation import metrics
 from covid_core.evaluation.assessment import ALPHA, at_least_by_chance, majority_share
 from covid_core.evaluation.comparison import holm
@@ -48,6 +48,34 @@ MUCH, SOME = 0.5, 0.1  # of the full picture's gain over the largest class
 NO_LUNGS, GREYS, OUTLINE, COARSE, LUNGS, EVERYTHING = "no lungs", "greys", "outline", "coarse", "lungs", "everything"
 INCONCLUSIVE, NO_SHORTCUT = "inconclusive", "nothing found"
 MUCH_IS_NOT, SOME_IS_NOT = "much is not the lungs", "some is not the lungs"
+
+
+Why = Literal[
+    "not frozen",
+    "few outlined",
+    "one group outlined",
+    "some outlined",
+    "small class",
+    "single group",
+    "sample",
+    "no two sources",
+    "no two classes",
+    "not checked",
+]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why something was not measured, or on which images it was: ``images`` of ``of``, or so many of each of some
+    ``labels``; ``least`` is how many it takes. ``error``: what is damaged."""
+
+    why: Why | NoLungs
+    labels: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+    images: int = 0
+    of: int = 0
+    least: int = 0
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +101,8 @@ class Rung:
     ``p`` is the chance that answering the largest class always would be right as often. In both, images that belong
     together count for fewer (``metrics.design_effect``). ``sensitivity`` is by class.
     ``reason`` says why the probe could not be run; all else is then undefined. ``note`` says on which images it was run
-    where they are not all. ``lungs_from`` is what the lungs of a probe that needs them rest on.
+    where they are not all. Here and below a text is an error's, or what an earlier version stored. ``lungs_from`` is
+    what the lungs of a probe that needs them rest on.
     """
 
     probe: Probe
@@ -82,8 +111,8 @@ class Rung:
     majority: float = math.nan
     p: float = math.nan
     sensitivity: dict[str, Measure] = field(default_factory=dict)
-    reason: str = ""
-    note: str = ""
+    reason: Reason | str = ""
+    note: Reason | str = ""
     lungs_from: Origin | None = None
 
     @property
@@ -104,7 +133,7 @@ class Ladder:
     classes: tuple[str, ...]
     images: int
     rungs: tuple[Rung, ...]
-    note: str = ""
+    note: tuple[Reason, ...] | str = ""
 
     @property
     def without_lungs(self) -> list[Rung]:
@@ -201,10 +230,10 @@ def _fitted(trained: np.ndarray, wanted: np.ndarray, tested: np.ndarray) -> np.n
 
     shares = wanted.mean(axis=0)
     mean, deviation = trained.mean(axis=0), trained.std(axis=0)
-    telling = deviation > 1e-6 * np.maximum(1, np.abs(mean))  # below it, rounding
-    if not telling.any():
+    varying = deviation > 1e-6 * np.maximum(1, np.abs(mean))  # below it, rounding
+    if not varying.any():
         return np.tile(shares, (len(tested), 1))
-    trained, tested = (((images - mean) / np.where(telling, deviation, 1))[:, telling] for images in (trained, tested))
+    trained, tested = (((images - mean) / np.where(varying, deviation, 1))[:, varying] for images in (trained, tested))
     kernel = _kernel(trained, trained)
     kernel[np.diag_indices_from(kernel)] += RIDGE
     factor = cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False)
@@ -227,7 +256,7 @@ def climb(
     probe: Probe,
     features: np.ndarray,
     question: Question,
-    note: str = "",
+    note: Reason | str = "",
     threads: int = 1,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Rung:
@@ -254,10 +283,10 @@ def verdict(ladder: Ladder) -> Verdict:
     if not blind or full is None or full.p > ALPHA:
         return Verdict(INCONCLUSIVE)
     tested = zip(blind, holm(np.array([rung.p for rung in blind])), strict=True)
-    found = [rung for rung, p in tested if p <= ALPHA and ladder.share_of_gain(rung) >= SOME]
-    if not found:
+    sufficient = [rung for rung, p in tested if p <= ALPHA and ladder.share_of_gain(rung) >= SOME]
+    if not sufficient:
         return Verdict(NO_SHORTCUT)
-    strongest = max(found, key=ladder.share_of_gain)
+    strongest = max(sufficient, key=ladder.share_of_gain)
     return Verdict(MUCH_IS_NOT if ladder.share_of_gain(strongest) >= MUCH else SOME_IS_NOT, strongest.probe.key)
 
 
@@ -278,7 +307,7 @@ class Sources:
     names: int
     association: float
     ladders: dict[str, Ladder] = field(default_factory=dict)
-    reason: str = ""
+    reason: Reason | str = ""
 
     @property
     def questions(self) -> tuple[tuple[str, Rung, float], ...]:

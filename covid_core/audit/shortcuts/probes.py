@@ -23,6 +23,7 @@ from covid_core.audit.shortcuts.probe_ladder import (
     Ladder,
     Probe,
     Question,
+    Reason,
     Rung,
     Sources,
 )
@@ -32,7 +33,7 @@ from covid_core.data.masks import LungMasks, LungSource, own_lungs
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.errors import DataError
 from covid_core.evaluation.label_check import cramers_v
-from covid_core.formatting import count, file_size, plural
+from covid_core.formatting import file_size
 from covid_core.runs.frozen_features import Frozen
 from covid_core.work import Progress, cores, part_of, silent
 from covid_core.workspace import Workspace
@@ -47,11 +48,6 @@ BINS = 32  # of the histogram, 8 grey levels each
 THUMBNAIL = 16
 FROZEN = "frozen"  # the key of the probe that is named after its network
 MARGIN = 2  # pixels of 128 by which lungs are widened before they are blacked out: an outline is not that exact
-
-NOT_FROZEN = (
-    "No training has stored a frozen network's features of all images. The full picture is a simple classifier of "
-    "64 x 64 pixels. A network may reach more."
-)
 
 
 # What a probe learns from
@@ -352,26 +348,26 @@ def _climbed(
     return Ladder(classes, len(chosen), tuple(rungs), note)
 
 
-def _drawn(images: pd.DataFrame, column: str, least: int) -> tuple[pd.DataFrame, str]:
-    """Images of the values of a column that have ``least`` of them, MOST_IMAGES at most, in their order; and a note.
+def _drawn(images: pd.DataFrame, column: str, least: int) -> tuple[pd.DataFrame, tuple[Reason, ...]]:
+    """Images of the values of a column that have ``least`` of them, MOST_IMAGES at most, in their order; and notes.
 
     A value whose images all belong together is left out: they are in one fold, and a class is learned in others.
     """
     counts, groups = images[column].value_counts(), images.groupby(column)["group"].nunique()
     small = sorted(counts.index[counts < least])
     single = sorted(set(groups.index[groups < 2]) - set(small))
-    kept = images[~images[column].isin([*small, *single])].reset_index(names="row")
-    note = [f"Left out, with fewer than {least} images: {', '.join(small)}."] if small else []
-    note += [f"Left out, as all its images belong together: {label}." for label in single]
-    if len(kept) > MOST_IMAGES:
+    remaining = images[~images[column].isin([*small, *single])].reset_index(names="row")
+    notes = [Reason("small class", tuple(small), least=least)] if small else []
+    notes += [Reason("single group", (label,)) for label in single]
+    if len(remaining) > MOST_IMAGES:
         rng = np.random.default_rng(SEED)
         taken = []
-        for _, rows in sorted(kept.groupby(column).groups.items()):
-            wanted = max(least, round(MOST_IMAGES * len(rows) / len(kept)))
-            taken.append(_some_of(rng.permutation(np.asarray(rows)), kept["group"], wanted))
-        note.append(f"Measured on {count(sum(map(len, taken)))} of {plural(len(kept), 'image')}, drawn by class.")
-        kept = kept.loc[np.sort(np.concatenate(taken))]
-    return kept.set_index("row"), " ".join(note)
+        for _, rows in sorted(remaining.groupby(column).groups.items()):
+            wanted = max(least, round(MOST_IMAGES * len(rows) / len(remaining)))
+            taken.append(_some_of(rng.permutation(np.asarray(rows)), remaining["group"], wanted))
+        notes.append(Reason("sample", images=sum(map(len, taken)), of=len(remaining)))
+        remaining = remaining.loc[np.sort(np.concatenate(taken))]
+    return remaining.set_index("row"), tuple(notes)
 
 
 def _some_of(shuffled: np.ndarray, group: pd.Series, wanted: int) -> np.ndarray:
@@ -384,39 +380,38 @@ def _some_of(shuffled: np.ndarray, group: pd.Series, wanted: int) -> np.ndarray:
 
 
 def _rung(shown: Shown, row: ProbeKind, question: Question, progress: Callable[[float], None]) -> Rung:
-    probe, note = row.probe, ""
+    probe, note = row.probe, None
     if probe.key == FROZEN:
         if shown.frozen is None:
-            return Rung(probe, reason=NOT_FROZEN)
+            return Rung(probe, reason=Reason("not frozen"))
         probe = replace(probe, name=f"Frozen features of {shown.frozen.name}")
     if row.needs_lungs:
-        known = shown.lungs.available
-        reason = shown.lungs.reason or _too_few(question.of(known))
-        if reason:
+        outlined = shown.lungs.available
+        if shown.lungs.reason:
+            return Rung(probe, reason=Reason(shown.lungs.reason, error=shown.lungs.error))
+        if reason := _too_few(question.of(outlined)):
             return Rung(probe, reason=reason)
-        if not known.all():
-            note = f"On the {count(known.sum())} of {plural(len(known), 'image')} whose lungs are known."
-            shown, question = shown.of(known), question.of(known)
+        if not outlined.all():
+            note = Reason("some outlined", images=int(outlined.sum()), of=len(outlined))
+            shown, question = shown.of(outlined), question.of(outlined)
     try:
         features = row.features(shown)
     except DataError as error:
         return Rung(probe, reason=str(error))
-    rung = probe_ladder.climb(probe, features, question, note, cores(), progress)
+    rung = probe_ladder.climb(probe, features, question, note or "", cores(), progress)
     return replace(rung, lungs_from=shown.lungs.origin) if row.needs_lungs else rung
 
 
-def _too_few(question: Question) -> str:
-    """Why images with known lungs cannot make a probe; nothing where they can."""
+def _too_few(question: Question) -> Reason | None:
+    """Why images with known lungs cannot make a probe; None where they can."""
     counts = np.bincount(question.codes, minlength=len(question.classes))
-    lacking = [
-        f"{count(counts[k])} of {label}" for k, label in enumerate(question.classes) if counts[k] < LEAST_IN_CLASS
-    ]
-    if lacking:
-        return f"Too few images have known lungs: {', '.join(lacking)}."
+    if lacking := [code for code, images in enumerate(counts) if images < LEAST_IN_CLASS]:
+        labels = tuple(question.classes[code] for code in lacking)
+        return Reason("few outlined", labels, tuple(int(counts[code]) for code in lacking))
     single = [
         label for k, label in enumerate(question.classes) if len(np.unique(question.groups[question.codes == k])) < 2
     ]
-    return f"All images with known lungs belong together of {' and of '.join(single)}." if single else ""
+    return Reason("one group outlined", tuple(single)) if single else None
 
 
 def sources(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> Sources:
@@ -425,18 +420,15 @@ def sources(workspace: Workspace, dataset: Dataset, progress: Progress = silent)
     The second is asked of each class in which two sources have LEAST_OF_SOURCE images.
     """
     images = duplicates.with_groups(workspace, dataset, part_of(progress, 0, 0.1))
-    known = images[images["source"] != ""]
-    association = cramers_v(pd.factorize(known["source"])[0], pd.factorize(known["label"])[0]) if len(known) else np.nan
+    sourced = images[images["source"] != ""]
+    association = (
+        cramers_v(*(pd.factorize(sourced[column])[0] for column in ("source", "label"))) if len(sourced) else np.nan
+    )
     ladders = {}
-    for label, of_class in known.groupby("label", sort=True):
+    for label, of_class in sourced.groupby("label", sort=True):
         climbed = _climbed(workspace, dataset, of_class, "source", LEAST_OF_SOURCE, OF_SOURCES)
         if climbed is not None:
             ladders[str(label)] = climbed
         progress(1, f"Sources within {label}")
-    reason = ""
-    if len(known) and not ladders:
-        reason = (
-            f"Sources within a class cannot be compared: no class has two sources of {LEAST_OF_SOURCE} images that do "
-            "not all belong together."
-        )
-    return Sources(len(known), len(images) - len(known), known["source"].nunique(), association, ladders, reason)
+    reason = Reason("no two sources", least=LEAST_OF_SOURCE) if len(sourced) and not ladders else ""
+    return Sources(len(sourced), len(images) - len(sourced), sourced["source"].nunique(), association, ladders, reason)

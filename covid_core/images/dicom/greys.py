@@ -243,8 +243,8 @@ def _levelled(stored: _Stored, is_turned: bool) -> tuple[np.ndarray, int]:
     Values that count from 0 keep their 0, so that the bit depth in use stays visible; others begin at the darkest.
     """
     darkest, brightest = int(stored.values.min()), int(stored.values.max())
-    kept, begun = (stored.top, brightest) if is_turned else (0, -darkest)
-    shift = kept if stored.is_counted else begun
+    top, begun = (stored.top, brightest) if is_turned else (0, -darkest)
+    shift = top if stored.is_counted else begun
     greys = np.empty(stored.values.shape, np.uint16)
     if is_turned:
         np.subtract(shift, stored.values, out=greys, dtype=np.int64, casting="unsafe")

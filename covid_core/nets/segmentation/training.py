@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from covid_core import files
 from covid_core.data import duplicates, masks
 from covid_core.data.dataset import Dataset, open_dataset
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
@@ -25,7 +26,7 @@ from covid_core.nets.segmentation.segmenter import Learned, Pairs
 from covid_core.runs import segmenters
 from covid_core.specs import SplitSpec
 from covid_core.work import Progress, part_of, silent
-from covid_core.workspace import Workspace
+from covid_core.workspace import Workspace, new_id
 
 SIZE = SUMMARY_SIZE  # pixels; import has decoded the images at this size already
 ALL = "image"  # the split's label of every image: an outline has no class
@@ -52,8 +53,8 @@ def train(workspace: Workspace, identifier: str, seed: int, progress: Progress) 
     learned = segmenter.fit(pairs[TRAIN], validation, seed, part_of(progress, 0.08, 0.92))
     if learned.was_stopped:
         progress = silent  # what is left takes seconds, and would be stopped again
-    name = segmenters.fresh_id(dataset.name)
-    with segmenters.published(workspace, name) as folder:
+    name = new_id(f"lungs {dataset.name}")
+    with files.published_folder(workspace.segmenters / name) as folder:
         progress(0.93, "Exporting the network")
         parity = exported(learned, folder / segmenters.NETWORK, pairs[TEST].images[:PARITY_IMAGES])
         progress(0.96, "Outlining the test images")

@@ -26,10 +26,10 @@ MOST_PAIRS = 40  # rows of the table of pairs, those with the smallest p first
 def summary(subject: Subject) -> list[Block]:
     outcome = comparison_text.summary(subject.ranking)
     texts = [*outcome.details, _evidence(subject), *outcome.warnings]
-    found: list[Block] = [Paragraph(outcome.headline), Bullets(tuple(filter(None, texts)))]
+    blocks: list[Block] = [Paragraph(outcome.headline), Bullets(tuple(filter(None, texts)))]
     if subject.left_out:
-        found.append(Bullets(subject.left_out))
-    return found
+        blocks.append(Bullets(subject.left_out))
+    return blocks
 
 
 def _evidence(subject: Subject) -> str:
@@ -74,7 +74,7 @@ def _dots(subject: Subject, order: tuple[Candidate, ...]) -> Chart:
 
 
 def _performance(subject: Subject, ranking: Ranking[Candidate]) -> pd.DataFrame:
-    table = comparison.performance_table(ranking.order)
+    table = comparison_text.performance_table(ranking.order)
     checks = [evidence_text.of(subject.run_of(one)) for one in ranking.order]
     verdicts = [one.in_short for one in checks] if {one.verdict for one in checks} != {NOT_YET} else []
     beaten = [p_value(one.assessment.p_majority) for one in ranking.order]
@@ -202,11 +202,11 @@ def _repeats(subject: Subject) -> Iterator[Block]:
     """A study of repeats: its folds or seeds together, before any single one of them."""
     if subject.study is None or not subject.study.is_repeats:
         return
-    found = candidates.repeats([(subject.study, subject.runs)])
-    outcome = repeats_text.summary(found)
+    compared = candidates.repeats([(subject.study, subject.runs)])
+    outcome = repeats_text.summary(compared)
     yield Paragraph(outcome.headline)
     yield Bullets(tuple([*outcome.details, *outcome.warnings]))
-    spreads = repeats_tables.spread_table(found)
+    spreads = repeats_tables.spread_table(compared)
     view = pd.DataFrame(
         {
             "Measure": spreads["measure"].map(repeats_text.measure_in_words),

@@ -24,10 +24,10 @@ SAMPLE_SEED = 1987
 
 
 def blocks(subject: Subject) -> list[Block]:
-    found: list[Block] = []
+    parts: list[Block] = []
     for number, (run, dataset) in enumerate(subject.datasets, start=1):
-        found += _of_one(subject, run, dataset, "" if number == 1 else f"-{number}")
-    return [*found, *_strategies(subject), Discussion(course_text.DISCUSS["data"])]
+        parts += _of_one(subject, run, dataset, "" if number == 1 else f"-{number}")
+    return [*parts, *_strategies(subject), Discussion(course_text.DISCUSS["data"])]
 
 
 def _of_one(subject: Subject, run: Run, dataset: Dataset | str, mark: str) -> Iterator[Block]:

@@ -11,7 +11,7 @@ from covid_core.reports.evidence_text import DAMAGED
 def blocks(subject: Subject) -> list[Block]:
     run = subject.run_of(subject.chosen)
     check = evidence_text.of(run)
-    found: list[Block] = [
+    parts: list[Block] = [
         Paragraph(course_text.choice(subject.ranking, subject.chosen)),
         Bullets(tuple(course_text.reasons(subject.ranking, subject.chosen))),
         Paragraph(check.in_full),
@@ -22,7 +22,7 @@ def blocks(subject: Subject) -> list[Block]:
         Bullets(tuple(course_text.benefit(subject.chosen, check))),
         Discussion(course_text.DISCUSS["insights"]),
     ]
-    return found
+    return parts
 
 
 def _effects(subject: Subject) -> list[Block]:

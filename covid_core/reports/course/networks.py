@@ -28,41 +28,41 @@ COPIES, TILE, GAP = 8, 160, 6  # augmented copies that are shown, their side and
 
 
 def baseline(subject: Subject) -> list[Block]:
-    found: list[Block] = []
+    blocks: list[Block] = []
     own = [run for run, _ in subject.compared if is_baseline(run.spec)]
     if own:
-        found += _described(subject, own[0], "baseline")
+        blocks += _described(subject, own[0], "baseline")
     else:
-        found.append(Paragraph(course_text.lacking("baseline")))
-    return [*found, Discussion(course_text.DISCUSS["baseline"])]
+        blocks.append(Paragraph(course_text.lacking("baseline")))
+    return [*blocks, Discussion(course_text.DISCUSS["baseline"])]
 
 
 def transfer(subject: Subject) -> list[Block]:
-    found: list[Block] = []
+    blocks: list[Block] = []
     every = subject.where(lambda spec: not is_baseline(spec) and spec.mode == "frozen" and spec.augmentation.is_off)
     of_network = {subject.run_of(one).spec.backbone: one for one in reversed(every)}
     frozen = [one for one in every if of_network[subject.run_of(one).spec.backbone] is one]  # one of each network
     first = subject.where(is_baseline)[:1]
     against = study_text.conclusion([*first, *frozen]) if first and frozen else None
     if against:
-        found += _concluded(against, "transfer", "Frozen pretrained networks against the baseline")
+        blocks += _concluded(against, "transfer", "Frozen pretrained networks against the baseline")
     else:
-        found.append(Paragraph(course_text.lacking("transfer")))
+        blocks.append(Paragraph(course_text.lacking("transfer")))
     tuned = list(
         subject.families(LEARNING, lambda spec: MODES.index(spec.mode), among=lambda spec: not is_baseline(spec))
     )
     for number, (order, concluded) in enumerate(tuned, start=1):
         network = BACKBONES[subject.run_of(order[0]).spec.backbone].label
-        found += _concluded(concluded, f"finetuning-{number}", f"{network}: frozen, fine-tuned and whole")
+        blocks += _concluded(concluded, f"finetuning-{number}", f"{network}: frozen, fine-tuned and whole")
     starts = list(subject.families(["weights", "learning_rate"], _start, among=lambda spec: not is_baseline(spec)))
     for number, (_, concluded) in enumerate(starts, start=1):
-        found += _concluded(concluded, f"start-{number}", "Random start against ImageNet weights")
-    found += [Paragraph(course_text.lacking("finetuning"))] * (not tuned)
-    found += [Paragraph(course_text.lacking("start"))] * (not starts)
+        blocks += _concluded(concluded, f"start-{number}", "Random start against ImageNet weights")
+    blocks += [Paragraph(course_text.lacking("finetuning"))] * (not tuned)
+    blocks += [Paragraph(course_text.lacking("start"))] * (not starts)
     shown = [subject.run_of(order[-1]) for order, _ in tuned[:1]] or [subject.run_of(one) for one in frozen[:1]]
     for run in shown:
-        found += _described(subject, run, "transfer")
-    return [*found, Discussion(course_text.DISCUSS["transfer"])]
+        blocks += _described(subject, run, "transfer")
+    return [*blocks, Discussion(course_text.DISCUSS["transfer"])]
 
 
 def _start(spec: TrainingSpec) -> int:
@@ -74,24 +74,24 @@ def further(subject: Subject) -> list[Block]:
     for run, candidate in subject.compared:
         if not is_baseline(run.spec):
             by_network.setdefault(run.spec.backbone, []).append(candidate)
-    found: list[Block] = []
+    blocks: list[Block] = []
     if by_network:
         rows = [(subject.run_of(one), one) for some in by_network.values() for one in some]
-        found.append(Paragraph(course_text.networks([BACKBONES[name].label for name in by_network])))
-        found.append(Table("networks", "Pretrained networks: size, time and test accuracy", _networks(rows)))
+        blocks.append(Paragraph(course_text.networks([BACKBONES[name].label for name in by_network])))
+        blocks.append(Table("networks", "Pretrained networks: size, time and test accuracy", _networks(rows)))
     families = subject.families(
         ["backbone", "taps", "image_size"], lambda spec: spec.backbone, lambda s: not is_baseline(s)
     )
     several = [(order, concluded) for order, concluded in families if len(order) > 1]
     for number, (_, concluded) in enumerate(several, start=1):
-        found += _concluded(concluded, f"networks-{number}", "Networks with equal settings")
+        blocks += _concluded(concluded, f"networks-{number}", "Networks with equal settings")
     if len(by_network) < 2:
-        found.append(Paragraph(course_text.lacking("backbones")))
-    return [*found, Discussion(course_text.DISCUSS["networks"])]
+        blocks.append(Paragraph(course_text.lacking("backbones")))
+    return [*blocks, Discussion(course_text.DISCUSS["networks"])]
 
 
 def augmentation(subject: Subject) -> list[Block]:
-    found: list[Block] = []
+    blocks: list[Block] = []
     families = list(
         subject.families(
             ["augmentation", "views"], lambda spec: (not spec.augmentation.is_off, spec.augmentation.in_words)
@@ -99,13 +99,13 @@ def augmentation(subject: Subject) -> list[Block]:
     )
     augmented = [run for run, _ in subject.compared if not run.spec.augmentation.is_off]
     if augmented:
-        found.append(Paragraph(course_text.augmentation(augmented[0].spec)))
-        found += _copies(subject, augmented[0])
+        blocks.append(Paragraph(course_text.augmentation(augmented[0].spec)))
+        blocks += _copies(subject, augmented[0])
     for number, (_, concluded) in enumerate(families, start=1):
-        found += _concluded(concluded, f"augmentation-{number}", "Training with augmentation and without")
+        blocks += _concluded(concluded, f"augmentation-{number}", "Training with augmentation and without")
     if not families:
-        found.append(Paragraph(course_text.lacking("augmentation")))
-    return [*found, Discussion(course_text.DISCUSS["augmentation"])]
+        blocks.append(Paragraph(course_text.lacking("augmentation")))
+    return [*blocks, Discussion(course_text.DISCUSS["augmentation"])]
 
 
 def _concluded(concluded: Conclusion, key: str, caption: str) -> list[Block]:
@@ -170,7 +170,7 @@ def _counted(value: float) -> str:
 
 def _copies(subject: Subject, run: Run) -> Iterator[Block]:
     """One training image and augmented copies of it, as training draws them."""
-    dataset = dict((one.dataset.id, found) for one, found in subject.datasets)[run.dataset.id]
+    dataset = dict((one.dataset.id, opened) for one, opened in subject.datasets)[run.dataset.id]
     if not isinstance(dataset, Dataset):
         return
     split = run.split()

@@ -53,13 +53,13 @@ def to_notebook(document: Document, subject: Subject, name: str) -> dict[str, by
 def data(subject: Subject, folder: str) -> dict[str, bytes]:
     """The files that the notebook reads: a table of the runs; each run's predictions, history, and groups of images
     where it has any, as numbers."""
-    found, rows = {}, []
+    contents, rows = {}, []
     for number, ranking in enumerate(subject.rankings, start=1):
         for one in ranking.order:
             run = subject.run_of(one)
             rows.append({"name": one.name, "folder": run.id, "test_set": number})
-            found |= {f"{folder}/{run.id}/{name}": content for name, content in _of_run(run).items()}
-    return {f"{folder}/runs.csv": _csv(pd.DataFrame(rows)), **found}
+            contents |= {f"{folder}/{run.id}/{name}": content for name, content in _of_run(run).items()}
+    return {f"{folder}/runs.csv": _csv(pd.DataFrame(rows)), **contents}
 
 
 def _of_run(run: Run) -> Mapping[str, bytes]:
@@ -69,8 +69,8 @@ def _of_run(run: Run) -> Mapping[str, bytes]:
     groups = run.groups()
     if groups is not None:
         numbers = pd.factorize(groups)[0]  # a name may be a patient's
-        known = pd.DataFrame({"image_id": groups.index, "group": numbers})[numbers >= 0]
-        files["groups.csv"] = _csv(known)
+        grouped = pd.DataFrame({"image_id": groups.index, "group": numbers})[numbers >= 0]
+        files["groups.csv"] = _csv(grouped)
     return files
 
 

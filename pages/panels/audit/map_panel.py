@@ -64,9 +64,10 @@ def _button(dataset: Dataset, label: str, kind: str, help_text: str | None = Non
 def _show(dataset: Dataset, shown: Map, at_work: bool) -> None:
     first, *others = audit_text.neighbours(shown)
     st.markdown(" ".join([f"**{first}**", *others]))
+    described = audit_text.described_by(shown)
     made, took = moment(shown.facts["made"]), duration(shown.facts["seconds"])
     st.caption(
-        f"Made {made} in {took}, from {shell.plain(shown.features)}. “By chance” is the share among images drawn at "
+        f"Made {made} in {took}, from {shell.plain(described)}. “By chance” is the share among images drawn at "
         "random. Intervals are 95 %."
     )
     if not shown.is_current:
@@ -74,7 +75,7 @@ def _show(dataset: Dataset, shown: Map, at_work: bool) -> None:
             "This map is of an earlier version of the data set. Images or classes have changed since.",
             icon=":material/history:",
         )
-    if not at_work and (not shown.is_current or shown.features == embedding_map.PLAIN):
+    if not at_work and (not shown.is_current or described == audit_text.PIXELS):
         help_text = "Uses the features of a pretrained network if a training has stored them since."
         _button(dataset, "Make it again", "tertiary" if shown.is_current else "secondary", help_text)
     pixels = open_pixels(shell.workspace(), dataset, SUMMARY_SIZE)
@@ -131,7 +132,7 @@ def _open_ones(dataset: Dataset, table: pd.DataFrame, finding: str) -> pd.DataFr
 
 def _show_suspicious(dataset: Dataset, shown: Map, pixels: np.ndarray) -> None:
     st.subheader("Suspicious labels")
-    facts, reason = shown.facts, shell.plain(shown.facts["reason"])
+    facts, reason = shown.facts, shell.plain(audit_text.reason(shown.reason))
     if facts["accuracy"] is None:
         st.markdown(reason)
         return

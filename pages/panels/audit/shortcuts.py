@@ -17,7 +17,7 @@ from covid_core.figures import data as data_figures
 from covid_core.formatting import count, interval, p_value, plural, share
 from covid_core.images.codec import png_bytes
 from covid_core.inference import lungs
-from covid_core.reports import audit_text, evidence_text
+from covid_core.reports import audit_text
 from pages.shared import shell
 from pages.shared.audit_panel import Audited
 
@@ -53,7 +53,7 @@ def _bars(made: float, ladder: Ladder) -> None:
     )
     figure = shell.drawn("ladder", str(made), lambda: figures.ladder_bars(ladder))
     shell.chart(figure, "ladder", alt=figures.ladder_in_words(ladder))
-    st.caption(shell.plain(f"{plural(ladder.images, 'image')}, {FOLDS} folds. {ladder.note}"))
+    st.caption(shell.plain(f"{plural(ladder.images, 'image')}, {FOLDS} folds. {audit_text.ladder_note(ladder)}"))
     with st.expander("Figures", icon=":material/table:"):
         rows = [_row(ladder, rung) for rung in ladder.rungs]
         shell.table(pd.DataFrame(rows), "ladder-figures", alt="Every probe with its accuracy")
@@ -62,7 +62,7 @@ def _bars(made: float, ladder: Ladder) -> None:
 def _row(ladder: Ladder, rung: Rung) -> dict[str, object]:
     cells = {"Probe": rung.probe.name, "Input": rung.probe.input}
     if not rung.was_run:
-        return cells | {"Accuracy": "not run", "Note": rung.reason}
+        return cells | {"Accuracy": "not run", "Note": audit_text.reason(rung.reason)}
     return cells | {
         "Accuracy": interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high),
         "Images": count(rung.images),
@@ -70,7 +70,7 @@ def _row(ladder: Ladder, rung: Rung) -> dict[str, object]:
         "Share of the gain": share(ladder.share_of_gain(rung), 0),
         "p": p_value(rung.p),
         **{f"Sensitivity, {label}": share(measure.value) for label, measure in rung.sensitivity.items()},
-        "Note": evidence_text.rung_note(rung),
+        "Note": audit_text.rung_note(rung),
     }
 
 
@@ -161,7 +161,7 @@ def _sources(audited: Audited) -> None:
         shell.table(table.reset_index().rename(columns={"source": "Source"}), "audit-sources-figures")
     st.markdown("**Can a classifier tell the source from the image, within one class?**")
     if result.reason:
-        st.markdown(shell.plain(result.reason))
+        st.markdown(shell.plain(audit_text.reason(result.reason)))
         return
     st.markdown(
         "If yes, images carry a mark of their source. If the source also goes with the class, this mark is a shortcut."

@@ -41,6 +41,6 @@ def _cell_images(one: RunCandidate, order: Sequence[RunCandidate]) -> None:
         return
     label, predicted = (one.assessment.classes[place] for place in cell)
     st.markdown(f"**{shell.plain(label)} predicted {shell.plain(predicted)}**")
-    found = image_browser.answers(order)
-    rows = image_selection.in_cell(found, image_browser.position_of(order, one.id), label, predicted)
-    image_browser.images_of(found, rows, order, "cell", image_browser.SHORT)
+    selection = image_browser.answers(order)
+    rows = image_selection.in_cell(selection, image_browser.position_of(order, one.id), label, predicted)
+    image_browser.images_of(selection, rows, order, "cell", image_browser.SHORT)

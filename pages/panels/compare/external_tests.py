@@ -31,23 +31,23 @@ SHARED_TITLES = {
 def show(order: Sequence[RunCandidate]) -> None:
     """Choose a run, see its outside tests, make another."""
     run = order[comparison_tables.pick_run(order, "outside_run")].run
-    kept = run.evaluations()
-    if kept:
+    evaluations = run.evaluations()
+    if evaluations:
         chosen = st.selectbox(
             "Outside images",
-            range(len(kept)),
-            format_func=lambda i: _title(kept[i]),
+            range(len(evaluations)),
+            format_func=lambda i: _title(evaluations[i]),
             key=f"outside_{run.id}",
             width=360,
         )
         with shell.errors_shown():
-            _show_evaluation(run, kept[chosen])
+            _show_evaluation(run, evaluations[chosen])
     else:
         st.markdown(
             "**No outside test yet.** The test images come from the sources of the training images. Images from other "
             "sources show how well the model generalises."
         )
-    with st.expander("Test on other images", icon=":material/travel_explore:", expanded=not kept):
+    with st.expander("Test on other images", icon=":material/travel_explore:", expanded=not evaluations):
         _form(run)
 
 

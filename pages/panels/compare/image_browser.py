@@ -70,9 +70,9 @@ def ranges_in_words(ranges: int) -> list[str]:
     return [f"{100 * place / ranges:.0f} to {100 * (place + 1) / ranges:.0f} %" for place in range(ranges)]
 
 
-def _choice(label: str, options: Sequence[Any], key: str, position: int = 0, **look: Any) -> Any:
+def _choice(label: str, options: Sequence[Any], key: str, position: int = 0, **view: Any) -> Any:
     """A choice that stands in the address."""
-    return st.selectbox(label, options, position, key=key, bind="query-params", **look)
+    return st.selectbox(label, options, position, key=key, bind="query-params", **view)
 
 
 def _pick(label: str, names: Sequence[str], key: str, position: int = 0, width: int = 320) -> int:

@@ -11,6 +11,7 @@ from covid_core.evaluation.measures import CLASS_MEASURES
 from covid_core.figures import evaluation as figures
 from covid_core.figures.theme import class_colours
 from covid_core.formatting import plural
+from covid_core.reports import comparison_text
 from pages.panels.compare import clicks, image_browser
 from pages.panels.compare.run_choice import few
 from pages.shared import comparison_tables, model_audit_panel, shell
@@ -133,6 +134,8 @@ def thresholds(order: Sequence[RunCandidate]) -> None:
             st.markdown(f"**{title}**")
             figure = shell.drawn(f"{title} {of}", shown, draw)
             shell.chart(figure, title.lower(), alt=f"{title} curves {of}")
-    reasons = "; ".join(f"{name}: {one.undefined}" for name, one in curves.items() if one.undefined)
+    reasons = "; ".join(
+        f"{name}: {comparison_text.gap(one.undefined)}" for name, one in curves.items() if one.undefined
+    )
     if reasons:
         st.caption(f"Not drawn, undefined: {shell.plain(reasons)}.")

@@ -7,6 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from covid_core.evaluation import comparison
 from covid_core.formatting import count, plural
+from covid_core.reports import run_text
 from covid_core.runs import candidates
 from covid_core.runs.store import Run, Study
 from pages.shared import comparison_tables, import_jobs, run_cache
@@ -80,7 +81,7 @@ def pick_group(loaded: list[RunCandidate], repeated: Study | None) -> list[RunCa
     if len(groups) < 2:
         return groups[0] if groups else []
     sizes = [
-        f"{candidates.images_in_words(group[0].run)} ({plural(group[0].assessment.test.n, 'image')}, "
+        f"{run_text.images(candidates.image_choice(group[0].run))} ({plural(group[0].assessment.test.n, 'image')}, "
         f"{plural(len(group), 'run')})"
         for group in groups
     ]

@@ -46,7 +46,7 @@ def hyperparameters(order: Sequence[RunCandidate]) -> None:
     """The course's second table."""
     table = tables.hyperparameters([one.name for one in order], [one.run.spec for one in order])
     table["Epochs"] = [run_text.epochs(one.run) for one in order]
-    table["Images"] = [f"{one.run.dataset.name}, {shell.version_of(one.run).in_words}" for one in order]
+    table["Images"] = [f"{one.run.dataset.name}, {run_text.version(shell.version_of(one.run))}" for one in order]
     if st.toggle("Show only what differs", key="compare_differs", help="Leave out columns in which all runs agree."):
         table = tables.only_what_differs(table, always=("Model", "Special strategy"))
     best = order[0].name if beats_majority(order[0].assessment) else ""

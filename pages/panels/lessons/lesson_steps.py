@@ -72,15 +72,11 @@ def _step(lesson: Lesson) -> int:
 
 def prediction_of(lesson: Lesson) -> float | None:
     """What this browser has predicted, in per cent."""
-    return _prediction(lesson)[1]
+    return classroom.prediction(*_own(lesson))[1]
 
 
 def _is_revealed(lesson: Lesson) -> bool:
-    return _prediction(lesson)[0]
-
-
-def _prediction(lesson: Lesson) -> tuple[bool, float | None]:
-    return classroom.prediction(*_own(lesson))
+    return classroom.prediction(*_own(lesson))[0]
 
 
 def _own(lesson: Lesson, percent: tuple[float | None] | tuple[()] = ()) -> tuple[Any, ...]:
@@ -229,14 +225,9 @@ def _job(lesson: Lesson, prepared: Prepared) -> None:
 
 def _prepare_button(lesson: Lesson, prepared: Prepared) -> None:
     label = "Prepare the lesson" if prepared.status is None else "Try again"
-    options = {"type": "primary", "icon": ":material/play_arrow:", **_prepares(lesson, prepared.seed)}
-    st.button(label, key="prepare", **options)
+    prepares = {"on_click": shell.tried, "args": (preparation.prepare, shell.workspace(), lesson.key, prepared.seed)}
+    st.button(label, key="prepare", type="primary", icon=":material/play_arrow:", **prepares)
     st.caption(f"It takes about {expected(lesson)}.")
-
-
-def _prepares(lesson: Lesson, seed: int) -> dict[str, Any]:
-    """Arguments of a button that prepares the lesson with the images of that seed."""
-    return {"on_click": shell.tried, "args": (preparation.prepare, shell.workspace(), lesson.key, seed)}
 
 
 def _not_ready(lesson: Lesson, prepared: Prepared) -> None:
@@ -320,8 +311,12 @@ def _your_images(lesson: Lesson, _prepared: Prepared) -> None:
     if dataset is None:
         import_jobs.no_dataset()
         return
-    started = st.session_state.get(f"lesson-check-{dataset.version}")
-    if lesson.key == catalogue.TAG and not started and own_data.audited_ladder(shell.workspace(), dataset) is None:
+    started = f"lesson-check-{dataset.version}"
+    if (
+        lesson.key == catalogue.TAG
+        and started not in st.session_state
+        and own_data.audited_ladder(shell.workspace(), dataset) is None
+    ):
         st.markdown(
             "Shortcut learning: can the class be predicted without the lungs? Four probes are trained and tested."
         )
@@ -329,8 +324,8 @@ def _your_images(lesson: Lesson, _prepared: Prepared) -> None:
             "Check these images",
             key="check-images",
             type="primary",
-            on_click=_start_check,
-            args=(dataset.version,),
+            on_click=st.session_state.update,
+            args=({started: True},),
             help="Takes some seconds; half a minute for thousands of images.",
         )
         return
@@ -343,10 +338,6 @@ def _your_images(lesson: Lesson, _prepared: Prepared) -> None:
     if check.table is not None:
         shell.table(check.table, f"lesson-{lesson.key}-own")
     st.page_link(f"{check.page}.py", icon=":material/arrow_forward:")
-
-
-def _start_check(version: str) -> None:
-    st.session_state[f"lesson-check-{version}"] = True
 
 
 @st.cache_resource(max_entries=16, show_spinner="Checking these images")

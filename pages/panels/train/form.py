@@ -106,7 +106,8 @@ def _weights_state(backbone: Backbone, size: int) -> str:
 
 def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) -> None:
     if now("labels") == "shifted":
-        _shifted_labels_note()
+        st.warning(label_shift.ON_PURPOSE, icon=":material/warning:")
+        st.button("Use the folder labels", key="right-labels", on_click=use_right_labels)
     try:
         spec = spec_of(dataset.id, classes)
         st.markdown(_in_words(spec, dataset))
@@ -153,25 +154,14 @@ def _how_it_is_built(spec: TrainingSpec) -> None:
     layers = architecture.planned(spec)
     total, head = layers["parameters"].sum(), layers.loc[layers["part"] == architecture.HEAD, "parameters"].sum()
     learned = {
-        "frozen": f"{count(head)} are trained",
-        "fine_tune": "the head and the last layers are trained",
-        "full": "all are trained",
+        "frozen": f", of which {count(head)} are trained",
+        "fine_tune": "; the head and the last layers are trained",
+        "full": "; all are trained",
     }[spec.mode]
-    title = (
-        f"Layers: {count(total)} parameters, of which {learned}"
-        if spec.mode == "frozen"
-        else (f"Layers: {count(total)} parameters; {learned}")
-    )
-    with st.expander(title, icon=":material/layers:", key="layers"):
+    with st.expander(f"Layers: {count(total)} parameters{learned}", icon=":material/layers:", key="layers"):
         st.caption(f"Loss: {course_text.loss(spec)}.")
         table = tables.layers(layers, backbone_named(spec.backbone).label)
         st.dataframe(table, hide_index=True, width="stretch", height="content", alt="Layers of the model to be trained")
-
-
-def _shifted_labels_note() -> None:
-    """The way out of a mistake that came with the settings of a run."""
-    st.warning(label_shift.ON_PURPOSE, icon=":material/warning:")
-    st.button("Use the folder labels", key="right-labels", on_click=use_right_labels)
 
 
 def _in_words(spec: TrainingSpec, dataset: Dataset) -> str:

@@ -146,10 +146,10 @@ def _place(one: CachedRun) -> str:
 
 def _bar_text(run: Run, status: Status) -> str:
     if run.stop_requested():
-        kept = (
+        saved = (
             "before the first epoch has ended: nothing is kept" if run.history().empty else "the best weights are kept"
         )
-        return f"Stopping, {kept}"
+        return f"Stopping, {saved}"
     parts = [share(status.progress, 0), shell.plain(status.message), f"{duration(status.elapsed)} so far"]
     if status.seconds_left is not None:
         parts.append(f"about {duration(status.seconds_left)} left")
@@ -168,11 +168,11 @@ def show(identifier: str) -> None:
 
 
 def _stop_button(run: Run, place: str) -> None:
-    keeps = (
+    saves = (
         "Ends after the current step, and can be resumed. The best weights are kept once the first epoch has ended; "
         "before, there are none."
     )
-    job_panel.stop_button([run], f"stop-{place}-{run.id}", keeps)
+    job_panel.stop_button([run], f"stop-{place}-{run.id}", saves)
 
 
 def _resume_button(run: Run) -> None:
@@ -436,11 +436,11 @@ def _network(run: Run) -> None:
 def _images_used(run: Run) -> str:
     used = shell.version_of(run)
     if used.before is None:
-        return f"The images of this run are no longer available: {used.note}."
+        return f"The images of this run are no longer available: {run_text.version(used)}."
     if not used.decided:
         return "The run used the data set as imported. No decision has been made since."
     there = "the current version" if used.is_present else "not the current version"
-    return f"The run used the images as they were {used.in_words} on the Audit page: {there}."
+    return f"The run used the images as they were {run_text.version(used)} on the Audit page: {there}."
 
 
 def _result_details(one: CachedRun) -> None:

@@ -113,11 +113,11 @@ def _plan(spec: StudySpec) -> None:
 
 def list_all(cached: list[run_cache.CachedRun], wanted: str = "") -> bool:
     """All studies with their progress; the one of the page's address first. Returns whether there is one."""
-    found = store.list_studies(shell.workspace())
+    listed = store.list_studies(shell.workspace())
     by_id = {one.run.id: one for one in cached}
-    for study in sorted(found, key=lambda study: study.id != wanted):
+    for study in sorted(listed, key=lambda study: study.id != wanted):
         _study(study, [by_id[run] for run in study.runs if run in by_id])
-    return bool(found)
+    return bool(listed)
 
 
 def _study(study: Study, members: list[run_cache.CachedRun]) -> None:
@@ -128,11 +128,10 @@ def _study(study: Study, members: list[run_cache.CachedRun]) -> None:
             _actions(study, members)
         if members:
             st.progress(finished / len(members))
-            if study.is_repeats:
-                with shell.errors_shown():
+            with shell.errors_shown():
+                if study.is_repeats:
                     _repeats(study, members)
-            else:
-                with shell.errors_shown():
+                else:
                     comparison_tables.study_conclusion(study, [one.run for one in members if one.is_usable])
             st.dataframe(
                 _table(members),
@@ -145,9 +144,9 @@ def _study(study: Study, members: list[run_cache.CachedRun]) -> None:
 
 def _repeats(study: Study, members: list[run_cache.CachedRun]) -> None:
     """Mean, standard deviation and the pooled figure, from two finished runs on."""
-    given = run_cache.compared([(study, [one.run for one in members])])
-    if given.spreads and given.spreads[0]["accuracy"].count > 1:
-        line = repeats_text.study_line(given.studies[0], given.spreads[0]["accuracy"], given.pooled[0])
+    compared = run_cache.compared([(study, [one.run for one in members])])
+    if compared.spreads and compared.spreads[0]["accuracy"].count > 1:
+        line = repeats_text.study_line(compared.studies[0], compared.spreads[0]["accuracy"], compared.pooled[0])
         st.markdown(f"{line[0].upper()}{line[1:]}. Runs share images, so the SD is no standard error.")
 
 
@@ -165,7 +164,7 @@ def _table(members: list[run_cache.CachedRun]) -> pd.DataFrame:
     rows = []
     for one in members:
         accuracy = one.accuracy
-        told = model_audit_panel.of(one.run) if accuracy is not None else None
+        check = model_audit_panel.of(one.run) if accuracy is not None else None
         rows.append(
             {
                 "Run": one.run.name,
@@ -173,8 +172,8 @@ def _table(members: list[run_cache.CachedRun]) -> pd.DataFrame:
                 "Progress": share(one.status.progress, 0),
                 "Test accuracy": share(accuracy) if accuracy is not None else "–",
                 MAJORITY: run_view.majority_in_words(one) if accuracy is not None else "–",
-                model_audit_panel.HEADING: told.verdict if told else "–",
-                model_audit_panel.MASKS: told.masks if told else "",
+                model_audit_panel.HEADING: check.verdict if check else "–",
+                model_audit_panel.MASKS: check.masks if check else "",
                 "Strategy": one.run.spec.strategy,
             }
         )
@@ -192,8 +191,8 @@ def _actions(study: Study, members: list[run_cache.CachedRun]) -> None:
         every = "Resumes every run that ended early."
         job_panel.resume_button(f"resume-{study.id}", every, queue.resume_study, shell.workspace(), study)
     if active := [one.run for one in members if one.is_active]:
-        keeps = "Each run keeps the best weights of its finished epochs, and can be resumed."
-        job_panel.stop_button(active, f"stop-{study.id}", keeps, "Stop all")
+        saves = "Each run keeps the best weights of its finished epochs, and can be resumed."
+        job_panel.stop_button(active, f"stop-{study.id}", saves, "Stop all")
     else:
         _delete(study, members)
 
@@ -204,13 +203,11 @@ def _delete(study: Study, members: list[run_cache.CachedRun]) -> None:
             f"Delete **{shell.plain(study.name)}** with its {plural(len(members), 'run')}: models, scores and curves? "
             "This cannot be undone."
         )
-        if st.button("Delete study and runs", key=f"delete-{study.id}", icon=":material/delete:"):
+        with_runs = st.button("Delete study and runs", key=f"delete-{study.id}", icon=":material/delete:")
+        alone = st.button("Only the study; keep its runs", key=f"dissolve-{study.id}")
+        if with_runs or alone:
             with shell.errors_shown():
-                for one in members:
+                for one in members if with_runs else ():
                     queue.delete(one.run)
-                store.delete_study(shell.workspace(), study.id)
-                st.rerun()
-        if st.button("Only the study; keep its runs", key=f"dissolve-{study.id}"):
-            with shell.errors_shown():
                 store.delete_study(shell.workspace(), study.id)
                 st.rerun()

@@ -9,6 +9,7 @@ from made_data import made_database, made_dataset
 from made_runs import all_parts, made_run
 
 from covid_core.audit.embedding import embedding_map, projection
+from covid_core.audit.shortcuts.probe_ladder import Reason
 from covid_core.audit.shortcuts.probes import Frozen
 from covid_core.commands import main
 from covid_core.data import dataset as data
@@ -17,6 +18,7 @@ from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
 from covid_core.errors import DataError, Stopped
 from covid_core.jobs import queue, worker
 from covid_core.jobs.kinds import MapRequest
+from covid_core.reports import audit_text
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +53,7 @@ def test_a_map_has_a_place_for_every_image_and_is_kept(workspace, images):
     made = embedding_map.make(workspace, images)
     assert made.images["image_id"].tolist() == images.images["image_id"].tolist()
     assert np.isfinite(made.images[["pca_x", "pca_y", "tsne_x", "tsne_y"]].to_numpy()).all()
-    assert made.features == embedding_map.PLAIN
+    assert made.features == embedding_map.Features()
     kept = embedding_map.stored(workspace, images)
     assert kept.images.equals(made.images)
     assert kept.facts == made.facts
@@ -122,14 +124,14 @@ def test_a_class_whose_images_all_belong_together_is_not_called_mislabelled():
     )
     assert not shown.loc[60:, "is_suspicious"].any()
     assert facts["judged"] == 60
-    assert facts["reason"].startswith("Not checked: C")
+    assert facts["reason"] == Reason("not checked", ("C",), least=10)
 
 
 def test_a_class_of_few_images_is_not_asked_about(workspace, tmp_path):
     _, images = made_dataset(tmp_path, workspace, counts={"COVID": 12, "Normal": 12, "Viral Pneumonia": 3})
     made = embedding_map.make(workspace, images)
     assert made.facts["judged"] == 24
-    assert made.facts["reason"] == "Not checked: Viral Pneumonia (fewer than 10 images, or all in one group)."
+    assert made.reason == Reason("not checked", ("Viral Pneumonia",), least=10)
     assert made.images["given_score"].isna().sum() == 3
 
 
@@ -137,7 +139,7 @@ def test_with_one_class_labels_cannot_be_asked_about(workspace, tmp_path):
     _, images = made_dataset(tmp_path, workspace, counts={"Normal": 20})
     made = embedding_map.make(workspace, images)
     assert made.facts["accuracy"] is None
-    assert made.facts["reason"].startswith("Labels can be checked where two classes have 10 images")
+    assert made.reason == Reason("no two classes", least=10)
     assert embedding_map.stored(workspace, images) is not None
 
 
@@ -150,7 +152,7 @@ def test_too_few_images_are_refused(workspace, tmp_path):
 def test_images_are_told_by_what_a_network_answered_where_that_is_given(workspace, images):
     drawn, facts = embedding_map.drawn(features(images), images.images.assign(group=images.images["image_id"]))
     made = embedding_map.make(workspace, images, frozen=Frozen(features(images), "MobileNetV2 at 224 px"))
-    assert made.features == "6 features per image of the frozen network MobileNetV2 at 224 px"
+    assert audit_text.described_by(made) == "6 features per image of the frozen network MobileNetV2 at 224 px"
     assert np.array_equal(made.images["pca_x"], drawn["pca_x"])
     assert made.facts["pca_share"] == facts["pca_share"]
 
@@ -162,14 +164,14 @@ def asked_by_the_command_line(workspace, dataset, capsys) -> str:
 
 def asked_by_the_job(workspace, dataset, _capsys) -> str:
     assert worker.do(queue.submit(workspace, MapRequest(dataset=dataset.id)).path, 1) == 0
-    return embedding_map.stored(workspace, dataset).features
+    return audit_text.described_by(embedding_map.stored(workspace, dataset))
 
 
 @pytest.mark.parametrize("asked", [asked_by_the_command_line, asked_by_the_job], ids=["command line", "job"])
 def test_answers_of_a_network_that_has_learned_nothing_make_no_map(workspace, images, monkeypatch, capsys, asked):
     monkeypatch.setattr(queue, "launch", lambda *folders: [folder.next_attempt() for folder in folders])
     keep_features(workspace, images, "random")
-    assert asked(workspace, images, capsys) == embedding_map.PLAIN
+    assert asked(workspace, images, capsys) == audit_text.PIXELS
     keep_features(workspace, images, "imagenet")
     assert "the frozen network MobileNetV2 at 224 px" in asked(workspace, images, capsys)
 

@@ -8,6 +8,7 @@ import pytest
 from made_data import class_folders, lung_mask, made_database, made_dataset
 
 from covid_core.audit.shortcuts import probe_ladder, probes
+from covid_core.audit.shortcuts.probe_ladder import Reason
 from covid_core.data import importing, masks
 from covid_core.data.dataset import open_dataset
 from covid_core.errors import DataError
@@ -144,7 +145,7 @@ def test_probes_that_need_masks_say_that_there_are_none(tmp_path):
     missing = {
         rung.probe.key: rung.reason for rung in ladder.rungs if not rung.was_run and rung.probe.key != probes.FROZEN
     }
-    assert missing == dict.fromkeys(probes.NEED_LUNGS, masks.NO_MASKS)
+    assert missing == dict.fromkeys(probes.NEED_LUNGS, Reason("no masks"))
 
 
 def test_files_that_are_gone_cost_their_probe_only(tmp_path):
@@ -159,7 +160,7 @@ def test_a_class_of_few_images_is_left_out_and_named(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={**FEW, "Rare": 4})
     ladder = probes.ladder(workspace, dataset)
     assert ladder.classes == ("COVID", "Normal")
-    assert "Rare" in ladder.note
+    assert "Rare" in ladder.note[0].labels
 
 
 def with_copies(images, image: str, copies: int):
@@ -176,7 +177,7 @@ def test_a_class_whose_images_all_belong_together_is_left_out_and_named(tmp_path
     workspace = Workspace(tmp_path)
     ladder = probes.ladder(workspace, importing.import_folder(workspace, images))
     assert ladder.classes == ("COVID", "Normal") and ladder.images == 70
-    assert ladder.note == "Left out, as all its images belong together: Single."
+    assert ladder.note == (Reason("single group", ("Single",)),)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -200,7 +201,7 @@ def test_a_class_whose_images_with_known_lungs_all_belong_together_makes_no_prob
         return masks.LungMasks(np.tile(LUNGS, (len(rows), 1, 1)), known.to_numpy(), masks.Origin(masks.OWN))
 
     rung = by_key(probes.ladder(workspace, dataset, lungs_of_copies))["outside"]
-    assert rung.reason == "All images with known lungs belong together of COVID."
+    assert rung.reason == Reason("one group outlined", ("COVID",))
 
 
 def test_one_class_makes_no_ladder(tmp_path):
@@ -214,7 +215,7 @@ def test_of_many_images_some_are_drawn_and_that_is_said(tmp_path, monkeypatch):
     workspace, dataset = made_dataset(tmp_path, counts=FEW)
     ladder = probes.ladder(workspace, dataset)
     assert ladder.images == 35
-    assert "35 of 70 images" in ladder.note
+    assert (ladder.note[0].images, ladder.note[0].of) == (35, 70)
 
 
 def test_images_that_belong_together_are_in_one_fold(tmp_path):
@@ -236,7 +237,7 @@ def test_a_source_that_is_the_class_has_a_full_association(tmp_path):
     assert found.association == pytest.approx(1)
     assert (found.with_source, found.unknown, found.names) == (70, 0, 2)
     assert not found.ladders
-    assert "no class has two sources" in found.reason
+    assert found.reason.why == "no two sources"
 
 
 def test_sources_within_a_class_that_look_alike_are_not_told_apart(tmp_path):

@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 
 from covid_core.evaluation import assessment, measures, metrics, resampling
 from covid_core.evaluation.assessment import assess, measured
-from covid_core.evaluation.metrics import Answers
+from covid_core.evaluation.metrics import Answers, Gap
 
 EXACT = 1e-12
 
@@ -135,17 +135,16 @@ def test_one_class_in_the_part_leaves_its_areas_undefined_with_the_reason():
     given = metrics.answers(scored(["A", "A"], np.array([[0.9, 0.1], [0.4, 0.6]]), ["A", "B"]), "test")
     found = measured(given)
     assert math.isnan(found.per_class["A"]["auroc"].value)
-    assert found.per_class["A"]["auroc"].note == "every image of this part is A"
-    assert found.per_class["B"]["auprc"].note == "no image of this part is B"
-    assert found.overall["macro_auroc"].note == "every image of this part is A"
+    assert found.per_class["A"]["auroc"].note == (Gap("all of class", "A"),)
+    assert found.per_class["B"]["auprc"].note == (Gap("none of class", "B"),)
+    assert found.overall["macro_auroc"].note == (Gap("all of class", "A"),)
 
 
 def test_a_class_without_images_is_left_out_of_the_mean_and_named():
     found = measured(metrics.answers(course_artefact(), "test"))
     assert math.isnan(found.per_class["Viral Pneumonia"]["sensitivity"].value)
     assert found.overall["balanced_accuracy"].value == 0.5
-    said = "Viral Pneumonia is left out: no image of this part is Viral Pneumonia"
-    assert found.overall["balanced_accuracy"].note == said
+    assert found.overall["balanced_accuracy"].note == (Gap("none of class", "Viral Pneumonia", left_out=True),)
 
 
 def test_an_empty_part_is_undefined_everywhere():
@@ -158,7 +157,7 @@ def test_scores_that_are_not_numbers_leave_what_rests_on_them_undefined():
     table = answered(["A", "A", "B"], ["A", "A", "B"])
     table.loc[0, "score_A"] = np.nan
     found = measured(metrics.answers(table, "test")).overall
-    assert found["log_loss"].note == found["macro_auroc"].note == metrics.NOT_A_NUMBER
+    assert [found[name].note[0].cause for name in ("log_loss", "macro_auroc")] == ["not numbers"] * 2
     assert found["balanced_accuracy"].value == 0.75
 
 
@@ -249,7 +248,7 @@ def test_the_course_artefact_is_89_63_per_cent_and_marked_twice():
     found = assess(course_artefact())
     assert f"{100 * found.test.value:.2f}" == "89.63"
     assert f"{100 * found.validation.value:.2f}" == "89.77"
-    assert assessment.marks(found) == [assessment.ONE_CLASS, assessment.NOT_BETTER]
+    assert assessment.marks(found) == ["one class", "not better"]
 
 
 def test_two_images_above_the_majority_class_do_not_beat_it():
@@ -258,7 +257,7 @@ def test_two_images_above_the_majority_class_do_not_beat_it():
     table.loc[normal, ["score_COVID", "score_Normal"]] = [0.15, 0.8]
     found = assess(table)
     assert f"{100 * found.test.value:.2f}" == "89.94"
-    assert assessment.marks(found) == [assessment.NOT_BETTER]
+    assert assessment.marks(found) == ["not better"]
 
 
 def test_a_run_well_above_the_majority_class_has_no_marks():
@@ -267,19 +266,19 @@ def test_a_run_well_above_the_majority_class_has_no_marks():
 
 def test_a_loss_that_is_not_a_number_is_marked_first():
     marks = assessment.marks(assess(course_artefact()), loss_is_a_number=False)
-    assert marks[0] == assessment.LOSS_NOT_A_NUMBER
+    assert marks[0] == "loss not a number"
 
 
 def test_scores_that_are_not_numbers_are_marked():
     table = all_parts(COURSE_SIZES, skill=3)
     table.loc[0, "score_COVID"] = np.nan
-    assert assessment.marks(assess(table)) == [assessment.NO_ANSWER]
+    assert assessment.marks(assess(table)) == ["no answer"]
 
 
 def test_a_test_part_far_below_validation_is_marked():
     labels = ["A", "B"] * 100
     good, bad = answered(labels, labels, "validation"), answered(labels, ["A", "B", "B", "A"] * 25 + labels[:100])
-    assert assessment.marks(assess(pd.concat([good, bad]))) == [assessment.PARTS_DISAGREE]
+    assert assessment.marks(assess(pd.concat([good, bad]))) == ["parts disagree"]
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def test_the_test_part_has_no_say_in_the_threshold():
 
 def test_no_threshold_without_images_of_the_class():
     table = pd.concat([answered(["B", "C"], ["B", "C"], "validation"), answered(["A", "B"], ["A", "B"])])
-    with pytest.raises(DataError, match="no image of this part is A"):
+    with pytest.raises(DataError, match="No threshold for A"):
         calibration.operating_point(table.fillna(0.1), "A", "sensitivity", 0.9)
 
 

@@ -48,7 +48,7 @@ def test_wilson_interval_agrees_with_scipy(hits, total):
 def test_wilson_of_no_images_is_undefined_with_its_reason():
     measure = metrics.wilson(0, 0)
     assert math.isnan(measure.value)
-    assert measure.note == metrics.NO_IMAGES
+    assert measure.note == (metrics.NO_IMAGES,)
 
 
 def test_confusion_counts_labels_in_rows_and_answers_in_columns():
@@ -92,14 +92,14 @@ def test_precision_recall_points_are_those_of_scikit_learn_without_its_made_up_f
 
 def test_one_class_in_the_part_leaves_it_without_curves():
     given = metrics.answers(scored(["A", "A"], np.array([[0.9, 0.1], [0.4, 0.6]]), ["A", "B"]), "test")
-    assert metrics.no_curve_because(given, "A") == "every image of this part is A"
+    assert metrics.no_curve_because(given, "A") == metrics.Gap("all of class", "A")
     assert metrics.roc_points(given, "A").empty
 
 
 def test_ppv_of_a_class_that_was_never_answered_is_undefined_not_zero():
     measure = share_of_class("ppv", six(), "C")
     assert math.isnan(measure.value)
-    assert measure.note == "no image was called C"
+    assert measure.note == (metrics.Gap("none predicted", "C"),)
 
 
 def test_a_image_whose_scores_are_not_numbers_has_no_answer_and_is_not_right():
@@ -109,7 +109,7 @@ def test_a_image_whose_scores_are_not_numbers_has_no_answer_and_is_not_right():
     assert list(given.y_pred) == [-1, 0, 1]
     assert metrics.accuracy(given).value == 2 / 3
     assert share_of_class("sensitivity", given, "A").value == 1 / 2
-    assert metrics.no_curve_because(given, "A") == metrics.NOT_A_NUMBER
+    assert metrics.no_curve_because(given, "A") == metrics.NOT_NUMBERS
 
 
 def test_equal_scores_answer_the_first_class():

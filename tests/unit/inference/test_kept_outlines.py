@@ -137,7 +137,7 @@ def test_masks_and_outlines_are_not_mixed_where_only_some_images_have_a_mask(tmp
     assert found.available.tolist() == (dataset.images["label"] == "COVID").tolist()
     assert found.origin == Origin(OWN)
     none = lungs.of_images(workspace, some, np.flatnonzero(lacking == ""))
-    assert not none.available.any() and none.reason == lungs.NONE_OF_ITS_OWN
+    assert not none.available.any() and none.reason == "no usable mask"
     assert not network.shown
 
 

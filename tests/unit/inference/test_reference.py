@@ -15,7 +15,7 @@ from covid_core.data.split import CALIBRATION, validation_for
 from covid_core.errors import JobRefused, RunDamaged
 from covid_core.images.codec import GreyImage
 from covid_core.inference import reference_fit
-from covid_core.inference.assessment import NO_REFERENCE, Assessment, assess, assess_all
+from covid_core.inference.assessment import Assessment, assess, assess_all
 from covid_core.inference.gate import CHEST_IMAGE, INVERTED, LEFT, LIKE_TRAINING, SHARE, Check
 from covid_core.inference.network import Head, pooled, softmax
 from covid_core.inference.predictor import Predictor
@@ -134,7 +134,7 @@ def test_without_a_reference_the_scores_stand_and_both_checks_say_that_they_were
     assert found.refused_by is None
     assert found.neighbours == ()
     assert [check.passed for check in found.checks] == [None, None]
-    assert [check.reason for check in found.checks] == [NO_REFERENCE] * 2
+    assert [check.has_reference for check in found.checks] == [False] * 2
     assert np.allclose(found.scores, softmax(found.logits[None])[0])
 
 

@@ -4,7 +4,7 @@ import pytest
 from made_assessments import PASSED, REFUSED, UNCHECKED, assessment
 
 from covid_core.inference.assessment import Assessment, Urgency, place, urgency, with_shared_refusal
-from covid_core.reports.prediction_text import check, urgent_because
+from covid_core.reports.prediction_text import NO_REFERENCE, check, urgent_because
 
 COVID, NORMAL, BETWEEN = (5.0, 0.0, 0.0), (0.0, 5.0, 0.0), (2.0, 1.0, 0.0)
 
@@ -32,7 +32,7 @@ def ordered(*entries):
         (DIFFER, Urgency.DIFFER, "The runs differ."),
         (OPEN, Urgency.OPEN, "COVID or Normal, not Viral Pneumonia."),
         (NONE, Urgency.OPEN, "None of the classes at 90 %: unusual for COVID, Normal or Viral Pneumonia."),
-        (NOT_CHECKED, Urgency.UNCHECKED, "This could not be checked: no reference."),
+        (NOT_CHECKED, Urgency.UNCHECKED, f"This could not be checked: {NO_REFERENCE}."),
         (DOUBTED, Urgency.DOUBTED, "A name may be burned in."),
         (FINDING, Urgency.FINDING, ""),
         (HEALTHY, Urgency.NORMAL, ""),

@@ -75,7 +75,7 @@ def test_a_data_set_that_was_never_the_runs_is_refused(workspace, images):
     run = with_dataset(run_on(workspace, images), version="another")
     with pytest.raises(DataError, match="is not the one that .* was trained on"):
         pinned_dataset.dataset_of(workspace, run)
-    assert pinned_dataset.used_by(workspace, run).in_words == pinned_dataset.ANOTHER
+    assert pinned_dataset.used_by(workspace, run).missing == "replaced"
 
 
 def test_a_data_set_that_is_gone_is_said_to_be(workspace, images):
@@ -83,23 +83,7 @@ def test_a_data_set_that_is_gone_is_said_to_be(workspace, images):
     data.delete_dataset(workspace, images.id)
     with pytest.raises(UnknownId):
         pinned_dataset.dataset_of(workspace, run)
-    assert pinned_dataset.used_by(workspace, run).in_words == pinned_dataset.GONE
-
-
-@pytest.mark.parametrize(
-    ("version", "told"),
-    [
-        (Version(0, 0), "as imported"),
-        (Version(0, 1), "before its decision"),
-        (Version(1, 1), "after its decision"),
-        (Version(2, 5), "before 3 of 5 decisions"),
-        (Version(0, 5), "before all 5 decisions"),
-        (Version(5, 5), "after all 5 decisions"),
-    ],
-    ids=lambda value: "" if isinstance(value, str) else f"{value.before} of {value.decided}",
-)
-def test_the_version_is_told_in_words(version, told):
-    assert version.in_words == told
+    assert pinned_dataset.used_by(workspace, run) == Version(None, missing="gone")
 
 
 def test_decisions_that_were_taken_back_leave_the_run_on_the_present_images(workspace, images):

@@ -17,7 +17,7 @@ from covid_core.images.codec import GreyImage, read_image
 from covid_core.inference import lungs as lungs_module
 from covid_core.inference.lungs import Lungs
 from covid_core.jobs.kinds import SegmenterRequest
-from covid_core.reports import evidence_text
+from covid_core.reports import audit_text
 from covid_core.runs import segmenters, store
 from covid_core.runs.segmenters import Segmenter
 from covid_core.synthetic.phantom import image_at
@@ -66,7 +66,7 @@ def test_the_ladder_of_images_without_masks_takes_its_outlines_and_keeps_them(pl
     ladder = probes.ladder(place, bare, lungs_module.of_images)
     rungs = {rung.probe.key: rung for rung in ladder.rungs}
     assert all(rungs[key].was_run for key in probes.NEED_LUNGS)
-    assert evidence_text.rung_note(rungs["outside"]).startswith("With outlines by a segmenter trained on")
+    assert audit_text.rung_note(rungs["outside"]).startswith("With outlines by a segmenter trained on")
     assert len(list(place.pixels.glob("*lungs*"))) == 1
     again = probes.ladder(place, bare, lungs_module.of_images)
     assert [rung.accuracy.value for rung in again.rungs[:-1]] == [rung.accuracy.value for rung in ladder.rungs[:-1]]

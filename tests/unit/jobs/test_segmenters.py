@@ -73,7 +73,8 @@ def test_a_damaged_one_is_told_hides_no_other_and_can_be_deleted(workspace, file
 
 
 def test_what_fails_in_the_making_leaves_nothing(workspace):
-    with pytest.raises(ValueError, match="dice"), segmenters.published(workspace, "lungs-x-1") as folder:
+    place = workspace.segmenters / "lungs-x-1"
+    with pytest.raises(ValueError, match="dice"), files.published_folder(place) as folder:
         (folder / segmenters.NETWORK).write_bytes(b"a network")
         segmenters.write_record(folder, {"size": 128})
     assert list(workspace.segmenters.iterdir()) == []

@@ -124,7 +124,7 @@ NEEDED = "98 % of 321 validation images have a lead of 0.40 or more."
             Check(LIKE_TRAINING, None, limit=Limit(float("nan"), 12, float("nan"))),
             "This could not be checked: a limit needs 19 validation images, and the run has 12.",
         ),
-        (Check(CHEST_IMAGE, None, reason="no reference"), "This could not be checked: no reference."),
+        (Check(CHEST_IMAGE, None, has_reference=False), f"This could not be checked: {prediction_text.NO_REFERENCE}."),
         (Check(CHEST_IMAGE, False, reason="The file says hand.", run="A"), "A has checked it: the file says hand."),
     ],
 )
@@ -148,7 +148,7 @@ def test_the_share_of_a_map_inside_the_lungs_is_told_against_chance():
     assert prediction_text.lung_share(LungShare(0.75, 0.5)) == (
         "75 % of the heat lies inside the lungs, 1.5 times chance: the lungs fill 50 % of the image."
     )
-    assert prediction_text.lung_share(LungShare(float("nan"), 0.5, "the heat map is empty")) == (
+    assert prediction_text.lung_share(LungShare(float("nan"), 0.5, "no heat")) == (
         "The share of the heat inside the lungs is not defined: the heat map is empty."
     )
 

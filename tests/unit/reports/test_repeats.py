@@ -1,6 +1,7 @@
 """Studies of folds and seeds: what their runs say together, which runs are paired, and the same in words."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,13 @@ from covid_core.evaluation.assessment import assess
 from covid_core.evaluation.comparison import holm
 from covid_core.evaluation.corrected_tests import over_folds, over_seeds
 from covid_core.evaluation.metrics import wilson
-from covid_core.evaluation.repeats import Repeat, Repeats
+from covid_core.evaluation.repeats import ImageChoice, Remark, Repeat, Repeats
 from covid_core.reports import repeats_tables
 from covid_core.reports.encode import encode
 from covid_core.reports.repeats_text import reason, study_line, summary
 
 EXACT = 1e-12
+IMAGES = ImageChoice("X", 0, (), 1, None, 0.2, grouped=False, seed=1, shifted=False)
 LABELS = ["A"] * 6 + ["B"] * 4
 
 
@@ -35,7 +37,7 @@ def study(name: str, runs: dict[tuple[int, int], pd.DataFrame], folds: int = 3, 
         for key, one in runs.items()
     )
     return Repeats(
-        **{"id": name, "name": name, "folds": folds, "images": "all", "planned": len(runs), **known, "runs": found}
+        **{"id": name, "name": name, "folds": folds, "images": IMAGES, "planned": len(runs), **known, "runs": found}
     )
 
 
@@ -203,9 +205,9 @@ OTHER = {
     "folds": (of_folds("a", 1, 2), of_folds("b", 1, 2, 3), "other folds: 2 folds (a) against 3 folds (b)"),
     "one split": (of_folds("a", 1, 2), of_seeds("b", (1,), (2,)), "2 folds (a) against one split for all seeds (b)"),
     "images": (
-        of_seeds("a", (1,), (2,), images="X, seed 1"),
-        study("b", {(0, s): table(7) for s in (0, 1)}, folds=1, images="X, seed 2"),
-        "other test images: X, seed 1 (a) against X, seed 2 (b)",
+        of_seeds("a", (1,), (2,), images=IMAGES),
+        study("b", {(0, s): table(7) for s in (0, 1)}, folds=1, images=replace(IMAGES, seed=2)),
+        "other test images: X: 20 % of the images, seed 1 (a) against X: 20 % of the images, seed 2 (b)",
     ),
     "changed images": (
         of_seeds("a", (1,), (2,)),
@@ -361,7 +363,9 @@ def test_of_many_pairs_that_cannot_be_compared_the_kinds_are_told():
 
 def test_a_study_half_done_is_compared_over_what_both_have_and_says_so():
     told = summary(
-        repeats.compare([of_folds("a", 0, 1, 0), of_folds("b", 2, 2, folds=3, remarks=("fold 3 has no result",))])
+        repeats.compare(
+            [of_folds("a", 0, 1, 0), of_folds("b", 2, 2, folds=3, remarks=(Remark("no result", "fold 3"),))]
+        )
     )
     assert "b: fold 3 has no result." in told.warnings
     assert any("are compared over the 2 runs that both have" in warning for warning in told.warnings)

@@ -6,8 +6,8 @@ import pytest
 from made_runs import all_parts, course_artefact, made_repeats, made_run, run_on_shifted_labels, with_dataset
 
 from covid_core.evaluation import comparison
-from covid_core.evaluation.assessment import NOT_BETTER, ONE_CLASS
-from covid_core.evaluation.label_check import WRONG_LABELS, LabelCheck
+from covid_core.evaluation.label_check import LabelCheck
+from covid_core.reports import run_text
 from covid_core.reports.repeats_text import made_of
 from covid_core.runs import candidates, store
 from covid_core.runs.store import Run
@@ -78,7 +78,7 @@ def test_a_study_of_repeats_knows_its_folds_seeds_and_images(workspace):
     (found,) = candidates.repeats([(study, members(workspace, study))]).studies
     assert (found.folds, found.seeds, found.planned, found.remarks) == (3, (4, 5), 6, ())
     assert made_of(found) == "3 folds x 2 seeds"
-    assert found.images == "Made: 3 folds, seed 7"
+    assert run_text.images(found.images) == "Made: 3 folds, seed 7"
 
 
 def test_a_run_is_measured_once_where_somebody_remembers_it(workspace):
@@ -104,7 +104,7 @@ def test_studies_of_repeats_of_one_name_are_told_apart(workspace):
 def test_a_run_on_shifted_labels_is_marked_and_explained(workspace):
     found = candidates.candidate(run_on_shifted_labels(workspace))
     assert found.assessment.test.value == 579 / 646
-    assert found.marks == (WRONG_LABELS, ONE_CLASS, NOT_BETTER)
+    assert found.marks == ("wrong labels", "one class", "not better")
     assert (found.labels.cause, found.labels.images, found.labels.number) == ("cut", 4032, 15153)
 
 
@@ -112,7 +112,7 @@ def test_a_run_of_an_earlier_version_has_no_labels_to_check(workspace):
     run = with_dataset(made_run(workspace, course_artefact()), counts=None)
     assert "folder_label" not in run.split()
     found = candidates.candidate(run)
-    assert (found.marks, found.labels) == ((ONE_CLASS, NOT_BETTER), LabelCheck())
+    assert (found.marks, found.labels) == (("one class", "not better"), LabelCheck())
 
 
 def test_without_the_counts_of_the_data_set_shifted_labels_are_found_all_the_same(workspace):
@@ -128,11 +128,8 @@ def test_runs_on_shifted_and_right_labels_of_the_same_images_are_never_ranked_to
     right = made_run(workspace, table, parts=parts)
     loaded = [candidates.candidate(run) for run in (shifted, right)]
     assert len(comparison.grouped(loaded)) == 2
-    assert WRONG_LABELS not in loaded[1].marks
-    assert [", with labels of other images" in candidates.images_in_words(run) for run in (shifted, right)] == [
-        True,
-        False,
-    ]
+    assert "wrong labels" not in loaded[1].marks
+    assert [candidates.image_choice(run).shifted for run in (shifted, right)] == [True, False]
 
 
 def test_the_sensitivity_for_a_class_without_test_images_is_undefined(workspace):
