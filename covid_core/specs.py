@@ -4,6 +4,7 @@ Every limit below protects the machine or the meaning of a number; ``parse`` tur
 """
 
 import contextlib
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, cast
 
@@ -16,7 +17,7 @@ Mode = Literal["frozen", "fine_tune", "full"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"]
 Imbalance = Literal["none", "class_weights", "undersample", "oversample"]
 Pooling = Literal["mean", "mean_max"]
-SplitMethod = Literal["grouped", "stratified", "by_source"]
+SplitMethod = Literal["grouped", "stratified", "by_source", "given"]
 Labels = Literal["folder", "shifted"]
 
 DEFAULT_BACKBONE = "mobilenet_v2"
@@ -24,6 +25,7 @@ SPLIT_LABELS: dict[str, str] = {
     "grouped": "Group split",
     "stratified": "Random split",
     "by_source": "External split by source",
+    "given": "As given by the authors",
 }
 MODE_LABELS: dict[str, str] = {
     "frozen": "Frozen: train the head only",
@@ -54,11 +56,43 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class LayoutSpec(Spec):
+    """What a person knows of a tree of images that the names of its folders do not say, or say otherwise.
+
+    ``classes`` are the folders that are classes, whatever else their names may mean; None takes what is proposed.
+    ``parts`` maps folders' names to "train", "validation" or "test", in place of the usual names. ``patients`` is a
+    regular expression that is searched in an image's path, and whose groups, or else the whole, are the patient; ""
+    says that nothing names patients. ``anew`` says whether patients' numbers start anew in each class.
+
+    ``tables`` are files that label the images, ``columns`` say which of their columns is what (path, label, patient,
+    source, part, sex, age, view, reader). Of an image with several labels, "leave_out" takes none, "chosen" the one
+    that is a chosen class.
+    """
+
+    classes: tuple[str, ...] | None = None
+    parts: dict[str, Literal["train", "validation", "test"]] | None = None
+    patients: str | None = Field(default=None, max_length=500)
+    anew: bool | None = None
+    tables: tuple[str, ...] = ()
+    columns: dict[str, str] = {}
+    several: Literal["leave_out", "chosen"] = "leave_out"
+
+    @field_validator("patients")
+    @classmethod
+    def _is_pattern(cls, patients: str | None) -> str | None:
+        try:
+            re.compile(patients or "")
+        except re.error as error:
+            raise ValueError(f"{patients!r} is no regular expression: {error}") from error
+        return patients
+
+
 class SplitSpec(Spec):
     """Who goes where. All parts are alike in their classes, as far as groups and sources allow.
 
     ``method`` "grouped" keeps duplicates, and images of one patient where that is known, in one part, "stratified"
-    draws image by image, "by_source" keeps groups together as well and tests on the sources ``held_out``.
+    draws image by image, "by_source" keeps groups together as well and tests on the sources ``held_out``. "given" takes
+    the parts that the authors of the images made; ``validation`` then counts only where they made no such part.
     ``images_per_class`` draws a balanced subset before the split, as the course study did. With ``folds`` above 1 the
     images are dealt into that many parts; ``fold`` (from 0) says which of them is tested on, in place of the share
     ``test``.
@@ -83,8 +117,8 @@ class SplitSpec(Spec):
             raise ValueError("a split by source needs at least one source to hold out")
         if self.held_out and self.method != "by_source":
             raise ValueError("held_out belongs to method by_source")
-        if self.held_out and self.folds > 1:
-            raise ValueError("held-out sources and folds do not go together: choose one")
+        if self.folds > 1 and self.method in ("by_source", "given"):
+            raise ValueError("folds do not go together with held-out sources or a given split: choose one")
         if self.train < 0.099:
             raise ValueError("validation and test together must leave at least 10 % for training")
         return self

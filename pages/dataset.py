@@ -1,5 +1,6 @@
 """What is in a data set: classes, images, grey levels, sizes, sources, and what could not be read."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -93,7 +94,7 @@ def _show_tabs(dataset: Dataset) -> None:
         OVERVIEW: [_overview],
         IMAGES: [_images],
         PIXELS: [_pixels],
-        SIZES: [_sizes, _sources],
+        SIZES: [_sizes, _sources, _facts],
         LEFT_OUT: [_left_out],
     }
     tabs = st.tabs(list(contents), key="tab", bind="query-params")
@@ -482,6 +483,43 @@ def _sources(dataset: Dataset) -> None:
     shell.chart(figures.source_bars(table), "sources", alt="Images per source and class")
     with st.expander("Figures"):
         shell.table(table.reset_index().rename(columns=FIGURE_COLUMNS), "sources-figures", table.reset_index())
+
+
+def _facts(dataset: Dataset) -> None:
+    """What else is on record of the images, against the class; nothing where nothing is."""
+    facts = summary.recorded_facts(dataset.images, dataset.classes)
+    patients = dataset.images["patient_id"].replace("", pd.NA).dropna().value_counts()
+    if not facts and patients.empty:
+        return
+    st.subheader("Does anything else on record reveal the class?")
+    if len(patients):
+        st.markdown(
+            f"{plural(len(patients), 'patient')} have {decimals(patients.mean(), 1)} images each on average, "
+            f"{count(patients.max())} at most. Without a patient: "
+            f"{plural(len(dataset.images) - int(patients.sum()), 'image')}."
+        )
+    rows = [
+        {
+            "On record": fact.name,
+            "Values": len(fact.counts),
+            "Images": int(fact.counts.to_numpy().sum()),
+            "Missing": fact.missing,
+            "Cramér's V with the class": fact.association,
+        }
+        for fact in facts
+    ]
+    measured = [fact for fact in facts if not math.isnan(fact.association)]
+    if measured:
+        strongest = max(measured, key=lambda fact: fact.association)
+        st.markdown(
+            f"{strongest.name} goes with the class most: Cramér's V is {decimals(strongest.association, 2)}. "
+            "0 means no association, 1 means that it gives the class away."
+        )
+    if rows:
+        shell.table(pd.DataFrame(rows), "on-record")
+        with st.expander("Figures"):
+            for fact in facts:
+                shell.table(fact.counts.reset_index(), f"on-record-{fact.name}")
 
 
 # Left out

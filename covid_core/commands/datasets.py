@@ -2,8 +2,10 @@
 
 import argparse
 import getpass
+from pathlib import Path
 from typing import Any
 
+from covid_core import presets
 from covid_core.audit import dataset_audit, tables
 from covid_core.audit.duplicates.duplicate_pairs import with_labels
 from covid_core.commands.verbs import NAME, SEED, option, progress, verb
@@ -14,8 +16,9 @@ from covid_core.errors import InvalidChoice
 from covid_core.formatting import count, plural
 from covid_core.jobs import kinds
 from covid_core.jobs.kinds import ImportRequest, KaggleRequest, PhantomRequest, Request
-from covid_core.reports import audit_text
+from covid_core.reports import audit_text, layout_text
 from covid_core.reports.encode import encode
+from covid_core.specs import LayoutSpec, parse
 from covid_core.synthetic.phantom import PLANTS
 from covid_core.workspace import Workspace
 
@@ -27,10 +30,43 @@ NOTE = option("--note", default="", help="why, in a line")
 AUTHOR = option("--author", default="", help="who decides; the user of this computer by default")
 
 
-@verb("import", "path", NAME, CLASSES)
+@verb(
+    "import",
+    "path",
+    NAME,
+    CLASSES,
+    option(
+        "--parts", nargs="*", metavar="FOLDER=PART", help="folders that are train, validation or test; none: no parts"
+    ),
+    option("--table", action="append", metavar="FILE", help="CSV, TSV or XLSX with labels; repeated tables are joined"),
+    option(
+        "--columns", metavar="ROLE=COLUMN,...", help="roles: path, label, patient, source, part, sex, age, view, reader"
+    ),
+    option("--several", choices=("leave_out", "chosen"), default="leave_out", help="images with several labels"),
+    option("--patients", metavar="PATTERN", help="regular expression that names the patient in a path; '' for none"),
+    option("--patients-anew", choices=("yes", "no"), help="whether patients' numbers start anew in each class"),
+    option("--dry-run", action="store_true", help="only say what would be imported"),
+)
 def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Make a data set of a folder or a zip archive."""
-    return _made(workspace, ImportRequest(source=options.path, name=options.name, classes=options.classes))
+    """Make a data set of a folder or a zip archive: classes, parts, patients and masks are read from the names."""
+    from covid_core.data import importing
+
+    spec = _layout_of(options)
+    layout = importing.proposal(Path(options.path), spec)
+    text = "\n".join(layout_text.layout_lines(layout))
+    if options.dry_run:
+        return {**encode(layout), "text": text}
+    made = _made(workspace, ImportRequest(source=options.path, name=options.name, **spec.model_dump()))
+    return {**made, "text": f"{text}\n{made['text']}"}
+
+
+def _layout_of(options: argparse.Namespace) -> LayoutSpec:
+    parts = None if options.parts is None else presets.parse_assignments(options.parts)
+    anew = None if options.patients_anew is None else options.patients_anew == "yes"
+    names = ("classes", "patients", "several")
+    fields = {name: getattr(options, name) for name in names} | {"parts": parts, "anew": anew}
+    columns = presets.parse_assignments(options.columns.split(",")) if options.columns else {}
+    return parse(LayoutSpec, {**fields, "tables": options.table or (), "columns": columns})
 
 
 @verb("demo", option("--images", type=int, default=600), SEED, PLANT, NAME)

@@ -29,6 +29,7 @@ from covid_core.reports import (
 )
 from covid_core.reports.encode import encode
 from covid_core.runs import candidates, segmenters, store, test_set_access
+from covid_core.specs import LayoutSpec
 from covid_core.workspace import Workspace
 
 
@@ -89,7 +90,9 @@ def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, 
     if options.images in identifiers:
         images = data.open_dataset(workspace, options.images)
     else:
-        images = importing.import_path(workspace, Path(options.images), options.name, options.classes, progress())
+        images = importing.import_path(
+            workspace, Path(options.images), options.name, LayoutSpec(classes=options.classes), progress()
+        )
     evaluation = external_test.evaluate(workspace, run, images, mapping, progress())
     answer = encode(run_figures.external_test_of(run, evaluation))
     return {**answer, "text": "\n".join(external_text.lines(answer))}

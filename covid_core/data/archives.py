@@ -4,14 +4,12 @@ import lzma
 import shutil
 import zipfile
 import zlib
-from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from covid_core.data.layouts import is_hidden
 from covid_core.errors import DataError
 from covid_core.formatting import file_size
-from covid_core.images.codec import SUFFIXES
 from covid_core.work import Progress, silent
 
 UNREADABLE = (  # what zipfile raises of damaged, protected and unknown archives; NotImplementedError is a RuntimeError
@@ -29,28 +27,25 @@ LARGEST_RATIO = 200  # packed images hardly shrink; a higher ratio over 1 MB is 
 CHUNK = 2**20
 
 
-def survey_archive(archive: Path | BinaryIO) -> dict[str, int]:
-    """Image files per class in a zip archive, from its list of names alone. Raises DataError when there are none."""
+def names_in(archive: Path | BinaryIO) -> list[str]:
+    """All files in a zip archive but hidden ones, as POSIX paths. Raises DataError when it cannot be read."""
     try:
         with zipfile.ZipFile(archive) as opened:
-            names = [PurePosixPath(member.filename) for member in _files_in(opened)]
+            names = [str(PurePosixPath(_name_of(member))) for member in _files_in(opened)]
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise DataError(f"The archive cannot be read: {error}.") from error
-    labels = Counter(
-        _class_in_archive(name) for name in names if name.suffix.lower() in SUFFIXES and not is_hidden(name)
-    )
-    del labels[""]
-    if not labels:
-        raise DataError("The archive holds no class folders with PNG or JPEG images.")
-    return dict(sorted(labels.items()))
+    return [name for name in names if not any(is_hidden(PurePosixPath(part)) for part in PurePosixPath(name).parts)]
 
 
-def _class_in_archive(name: PurePosixPath) -> str:
-    """The class folder of an image in an archive; nothing for masks and for files outside of any folder."""
-    folders = name.parts[:-1]
-    if not folders or folders[-1] == "masks" or folders[0] == "__MACOSX":
-        return ""
-    return folders[-1] if folders[-1] != "images" else (folders[-2] if len(folders) > 1 else "")
+def content_in(archive: Path | BinaryIO, name: str) -> bytes:
+    """Content of a file in a zip archive, by its name as ``names_in`` gives it. Raises DataError."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            member = next(one for one in _files_in(opened) if str(PurePosixPath(_name_of(one))) == name)
+            _check_member(member)
+            return opened.read(member)
+    except UNREADABLE as error:
+        raise DataError(f"The file {name} of the archive cannot be read: {error}.") from error
 
 
 def extract(archive: Path, target: Path, progress: Progress = silent) -> None:
@@ -69,7 +64,7 @@ def extract(archive: Path, target: Path, progress: Progress = silent) -> None:
             total = sum(member.file_size for member in members)
             written = 0
             for member in members:
-                path = target / PurePosixPath(member.filename)
+                path = target / PurePosixPath(_name_of(member))
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(member) as packed, open(path, "xb") as handle:
                     shutil.copyfileobj(packed, handle, CHUNK)  # zipfile gives no more than the declared size
@@ -86,7 +81,13 @@ def extract(archive: Path, target: Path, progress: Progress = silent) -> None:
 
 def _files_in(opened: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """All but folders. ``ZipInfo.is_dir`` would say it too, but breaks at an empty name."""
-    return [member for member in opened.infolist() if not member.filename.endswith("/")]
+    return [member for member in opened.infolist() if not _name_of(member).endswith("/")]
+
+
+def _name_of(member: zipfile.ZipInfo) -> str:
+    """A member's path with slashes, where a program wrote those of Windows."""
+    # orig_filename, since zipfile itself cuts names at a NUL and turns backslashes round on Windows
+    return member.orig_filename.replace("\\", "/")
 
 
 def _check_members(members: list[zipfile.ZipInfo], target: Path) -> None:
@@ -101,19 +102,20 @@ def _check_members(members: list[zipfile.ZipInfo], target: Path) -> None:
     places: set[str] = set()
     for member in members:
         _check_member(member)
-        place = str(PurePosixPath(member.filename)).lower()
+        place = str(PurePosixPath(_name_of(member))).lower()
         if place in places:
             raise DataError(f"The archive holds the file {member.filename!r} twice.")
         places.add(place)
 
 
 def _check_member(member: zipfile.ZipInfo) -> None:
-    # orig_filename, since zipfile itself cuts names at a NUL and turns backslashes round on Windows
-    name = member.orig_filename
+    name = _name_of(member)
     parts = PurePosixPath(name).parts
     kind = member.external_attr >> 28
-    if name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or (parts and parts[0].endswith(":")):
-        raise DataError(f"The archive holds a file that would leave its folder: {name!r}. Nothing was unpacked.")
+    if name.startswith("/") or ".." in parts or "\0" in name or (parts and parts[0].endswith(":")):
+        raise DataError(
+            f"The archive holds a file that would leave its folder: {member.orig_filename!r}. Nothing was unpacked."
+        )
     if name.rpartition("/")[2] in ("", "."):
         raise DataError(f"The archive holds a file without a name: {name!r}. Nothing was unpacked.")
     if kind not in (0, 8):

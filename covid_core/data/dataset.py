@@ -38,7 +38,12 @@ MANIFEST_COLUMNS = (
     "mode",
     "sha256",
     "mask_path",
+    "given_part",
+    "sex",
+    "age",
+    "view",
 )
+LATER_COLUMNS = ("given_part", "sex", "age", "view")  # empty in the manifests of before
 
 
 class _Info(BaseModel):
@@ -59,8 +64,8 @@ class Dataset:
 
     ``images`` has one row per readable image that is in use, in import order, with the columns MANIFEST_COLUMNS, and
     ``together`` where images were grouped by decision; ``path`` and ``mask_path`` are relative to ``root``; an unknown
-    source, patient or mask is an empty string. ``decisions`` are all that led to these images; ``manifest`` holds the
-    images as they were imported.
+    source, patient, mask or part (``given_part``, that of the authors' split) is an empty string. ``decisions`` are all
+    that led to these images; ``manifest`` holds the images as they were imported.
     """
 
     id: str
@@ -173,7 +178,8 @@ class Dataset:
     def facts_key(self) -> str:
         """Hash over what import found beside the images: sources, patients and masks. Two imports of the same images
         have the same version and may differ in these, so what depends on them is kept under both."""
-        return hash_of(self.imported.images[["source", "patient_id", "mask_path"]])[:KEY_LENGTH]
+        later = [column for column in LATER_COLUMNS if self.imported.images[column].any()]
+        return hash_of(self.imported.images[["source", "patient_id", "mask_path", *later]])[:KEY_LENGTH]
 
     def path_of(self, row: int) -> Path:
         """Path of the image in row ``row`` of ``images``."""
@@ -195,9 +201,11 @@ def open_dataset(workspace: Workspace, identifier: str) -> Dataset:
     folder = folder_of(workspace.datasets, identifier, "data set")
     try:
         info = _info_in(folder)
-        images = files.read_table(folder / "manifest.parquet", MANIFEST_COLUMNS)
+        images = files.read_table(folder / "manifest.parquet")
+        later = {column: "" for column in LATER_COLUMNS if column not in images}
+        images = images.assign(**later)[list(MANIFEST_COLUMNS)]
         return Dataset(identifier, folder, info, images).decided(decisions.read(folder))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise DataError(f"The data set {identifier} is damaged: delete it and import it again.") from error
 
 

@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
@@ -19,13 +19,14 @@ import numpy as np
 import pandas as pd
 
 from covid_core import files
-from covid_core.data import duplicates
-from covid_core.data.archives import extract
+from covid_core.data import duplicates, metadata
+from covid_core.data.archives import content_in, extract, names_in
 from covid_core.data.dataset import MANIFEST_COLUMNS, Dataset, open_dataset
-from covid_core.data.layouts import Candidate, as_text, layout_of, opening
+from covid_core.data.layouts import EVERYTHING, Candidate, Layout, as_text, names_below, opening, understood
 from covid_core.data.pixels import SUMMARY_SIZE, pixels_path
 from covid_core.errors import DataError, ImageError, NoRoom
 from covid_core.images.codec import PICTURES, GreyImage, content_of, png_bytes, read_image, to_squares
+from covid_core.specs import LayoutSpec
 from covid_core.synthetic import phantom
 from covid_core.work import Progress, blocks, cores, ordered_map, part_of, silent
 from covid_core.workspace import Workspace, new_id
@@ -65,35 +66,61 @@ def import_folder(
     workspace: Workspace,
     root: Path,
     name: str = "",
-    classes: Iterable[str] | None = None,
+    spec: LayoutSpec = EVERYTHING,
     progress: Progress = silent,
     copy_from_here: bool = False,
 ) -> Dataset:
-    """Make a data set of the images below ``root``, with one folder per class; they are referred to, not copied.
+    """Make a data set of the images below ``root``, one folder per class at any depth; they are not copied.
 
-    ``classes`` are the folders to keep, all but ``Lung_Opacity`` by default; the name is the folder's by default.
-    ``copy_from_here``: the folder may disappear (an archive's staging folder): move it into the data set.
+    ``spec`` says what the names do not; the data set's name is the folder's by default. ``copy_from_here``: the folder
+    may disappear (an archive's staging folder): move it into the data set.
 
     Raises:
         DataError: no folder, no class of that name, or no image that can be read.
         Stopped: raised by ``progress``; nothing is left behind then.
     """
-    layout = layout_of(root)
-    with opening(root):
-        chosen = layout.chosen(classes)
-        candidates = layout.candidates(chosen)
-    ignored = [other for folder in chosen for other in folder.others]
-    where = None if copy_from_here else str(layout.root.resolve())
-    information = {"kind": "folder", "name": name or layout.root.name, "origin": str(root), "root": where}
-    move = layout.root if copy_from_here else None
-    return _publish(workspace, layout.root, candidates, information, progress, move, ignored)
+    layout = proposal(root, spec)
+    candidates = layout.with_sources(root)
+    where = None if copy_from_here else str(root.resolve())
+    information = {"kind": "folder", "name": name or layout.wrapping or root.name, "origin": str(root), "root": where}
+    information |= {"patients": layout.patients, "anew": layout.anew}
+    move = root if copy_from_here else None
+    return _publish(workspace, root, candidates, information, progress, move, layout.left_out)
+
+
+def proposal(source: Path, spec: LayoutSpec = EVERYTHING) -> Layout:
+    """What the import of a folder or zip archive would take, from names alone. Raises DataError."""
+    names, content, root = files_of(source)
+    return proposed(names, root, spec, content)
+
+
+def files_of(source: Path) -> tuple[list[str], Callable[[str], bytes], str]:
+    """Names of the files of a folder or zip archive, what gives their content, and its path. Raises DataError."""
+    with opening(source):
+        is_archive = source.is_file()
+    if is_archive:
+        return names_in(source), lambda name: content_in(source, name), str(source)
+    return names_below(source), lambda name: _content(source / name), str(source)
+
+
+def proposed(names: Sequence[str], root: str, spec: LayoutSpec, content: Callable[[str], bytes]) -> Layout:
+    """What the import of files would take; ``content`` gives that of a table among them. Raises DataError."""
+    if spec.tables:
+        table = metadata.read(spec.tables, lambda name: content(name) if name in names else _content(Path(name)))
+        return metadata.labelled(names, table, metadata.columns_of(table, spec.columns), root, spec)
+    return understood(names, root, spec)
+
+
+def _content(path: Path) -> bytes:
+    with opening(path):
+        return path.read_bytes()
 
 
 def import_path(
     workspace: Workspace,
     source: Path,
     name: str = "",
-    classes: Iterable[str] | None = None,
+    spec: LayoutSpec = EVERYTHING,
     progress: Progress = silent,
 ) -> Dataset:
     """Import a folder, or a zip archive, which is unpacked into the workspace.
@@ -103,11 +130,11 @@ def import_path(
     with opening(source):
         is_archive = source.is_file()
     if not is_archive:
-        return import_folder(workspace, source, name, classes, progress)
+        return import_folder(workspace, source, name, spec, progress)
     staging = workspace.uploads / new_id("unpacked")
     try:
         extract(source, staging, part_of(progress, 0, 0.3))
-        return import_folder(workspace, staging, name or source.stem, classes, part_of(progress, 0.3, 1), True)
+        return import_folder(workspace, staging, name or source.stem, spec, part_of(progress, 0.3, 1), True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -162,7 +189,7 @@ def import_drawn(
 
 
 def import_kaggle(
-    workspace: Workspace, name: str = "", classes: Iterable[str] | None = None, progress: Progress = silent
+    workspace: Workspace, name: str = "", spec: LayoutSpec = EVERYTHING, progress: Progress = silent
 ) -> Dataset:
     """Download the COVID-19 Radiography Database by kagglehub (public, no account needed) and import it."""
     import kagglehub
@@ -177,7 +204,7 @@ def import_kaggle(
             "Kaggle cannot be reached from here. Download the archive of "
             f"kaggle.com/datasets/{KAGGLE_DATASET} with a browser and import the zip file by its path."
         ) from error
-    return import_folder(workspace, folder, name or KAGGLE_DATASET.split("/")[1], classes, part_of(progress, 0.6, 1))
+    return import_folder(workspace, folder, name or KAGGLE_DATASET.split("/")[1], spec, part_of(progress, 0.6, 1))
 
 
 def _write_phantom(folder: Path, image: phantom.PhantomImage) -> Candidate:
@@ -285,17 +312,20 @@ def _read(root: Path, candidate: Candidate) -> _Read:
 def _row(read: _Read) -> tuple[Any, ...]:
     """One row of the manifest, in the order of MANIFEST_COLUMNS."""
     candidate, image = read.candidate, read.image
-    name = candidate.path.rpartition("/")[2]
     height, width = image.pixels.shape
     return (
-        f"{candidate.label}/{name}",
+        candidate.image_id,
         candidate.path,
         candidate.label,
         candidate.source,
-        "",
+        candidate.patient,
         width,
         height,
         image.mode,
         read.sha256,
         candidate.mask_path,
+        candidate.part,
+        candidate.sex,
+        candidate.age,
+        candidate.view,
     )

@@ -1,100 +1,285 @@
-"""Which images a folder holds, from its names alone: classes, lung masks, sources, and what is no image.
+"""What a tree of files means as a data set, from names alone: classes, parts, patients, masks, and what is no image.
 
-Two layouts are understood, class by class: ``CLASS/images/*.png`` with ``CLASS/masks`` and ``CLASS.metadata.xlsx`` (the
-COVID-19 Radiography Database), and ``CLASS/*.png``. Every folder is listed once.
+The name of every folder on the way to an image says its role (PARTS, ROLES); of those that are left, the first that
+images do not all share is the class. A folder is listed once, and an archive is what it would unpack to.
 """
 
 import contextlib
+import functools
 import os
+import re
 import zipfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePath
+from typing import Any
 
 import pandas as pd
 
 from covid_core.errors import DataError
 from covid_core.images.codec import SUFFIXES
+from covid_core.specs import LayoutSpec
 
 OFF_BY_DEFAULT = frozenset({"Lung_Opacity"})  # a fourth class of the database that the course study left out
-DEEPEST = 4  # folders that an archive may have wrapped around the class folders
+PARTS = {  # names of folders that hold a part of a data set that its authors split, without digits and signs
+    "train": "train",
+    "training": "train",
+    "trainset": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "validate": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+    "testset": "test",
+    "trainval": "train",
+}
+NEUTRAL, MASKS, INSIDE = "neutral", "masks", "inside"
+ROLES = (  # the first whose pattern is the whole name of a folder, without regard to case; any other may be a class
+    (NEUTRAL, r"(images?|imgs?|png|jpe?g|files)([ _-]?\d+)?"),
+    (MASKS, r"(lungs?[ _-]?)?(masks?|segmentations?)"),
+    (INSIDE, r"(patient|subject|person|case|study|series|session|visit|exam)[ _-]?\d+|[ps]\d{4,}|p\d\d"),
+)
+MASK_NAME = re.compile(r"[ _-](lung)?(mask|seg(mentation)?)$", re.IGNORECASE)
+PATIENTS = {  # how paths name patients, likeliest first: as in CheXpert, MIMIC-CXR, Kermany's set and ChestX-ray14
+    "Folders such as patient00012 or p10000032": r"(?i)(?:^|/)((?:patient|subject|person|case)[ _-]?\d+|p\d{4,})/",
+    "File names such as person12_virus_6": r"(?i)(?:^|/)((?:patient|subject|person|case)[ _-]?\d+)[ _-][^/]*$",
+    "File names such as 00000013_005": r"(?:^|/)(\d{8})_\d{3}[^/]*$",
+}
+MOST_IN_CLASSES = 0.5  # share of patients' numbers in several classes from which numbers start anew in each class
+TABLE = ".metadata.xlsx"  # beside a class folder: a table of sources, as in the COVID-19 Radiography Database
+EVERYTHING = LayoutSpec()
+NO_CLASSES = (
+    "No class folders with PNG or JPEG images in {root}. Expected CLASS/*.png or CLASS/images/*.png, "
+    "one folder per class."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that may become an image. ``mask_path`` and ``path`` are relative to the root, as POSIX text."""
+    """A file that may become an image. ``mask_path`` and ``path`` are relative to the root, as POSIX text; ``part`` is
+    that of its authors ("train", "validation", "test"); ``sex`` is M or F, ``age`` in years; the unknown is empty."""
 
     path: str
     label: str
     source: str = ""
     mask_path: str = ""
+    patient: str = ""
+    part: str = ""
+    sex: str = ""
+    age: str = ""
+    view: str = ""
+    has_namesakes: bool = False
 
-
-@dataclass(frozen=True)
-class ClassFolder:
-    """One class: ``folder`` holds its image files ``names``, naturally sorted, and ``others`` with the reason why not.
-
-    ``folder`` and the paths in ``others`` are relative to the root, as POSIX text.
-    """
-
-    label: str
-    folder: str
-    names: list[str]
-    others: list[tuple[str, str]]
+    @property
+    def image_id(self) -> str:
+        """Class and name of the file; where the class has several of that name, class and path."""
+        return f"{self.label}/{self.path if self.has_namesakes else self.path.rpartition('/')[2]}"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The class folders below ``root``, by label; those without any image file are left out."""
+    """What a tree holds: ``listed`` by class, naturally sorted; ``others``, path and reason, by class, "" for none.
 
-    root: Path
-    classes: dict[str, ClassFolder]
+    ``tables`` are the metadata tables beside the classes. ``patients`` is the regular expression by which patients are
+    known, "" where nothing names them; ``anew`` says whether their numbers start anew in each class. ``wrapping`` is
+    the innermost folder that holds all classes, "" for the root itself.
+    """
 
-    def chosen(self, classes: Iterable[str] | None = None) -> list[ClassFolder]:
+    root: str
+    listed: dict[str, list[Candidate]]
+    others: dict[str, list[tuple[str, str]]]
+    tables: tuple[str, ...] = ()
+    patients: str = ""
+    anew: bool = False
+    wanted: tuple[str, ...] | None = None
+    wrapping: str = ""
+    collection: str = ""
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Images per class."""
+        return {label: len(images) for label, images in self.listed.items()}
+
+    @property
+    def chosen(self) -> list[str]:
         """The wanted classes, by default all but OFF_BY_DEFAULT. Raises DataError when one of them does not exist."""
-        wanted = [c for c in self.classes if c not in OFF_BY_DEFAULT] if classes is None else list(classes)
-        missing = [label for label in wanted if label not in self.classes]
+        wanted = [label for label in self.listed if label not in OFF_BY_DEFAULT] if self.wanted is None else self.wanted
+        missing = [label for label in wanted if label not in self.listed]
         if missing or not wanted:
-            there = ", ".join(self.classes)
+            there = ", ".join(self.listed)
             raise DataError(f"There is no class {', '.join(missing) or '(none)'} in {self.root}; found: {there}.")
-        return [self.classes[label] for label in wanted]
+        return list(wanted)
 
-    def candidates(self, chosen: Iterable[ClassFolder]) -> list[Candidate]:
-        """Image files, sorted by class and number, with source and mask where they are known."""
-        listed = []
-        for folder in chosen:
-            sources = _sources_of(self.root / f"{folder.label}.metadata.xlsx")
-            masks = _files_in(self.root / folder.label / "masks")
-            for name in folder.names:
-                mask_path = f"{folder.label}/masks/{name}" if name in masks else ""
-                source = sources.get(_stem(name).lower(), "")
-                listed.append(Candidate(f"{folder.folder}/{name}", folder.label, source, mask_path))
-        return listed
+    @property
+    def images(self) -> list[Candidate]:
+        """Of the wanted classes, class by class."""
+        return [image for label in self.chosen for image in self.listed[label]]
+
+    @property
+    def left_out(self) -> list[tuple[str, str]]:
+        """Path and reason of what is no image, of the wanted classes and of no class."""
+        return [other for label in ("", *self.chosen) for other in self.others.get(label, [])]
+
+    @property
+    def crossing(self) -> int:
+        """Patients whose images lie in several parts of the authors' split."""
+        parts = defaultdict(set)
+        for image in self.images:
+            parts[image.patient].add(image.part)
+        return sum(len(those - {""}) > 1 for patient, those in parts.items() if patient)
+
+    def table(self) -> pd.DataFrame:
+        """One row per wanted class: class, images, those of each part, patients, masks, and a first image's path."""
+        rows = []
+        for label in self.chosen:
+            images = self.listed[label]
+            parts = Counter(image.part for image in images)
+            rows.append(
+                {
+                    "class": label,
+                    "images": len(images),
+                    **{part: parts[part] for part in dict.fromkeys(PARTS.values())},
+                    "patients": len({image.patient for image in images} - {""}),
+                    "masks": sum(image.mask_path != "" for image in images),
+                    "first": images[0].path,
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def with_sources(self, folder: Path) -> list[Candidate]:
+        """``images`` with the sources that metadata tables in the unpacked ``folder`` name: the table that is called
+        after the class, or else any that is called after none."""
+        tables = {PurePath(table).name.removesuffix(TABLE): _sources_in(folder / table) for table in self.tables}
+        strangers = {stem: source for name in tables.keys() - self.listed for stem, source in tables[name].items()}
+        images = []
+        for image in self.images:
+            sources = tables.get(image.label, strangers)
+            images.append(replace(image, source=image.source or sources.get(_stem(image.path).lower(), "")))
+        return images
 
 
-def survey(root: Path) -> dict[str, int]:
-    """Image files per class below ``root``, in either layout. Raises DataError when there are none."""
-    return {label: len(folder.names) for label, folder in layout_of(root).classes.items()}
+@dataclass(slots=True)
+class _Folder:
+    """A folder by the roles of those on its way: ``way`` may hold the class, ``key`` is what image and mask share. The
+    names of its files are those of ``pictures`` and of other ``files``."""
+
+    way: list[str] = field(default_factory=list)
+    key: list[str] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    part: str = ""
+    has_part_inside: bool = False
+    is_masks: bool = False
+    label: str = ""
 
 
-def layout_of(root: Path) -> Layout:
-    """The class folders in ``root``, or in what its only folders wrap, as archives do. Raises DataError without any."""
+def names_below(root: Path) -> list[str]:
+    """All files below a folder but hidden ones, as POSIX paths relative to it. A folder is entered once.
+
+    Raises DataError where there is no folder, or the system refuses it.
+    """
     with opening(root):
         if not root.is_dir():
             raise DataError(f"There is no folder {root}.")
-        current = root
-        for _ in range(DEEPEST):
-            folders = sorted(entry for entry in current.iterdir() if entry.is_dir() and not is_hidden(entry))
-            classes = {folder.label: folder for folder in map(_class_folder, folders) if folder.names}
-            if classes:
-                return Layout(current, classes)
-            if len(folders) != 1:
-                break
-            current = folders[0]
-    raise DataError(
-        f"No class folders with PNG or JPEG images in {root}. Expected CLASS/images/*.png or CLASS/*.png, "
-        "one folder per class."
-    )
+        names, entered = [], set()
+        for folder, inside, files in os.walk(root, onerror=_refused, followlinks=True):
+            inside[:] = sorted(name for name in inside if not is_hidden(PurePath(name)))
+            place = os.stat(folder)
+            if (place.st_dev, place.st_ino) in entered:  # by a link to a folder above
+                inside.clear()
+                continue
+            entered.add((place.st_dev, place.st_ino))
+            relative = PurePath(folder).relative_to(root)
+            names += [(relative / name).as_posix() for name in sorted(files) if not is_hidden(PurePath(name))]
+        return names
+
+
+def understood(names: Iterable[str], root: str, spec: LayoutSpec = EVERYTHING) -> Layout:
+    """What files mean.
+
+    Args:
+        names: POSIX paths relative to the root, none of them hidden.
+        root: what the tree is called in errors.
+        spec: what a person knows better.
+
+    Raises:
+        DataError: no class can be named; the text says what to do.
+    """
+    folders, masks = _read_names(names, spec)
+    of_images = [folder for folder in folders.values() if folder.pictures and not folder.is_masks]
+    wrapping = _name_classes(folders, of_images, root, spec)
+    images, tables, others = [], [], defaultdict(list)
+    for way, folder in folders.items():
+        paths = [f"{way}/{file}".lstrip("/") for file in folder.pictures]
+        if folder.label:  # outside of classes nobody expects a file to be an image
+            images += [Candidate(path, folder.label, part=folder.part) for path in paths if path not in masks]
+            rest = [as_text(f"{way}/{file}".lstrip("/")) for file in folder.files if not file.endswith(TABLE)]
+            others[folder.label] += [(path, "Not a PNG or JPEG file.") for path in rest]
+        else:
+            others[""] += [(as_text(path), "It lies in no class folder.") for path in paths if path not in masks]
+        tables += [f"{way}/{file}".lstrip("/") for file in folder.files if file.endswith(TABLE)]
+    images.sort(key=lambda one: (one.label, len(_stem(one.path)), _stem(one.path), one.path))  # COVID-9 before COVID-10
+    return completed(images, others, masks, root, spec, tables=tuple(tables), wrapping=wrapping)
+
+
+def masks_among(names: Iterable[str], spec: LayoutSpec = EVERYTHING) -> dict[str, str]:
+    """Files that are lung masks by their folders or names, each with the image that it is of, "" for none."""
+    return _read_names(names, spec)[1]
+
+
+def _read_names(names: Iterable[str], spec: LayoutSpec) -> tuple[dict[str, _Folder], dict[str, str]]:
+    """Folders by their way, and masks with their images."""
+    folders: dict[str, _Folder] = {}
+    for name in names:
+        way, _, file = name.rpartition("/")
+        if way not in folders:
+            folders[way] = _folder(way, spec)
+        (folders[way].pictures if is_picture(file) else folders[way].files).append(file)
+    masks, images = {}, defaultdict(list)
+    for way, folder in folders.items():
+        stems = {_stem(file) for file in folder.pictures}
+        for file in folder.pictures:
+            path, stem = f"{way}/{file}".lstrip("/"), _stem(file)
+            bare = MASK_NAME.sub("", stem)
+            if folder.is_masks or (bare != stem and bare in stems):
+                masks[path] = (*folder.key, bare)
+            else:
+                images[(*folder.key, stem)].append(path)
+    return folders, {mask: images[key].pop(0) if images[key] else "" for mask, key in masks.items()}
+
+
+def completed(
+    images: list[Candidate],
+    others: dict[str, list[tuple[str, str]]],
+    masks: Mapping[str, str],
+    root: str,
+    spec: LayoutSpec,
+    **more: Any,
+) -> Layout:
+    """The layout of images, with their masks, and with patients from their paths where no table named any."""
+    of_image = {image: mask for mask, image in masks.items()}
+    paths = {image.path for image in images}
+    others[""] += [(as_text(mask), "A mask without an image.") for mask, image in masks.items() if image not in paths]
+    pattern, anew = _patients_of(images, spec) if not any(image.patient for image in images) else (None, False)
+    namesakes = Counter(image.image_id for image in images)
+    listed = defaultdict(list)
+    for image in images:
+        patient = image.patient or _patient(pattern, image.path)
+        patient = f"{image.label}/{patient}" if patient and anew else patient
+        has_namesakes = namesakes[image.image_id] > 1
+        mask = of_image.get(image.path, "")
+        listed[image.label].append(replace(image, mask_path=mask, patient=patient, has_namesakes=has_namesakes))
+    patients = pattern.pattern if pattern else ""
+    return Layout(root, dict(listed), dict(others), patients=patients, anew=anew, wanted=spec.classes, **more)
+
+
+def layout_of(root: Path, spec: LayoutSpec = EVERYTHING) -> Layout:
+    """What the files below a folder mean. Raises DataError as ``understood`` and ``names_below``."""
+    return understood(names_below(root), str(root), spec)
 
 
 @contextlib.contextmanager
@@ -116,44 +301,107 @@ def as_text(path: str) -> str:
     return path.encode("utf-8", "backslashreplace").decode()
 
 
-def _class_folder(folder: Path) -> ClassFolder:
-    images = folder / "images"
-    inside = images if images.is_dir() else folder
-    relative = inside.relative_to(folder.parent).as_posix()
-    names, others = [], []
-    for name in os.listdir(inside):
-        if os.path.splitext(name)[1].lower() not in SUFFIXES:
-            others.append(name)
-        elif not name.startswith("."):
-            names.append(name)  # a candidate, whatever it is: reading it says more
-    names.sort(key=lambda name: (len(_stem(name)), _stem(name), name))  # COVID-9 before COVID-10
-    reasons = ((name, _why_no_image(inside / name)) for name in sorted(others))
-    left_out = [(as_text(f"{relative}/{name}"), reason) for name, reason in reasons if reason]
-    return ClassFolder(folder.name, relative, names, left_out)
+def _folder(name: str, spec: LayoutSpec) -> _Folder:
+    made = _Folder()
+    for part in name.split("/") if name else ():
+        role = next((role for role, pattern in ROLES if re.fullmatch(pattern, part, re.IGNORECASE)), "")
+        of_authors = part_of_name(part, spec.parts)
+        if of_authors:
+            made.part, made.has_part_inside = of_authors, bool(made.way)
+        if role == MASKS and part not in (spec.classes or ()):
+            made.is_masks = True
+        elif role != NEUTRAL:
+            made.key.append(part)
+        if not role and not of_authors:
+            made.way.append(part)
+    return made
 
 
-def _why_no_image(path: Path) -> str:
-    """Why a thing without an image's suffix is left out; nothing for what nobody expects to be read."""
-    if path.is_dir():
-        return "" if path.name in ("images", "masks") else "A folder inside a class is not read."
-    return "Not a PNG or JPEG file." if path.is_file() and not is_hidden(path) else ""
+def part_of_name(name: str, parts: Mapping[str, str] | None = None) -> str:
+    """The part that a name says, "" for none: ``parts`` by name, or else the usual names."""
+    return _usual_part(name) if parts is None else parts.get(name, "")
 
 
-def _stem(name: str) -> str:
-    return os.path.splitext(name)[0]
+@functools.lru_cache(maxsize=1024)
+def _usual_part(name: str) -> str:
+    return PARTS.get(re.sub(r"[\W\d_]|list|split", "", name.lower()), "")
 
 
-def _files_in(folder: Path) -> frozenset[str]:
-    if not folder.is_dir():
-        return frozenset()
-    with os.scandir(folder) as entries:
-        return frozenset(entry.name for entry in entries if entry.is_file())
+def _name_classes(folders: Mapping[str, _Folder], of_images: list[_Folder], root: str, spec: LayoutSpec) -> str:
+    """Give every folder its class; the innermost folder that holds all. Raises DataError where none can be named."""
+    depth = _wrapping([folder.way for folder in of_images])
+    for folder in folders.values():
+        folder.label = folder.way[depth] if len(folder.way) > depth else ""
+    labels = {folder.label for folder in of_images} - {""}
+    wanted = spec.classes or ()
+    if not labels.issuperset(wanted):  # folders that are called as a person says, whatever else they may mean
+        for name, folder in folders.items():
+            named = next((part for part in name.split("/") if part in wanted), "")
+            folder.label = named or folder.label
+    elif len(labels) < 2 and (not labels or all(folder.has_part_inside for folder in of_images)):
+        parts = sorted({folder.part for folder in of_images} - {""})
+        raise DataError(
+            f"The folders of {root} are parts of a data set ({', '.join(parts)}), not classes. Where are the labels? "
+            "Expected one folder per class, above or below them."
+            if parts
+            else NO_CLASSES.format(root=root)
+        )
+    return of_images[0].way[depth - 1] if depth else ""
 
 
-def _sources_of(table: Path) -> dict[str, str]:
-    """Image name (without suffix, lower case) to its URL, from the database's metadata table; empty without one."""
-    if not table.is_file():
-        return {}
+def _wrapping(ways: list[list[str]]) -> int:
+    """How many folders wrap those of the classes: all images share them, and below them a choice is left."""
+    depth = 0
+    while len({way[depth] for way in ways if len(way) > depth}) == 1:
+        below = {tuple(way[depth + 1 : depth + 2]) for way in ways}
+        if below == {()} or (() in below and len(below) == 2):  # the only class, with or without a folder inside
+            break
+        depth += 1
+    return depth
+
+
+def _patients_of(images: list[Candidate], spec: LayoutSpec) -> tuple[re.Pattern[str] | None, bool]:
+    """The pattern by which paths name patients, and whether their numbers start anew in each class."""
+    if spec.patients == "":
+        return None, False
+    if spec.patients is None:
+        in_class = Counter(image.label for image in images)
+        for pattern in map(re.compile, PATIENTS.values()):
+            fitting = Counter(image.label for image in images if pattern.search(image.path))
+            if any(2 * fitting[label] >= in_class[label] for label in in_class):
+                break
+        else:
+            return None, False
+    else:
+        pattern = re.compile(spec.patients)
+    if spec.anew is not None:
+        return pattern, spec.anew
+    labels = defaultdict(set)
+    for image in images:
+        labels[_patient(pattern, image.path)].add(image.label)
+    labels.pop("", None)
+    return pattern, sum(len(of) > 1 for of in labels.values()) > MOST_IN_CLASSES * len(labels)
+
+
+def _patient(pattern: re.Pattern[str] | None, path: str) -> str:
+    named = pattern and pattern.search(path)
+    return "" if not named else "/".join(filter(None, named.groups())) or named.group()
+
+
+def is_picture(file: str) -> bool:
+    return os.path.splitext(file)[1].lower() in SUFFIXES
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(path.rpartition("/")[2])[0]
+
+
+def _refused(error: OSError) -> None:
+    raise error
+
+
+def _sources_in(table: Path) -> dict[str, str]:
+    """Image name (without suffix, lower case) to its URL, from a metadata table of the database."""
     try:
         rows = pd.read_excel(table, dtype=str).fillna("")
         rows.columns = [str(column).strip().upper() for column in rows.columns]

@@ -29,8 +29,8 @@ def make_split(
     """Assign images of ``classes`` to parts, stratified by label.
 
     Args:
-        images: columns image_id and label, one row per image; ``group`` where images belong together and ``source``
-            where it is known, else each image is its own group.
+        images: columns image_id and label, one row per image; ``group`` where images belong together, else each image
+            is its own group; ``source`` and ``given_part`` where they are known.
         classes: labels to keep.
         spec: method, shares, seed, and the size of a balanced subset where one is wanted.
         labels: "folder" takes those of ``images``, "shifted" those of ``label_shift.cut_off``.
@@ -41,7 +41,8 @@ def make_split(
         images, the validation part round(n * validation), as the course study counted (4,032 images: 2,741 / 645 /
         646); a group that is drawn comes whole, so groups of several images may make a part a little larger. With folds
         the test part is the wanted fold: all folds of a seed together test every image once. By source, the test part
-        holds the images of the chosen sources, and of each class that has one source only the share ``test``.
+        holds the images of the chosen sources, and of each class that has one source only the share ``test``. As given,
+        images without a part are left out, and groups lie where the authors put their images.
 
     Raises:
         DataError: a class has too few images, or too few groups, for every part to hold one of it.
@@ -65,14 +66,17 @@ def make_split(
                 f"The class {label!r} has {counts.get(label, 0)} images; this split needs {least} at least."
             )
     drawing = _Drawing(chosen)
-    if spec.method == "by_source":
+    if spec.method == "given":
+        drawing.part[:] = chosen["given_part"]
+    elif spec.method == "by_source":
         _hold_out(drawing, chosen, spec, rng)
     elif spec.folds > 1:
         drawing.part[drawing.dealt(spec.folds, rng) == spec.fold] = TEST
         rng = np.random.default_rng((spec.seed, spec.fold))
     else:  # images of each class stay for the later parts
         drawing.draw(TEST, math.ceil(len(chosen) * spec.test), 2, rng)
-    drawing.draw(VALIDATION, round(len(chosen) * spec.validation), 1, rng)
+    if not (drawing.part == VALIDATION).any():
+        drawing.draw(VALIDATION, round(len(chosen) * spec.validation), 1, rng)
     made = chosen.assign(part=drawing.part)[COLUMNS]
     _check(made, classes, spec)
     return made.assign(half=halves(made, spec.seed))
@@ -128,7 +132,13 @@ def _chosen(images: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec) -> 
     group = chosen["group"] if "group" in chosen and spec.method != "stratified" else own
     source = chosen["source"] if "source" in chosen else pd.Series("", index=chosen.index)
     label = chosen["label"]
-    return pd.DataFrame({"image_id": own, "label": label, "folder_label": label, "source": source, "group": group})
+    columns = {"image_id": own, "label": label, "folder_label": label, "source": source, "group": group}
+    if spec.method != "given":
+        return pd.DataFrame(columns)
+    of_authors = chosen["given_part"] if "given_part" in chosen else pd.Series("", index=chosen.index)
+    if not {TRAIN, TEST} <= set(of_authors):
+        raise DataError("The images have no split of their authors: folders named train and test would be one.")
+    return pd.DataFrame({**columns, "given_part": of_authors})[of_authors != ""].reset_index(drop=True)
 
 
 def _hold_out(drawing: "_Drawing", images: pd.DataFrame, spec: SplitSpec, rng: np.random.Generator) -> None:

@@ -7,7 +7,7 @@ kept beside it, so it is computed once per version of a data set.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from covid_core.data import masks
 from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.errors import ImageError
+from covid_core.evaluation.label_check import cramers_v
 from covid_core.images.codec import PICTURES, jpeg_bytes, png_bytes, read_image, thumbnail
 from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
@@ -117,6 +118,45 @@ def source_summary(table: pd.DataFrame) -> SourceSummary:
     alone = named[(named > 0).sum(axis=1) == 1].to_numpy().sum()
     counts = (alone, named.max(axis=1).sum(), named.sum().max())
     return SourceSummary(total, unknown, len(named), *(n / total if total else math.nan for n in counts))
+
+
+# What is on record of each image beside its class
+
+AGE_BANDS = (0, 18, 40, 60, 80, math.inf)  # years; the lower bound is in the band
+RECORDED = {"sex": "Sex", "age": "Age", "view": "View", "given_part": "Part of the authors' split", "source": "Source"}
+
+
+@dataclass(frozen=True)
+class RecordedFact:
+    """A fact against the class: ``counts`` has a row per value and a column per class, for the images that have it;
+    ``missing`` have none. ``association`` is Cramér's V of the two, nan where one of them has a single value."""
+
+    name: str
+    counts: pd.DataFrame
+    missing: int
+    association: float
+
+
+def recorded_facts(images: pd.DataFrame, classes: Iterable[str]) -> list[RecordedFact]:
+    """The facts of RECORDED that any image has, age in bands."""
+    facts = []
+    for column, name in RECORDED.items():
+        values = _in_bands(images[column]) if column == "age" else images[column]
+        has = (values != "").to_numpy()
+        if has.any():
+            recorded, labels = values[has], images.loc[has, "label"]
+            counts = (
+                pd.crosstab(recorded, labels).reindex(columns=list(classes), fill_value=0).rename_axis(columns=None)
+            )
+            association = cramers_v(pd.factorize(recorded)[0], pd.factorize(labels)[0])
+            facts.append(RecordedFact(name, counts.rename_axis(index=name), int((~has).sum()), association))
+    return facts
+
+
+def _in_bands(ages: pd.Series) -> pd.Series:
+    names = [f"{low} to {high} years" for low, high in pairwise(AGE_BANDS[:-1])]
+    names.append(f"{AGE_BANDS[-2]} years and more")
+    return pd.cut(pd.to_numeric(ages, errors="coerce"), AGE_BANDS, right=False, labels=names).astype(object).fillna("")
 
 
 # Pixels

@@ -65,7 +65,8 @@ class Repeat:
 @dataclass(frozen=True)
 class ImageChoice:
     """Which images of a data set runs are tested on: ``per_class`` of each class (0: all), of these the ``held_out``
-    sources, one fold from 0 (None: all of them together), or a share; ``shifted``: with labels of other images."""
+    sources, the authors' test part (``by_authors``), one fold from 0 (None: all of them together), or a share;
+    ``shifted``: with labels of other images."""
 
     dataset: str
     per_class: int
@@ -76,6 +77,7 @@ class ImageChoice:
     grouped: bool
     seed: int
     shifted: bool
+    by_authors: bool = False
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ PNG, JPEG, TIFF, DICOM = "PNG", "JPEG", "TIFF", "DICOM"
 PICTURES = (PNG, JPEG)  # what data sets are made of; decoded by code that no file was seen to hold up
 KINDS = (PNG, JPEG, TIFF, DICOM)
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
-LARGEST_FILE = 32 * 2**20  # bytes; a 16-bit image of 16 megapixels fits
+LARGEST_FILE = 48 * 2**20  # bytes; a 16-bit image of 4,096 x 4,096 pixels has 33.5 MB
 STARTS = {
     PNG: (b"\x89PNG\r\n\x1a\n",),
     JPEG: (b"\xff\xd8\xff",),
@@ -254,7 +254,7 @@ def _decoded(content: bytes) -> tuple[Image.Image, str]:
         image = Image.open(io.BytesIO(content), formats=tuple(PLUGINS))
         if refused := size_refused(*image.size):
             raise ImageError(refused)
-        if getattr(image, "n_frames", 1) > 1:
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # there the first is the photograph itself
             raise ImageError("The file holds several pictures; save the one that is meant as a file of its own.")
         if isinstance(image, TiffImageFile):
             _check_parts(image, len(content))

@@ -18,7 +18,7 @@ from covid_core.errors import CovidCoreError, JobRefused
 from covid_core.formatting import plural
 from covid_core.runs import segmenters, store
 from covid_core.runs.pinned_dataset import dataset_of
-from covid_core.specs import Spec, TrainingSpec, parse
+from covid_core.specs import LayoutSpec, Spec, TrainingSpec, parse
 from covid_core.workspace import Workspace
 
 NOT_OF_REQUEST = ("kind", "created")  # keys of request.json beside those of the request
@@ -44,12 +44,11 @@ class Request(Spec):
         return True
 
 
-class ImportRequest(Request):
+class ImportRequest(Request, LayoutSpec):
     """Import a folder or an archive; ``remove_source`` removes an upload afterwards, whatever came of it."""
 
     source: str
     name: str = ""
-    classes: tuple[str, ...] | None = None
     remove_source: bool = False
 
     @property
@@ -57,11 +56,10 @@ class ImportRequest(Request):
         return not self.remove_source
 
 
-class KaggleRequest(Request):
+class KaggleRequest(Request, LayoutSpec):
     """Download the COVID-19 Radiography Database and import it; ``classes`` None leaves Lung_Opacity out."""
 
     name: str = ""
-    classes: tuple[str, ...] | None = None
 
 
 class PhantomRequest(Request):

@@ -19,7 +19,7 @@ def import_source(workspace: Workspace, request: kinds.ImportRequest, progress: 
 
     importing.sweep(workspace)
     try:
-        made = importing.import_path(workspace, Path(request.source), request.name, request.classes, progress)
+        made = importing.import_path(workspace, Path(request.source), request.name, request, progress)
     finally:
         kinds.discard_upload(workspace, request)
     return {"dataset": made.id}
@@ -29,7 +29,7 @@ def import_kaggle(workspace: Workspace, request: kinds.KaggleRequest, progress: 
     from covid_core.data import importing
 
     importing.sweep(workspace)
-    return {"dataset": importing.import_kaggle(workspace, request.name, request.classes, progress).id}
+    return {"dataset": importing.import_kaggle(workspace, request.name, request, progress).id}
 
 
 def draw_phantom(workspace: Workspace, request: kinds.PhantomRequest, progress: Progress) -> Result:

@@ -22,6 +22,7 @@ from covid_core.audit.embedding.embedding_map import Map
 from covid_core.audit.shortcuts import probe_ladder
 from covid_core.audit.shortcuts.probe_ladder import Ladder, Reason, Rung, Sources
 from covid_core.data.dataset import Dataset
+from covid_core.data.layouts import Layout
 from covid_core.evaluation import image_selection, repeats
 from covid_core.evaluation.assessment import Measured
 from covid_core.evaluation.image_selection import ImageAnswers
@@ -75,6 +76,17 @@ def _dataset(one: Dataset) -> Fields:
         "synthetic": one.is_synthetic,
         "version": one.version,
         "left_out": one.left_out,
+    }
+
+
+def _layout(one: Layout) -> Fields:
+    return {
+        "counts": {label: len(one.listed[label]) for label in one.chosen},
+        "classes": one.table(),
+        "other_classes": {label: images for label, images in one.counts.items() if label not in one.chosen},
+        "patients": {"pattern": one.patients, "anew": one.anew, "in_several_parts": one.crossing},
+        "tables": one.tables,
+        "left_out": [{"path": path, "reason": reason} for path, reason in one.left_out],
     }
 
 
@@ -233,6 +245,7 @@ EXCEPTIONS: dict[type, Callable[[Any], Any]] = {
     ImageAnswers: _image_answers,
     LabelCheck: _labels,
     Ladder: _ladder,
+    Layout: _layout,
     Map: _map,
     Gap: comparison_text.gap,
     ImageChoice: run_text.images,

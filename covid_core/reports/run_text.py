@@ -112,6 +112,8 @@ def images(chosen: ImageChoice) -> str:
     drawn = f", {count(chosen.per_class)} per class" if chosen.per_class else ""
     if chosen.held_out:
         how = f"held-out {plural(len(chosen.held_out), 'source')} {', '.join(chosen.held_out)}"
+    elif chosen.by_authors:
+        how = "the authors' test images"
     elif chosen.folds > 1:
         how = f"{chosen.folds} folds" if chosen.fold is None else f"fold {chosen.fold + 1} of {chosen.folds}"
     else:

@@ -54,7 +54,8 @@ def image_choice(run: Run, of_study: bool = False) -> ImageChoice:
         folds=1 if by_source else split.folds,
         fold=None if of_study else split.fold,
         share=split.test,
-        grouped=split.method != "stratified",
+        grouped=split.method not in ("stratified", "given"),
+        by_authors=split.method == "given",
         seed=split.seed,
         shifted=run.spec.labels == "shifted",
     )

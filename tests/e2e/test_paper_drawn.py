@@ -74,7 +74,7 @@ def test_the_browser_draws_all_pictures_of_a_word_report_and_a_zip(compare: Page
 def test_the_drawing_of_a_report_can_be_cancelled_and_its_pdf_is_printed(compare: Page):
     compare.evaluate("HTMLCanvasElement.prototype.toBlob = () => {}")  # a picture that is never done
     compare.get_by_role("button", name="Course report").click()
-    compare.get_by_role("button", name="Word", exact=True).click()
+    compare.get_by_test_id("stPopoverBody").get_by_role("button", name="Word", exact=True).click()
     expect(compare.get_by_role("status").filter(has_text="Picture 1 of")).to_be_visible()
     compare.get_by_role("button", name="Cancel").click()
     expect(compare.get_by_role("status").filter(has_text="Picture 1 of")).to_have_count(0)

@@ -461,3 +461,40 @@ def test_an_address_of_a_data_set_that_is_gone_is_not_answered_with_another_one_
     page = opened("dataset", dataset="gone-12345")
     assert "The data set of this address is not here" in words(page)
     assert "The data set of this address is not here" not in words(page.run())
+
+
+def test_patients_that_names_give_are_proposed_and_can_be_corrected(workspace, tmp_path, started):
+    names = [f"{part}/{label}/person{n}_{part}.png" for part in ("train", "test") for label in "ab" for n in range(2)]
+    for name in names:
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_bytes(b"")
+    page = adding(opened("dataset"), "Folder or zip on this machine")
+    page.text_input(key="import-path").set_value(str(tmp_path / "set")).run()
+    key = str(tmp_path / "set")
+
+    assert "4 patients have images in several" in words(page)
+    page.toggle(key=f"import-anew-{key}").set_value(False).run()
+    assert "2 patients have images in several" in words(page)
+    page.selectbox(key=f"import-patients-{key}").set_value("Unknown").run()
+    assert "have images in several" not in words(page)
+    pressed(page, "import-path-go")
+
+    assert started[0].request()["patients"] == ""
+
+
+def test_a_table_labels_images_whose_folders_are_no_classes(workspace, tmp_path, started):
+    root = tmp_path / "set"
+    (root / "images").mkdir(parents=True)
+    for number in range(3):
+        (root / f"images/{number}.png").write_bytes(b"")
+    (root / "facts.csv").write_text("file,kind,patient\n0.png,a,p\n1.png,b,q\n2.png,b,q\n")
+    page = adding(opened("dataset"), "Folder or zip on this machine")
+    page.text_input(key="import-path").set_value(str(root)).run()
+
+    page.selectbox(key=f"import-column-label-{root}").set_value("kind").run()
+    assert "3 images of 3." in words(page)
+    pressed(page, "import-path-go")
+
+    request = started[0].request()
+    assert (request["tables"], request["classes"]) == (["facts.csv"], ["a", "b"])
+    assert request["columns"] == {"path": "file", "label": "kind", "patient": "patient"}

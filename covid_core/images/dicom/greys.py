@@ -87,6 +87,10 @@ def grey_image(
     with_content(pixels)
     if int(pixels.max()) - int(pixels.min()) >= LEVELS:
         raise ImageError("The image has more than 16 bits per pixel.")
+    is_padding = _padding(header, pixels)
+    if is_padding is not None:
+        notes.append("padding around the field was made black")
+        pixels = np.where(is_padding, pixels[~is_padding].min(), pixels)
     stored = _modality(header, pixels)
     offered = _offered(header, window, notes)
     place = chosen_place(window, len(offered) + 1)
@@ -94,10 +98,16 @@ def grey_image(
     if chosen is not None and chosen.is_curve:
         stored = _curved(header, stored, chosen)
     with_content(stored.values)
-    is_turned = (stored.slope < 0) != (photometric == "MONOCHROME1")
+    # MONOCHROME1 with INVERSE is the pair of PS3.3 C.8.11.3 and turned once; MONOCHROME2 with INVERSE is turned as said
+    is_inverse = str(header.get("PresentationLUTShape") or "").strip().upper() == "INVERSE"
+    is_turned = (stored.slope < 0) != (photometric == "MONOCHROME1" or is_inverse)
     if photometric == "MONOCHROME1":
         notes.append("stored as a negative (MONOCHROME1), so that dark and bright were exchanged")
+    elif is_inverse:
+        notes.append("said to be inverted (Presentation LUT Shape INVERSE), so that dark and bright were exchanged")
     deep, shift = _levelled(stored, is_turned)
+    if is_padding is not None:
+        deep[is_padding] = 0
     choices = (
         *(_choice(one, chosen, stored, is_turned, shift) for one in offered),
         _whole_range(chosen, stored, deep),
@@ -107,6 +117,16 @@ def grey_image(
     if len(choices) == 1 and stored.top < 256 and stored.is_counted:
         return GreyImage(image.pixels, photometric, tuple(notes[:-1]), doubts)  # 8 bits, shown as they are
     return GreyImage(image.pixels, photometric, tuple(notes), doubts, deep, image.window, choices, image.chosen)
+
+
+def _padding(header: Dataset, pixels: np.ndarray) -> np.ndarray | None:
+    """Which pixels are padding (PS3.3 C.7.5.1.1.2); None where none is, or all are."""
+    value, limit = (_number(header, name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    if value is None:
+        return None
+    low, high = sorted((value, value if limit is None else limit))
+    is_padding: np.ndarray = (pixels >= low) & (pixels <= high)
+    return is_padding if is_padding.any() and not is_padding.all() else None
 
 
 def _modality(header: Dataset, pixels: np.ndarray) -> _Stored:
@@ -124,7 +144,8 @@ def _modality(header: Dataset, pixels: np.ndarray) -> _Stored:
     slope, intercept = (_number(header, name) for name in ("RescaleSlope", "RescaleIntercept"))
     if slope is None and intercept is None:
         return stored
-    if slope is None or intercept is None or not SLOPES[0] <= abs(slope) <= SLOPES[1]:
+    slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
+    if not SLOPES[0] <= abs(slope) <= SLOPES[1]:
         raise ImageError(INVALID_RESCALE)
     if not max(abs(slope * value + intercept) for value in (bottom, top)) < LARGEST_VALUE:
         raise ImageError(INVALID_RESCALE)

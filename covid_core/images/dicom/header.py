@@ -4,8 +4,10 @@ shows a frontal chest X-ray."""
 import io
 import logging
 import math
+import re
 import struct
 import tomllib
+import unicodedata
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,10 +45,14 @@ KEYWORDS: list[str] = sum(TABLES["keywords"].values(), [])
 TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in KEYWORDS]
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")  # of the image, or else at the detector
 SQUARE_WITHIN = 0.01  # of pixels: larger differences between height and width change the proportions of a chest
-OTHER_MODALITIES, OTHER_PARTS, OTHER_VIEWS = (TABLES[f"other_{name}"] for name in ("modalities", "parts", "views"))
+OTHER_MODALITIES, OTHER_VIEWS = TABLES["other_modalities"], TABLES["other_views"]
+OTHER_PARTS: dict[str, str] = {word: part for part, words in TABLES["other_parts"].items() for word in words}
 IMAGE_MODALITIES = frozenset({"CR", "DR", "DX", "RG", "HC", "OT", "SC"})  # the last three do not say what they hold
-CHEST_PARTS = ("CHEST", "THORA", "TORAX", "LUNG", "PULM")  # beginnings or parts of what hospitals write for a chest
-LATERAL_VIEWS = frozenset({"LL", "RL", "LATERAL", "LAT", "LLAT", "RLAT"})
+CHEST_PARTS = (  # beginnings or parts of what hospitals write for a chest, without accents
+    *("CHEST", "CXR", "THORA", "TORAX", "TORAC", "LUNG", "PULM", "POITRINE", "PECHO", "PEITO", "BRUSTKORB", "BORSTKAS"),
+    *("KLATKA", "ГРУД", "ЛЕГК", "ΘΩΡΑ", "胸", "肺", "흉", "폐"),
+)
+LATERAL_VIEWS = frozenset({"L", "R", "LL", "RL", "LAT", "LLAT", "RLAT", "PROFIL", "PROFILE", "SEITLICH"})
 LATERAL_CODES = frozenset(  # PS3.16 CID 4010: lateral, right lateral, left lateral, sagittal; in SNOMED CT and before
     {"399067008", "399198007", "399173006", "30730003", "R-102CD", "R-10232", "R-10236", "G-A145"}
 )
@@ -214,26 +220,47 @@ def _from_high_bits(header: Dataset, decoder: Any, low_bits: int) -> np.ndarray:
 
 def reasons_to_refuse(header: Dataset) -> Iterator[str]:
     """What in the tags says that it is no frontal chest image, a sentence each. A tag that is missing says nothing."""
-    modality, view = _word(header, "Modality"), _word(header, "ViewPosition")
+    modality = _word(header, "Modality")
     if modality in OTHER_MODALITIES:
         yield f"The file says that it comes from {OTHER_MODALITIES[modality]}, not from plain radiography."
     elif modality and modality not in IMAGE_MODALITIES:
         yield "The file says that it comes from something else than plain radiography."
-    part = "".join(filter(str.isalpha, _word(header, "BodyPartExamined")))
-    if part in OTHER_PARTS:
-        yield f"The file says that it shows {OTHER_PARTS[part]}, not a chest."
-    elif part and not any(chest in part for chest in CHEST_PARTS):
-        yield "The file says that it shows another part of the body than the chest."
-    if view in LATERAL_VIEWS or (not view and _has_lateral_code(header)):
+    other = next((OTHER_PARTS[word] for word in _words(header, "BodyPartExamined") if word in OTHER_PARTS), "")
+    if other and not _names_chest(header):
+        yield f"The file says that it shows {other}, not a chest."
+    views, row = _words(header, "ViewPosition"), (*_orientation(header), "")[0]
+    if lying := next((OTHER_VIEWS[word] for word in views if word in OTHER_VIEWS), ""):
+        yield f"The file says that the view is {lying}; the runs know plain frontal images only."
+    elif (
+        any(word in LATERAL_VIEWS or "LATERAL" in word for word in views)
+        or (not views and _has_lateral_code(header))
+        or (not views and row in ("A", "P"))
+    ):
         yield "The file says that it is a lateral view; the runs know frontal images only."
-    elif view in OTHER_VIEWS:
-        yield f"The file says that the view is {OTHER_VIEWS[view]}; the runs know plain frontal images only."
+    if _word(header, "PresentationIntentType") == "FOR PROCESSING":
+        yield "The file holds the detector's raw image (FOR PROCESSING). Send the processed one (FOR PRESENTATION)."
 
 
 def reasons_to_doubt(header: Dataset) -> Iterator[str]:
     """What else in the tags is to be known before an answer is believed, a sentence each."""
     if _word(header, "BurnedInAnnotation") not in ("", "NO"):
         yield "The file says that text is burned into the picture; it may name the patient."
+    other = any(word in OTHER_PARTS for word in _words(header, "BodyPartExamined"))
+    if _word(header, "BodyPartExamined") and not other and not _names_chest(header):
+        yield "The file names its part of the body by a word that is not understood. Check that it shows a chest."
+    row, column = (*_orientation(header), "", "")[:2]
+    if row == "R":
+        yield "The file says that the image is mirrored: the patient's left is on the left. Flip it and read it again."
+    if column == "H":
+        yield "The file says that the image is upside down. Turn it and read it again."
+    if (
+        _word(header, "PresentationLUTShape") == "INVERSE"
+        and _word(header, "PhotometricInterpretation") == "MONOCHROME2"
+    ):
+        yield (
+            "The file contradicts itself: MONOCHROME2, and yet inverse. It was inverted. Invert it again if it looks "
+            "like a negative."
+        )
     height, width = _sides(header, *SPACINGS, "PixelAspectRatio") or (1.0, 1.0)
     ratio = height / width
     if abs(ratio - 1) > SQUARE_WITHIN:
@@ -248,10 +275,32 @@ def _word(header: Dataset, keyword: str) -> str:
     return value.strip().upper() if isinstance(value, str) else ""
 
 
+def _words(header: Dataset, keyword: str) -> list[str]:
+    """The letters of a text, first all together, then word by word, in capitals and without accents."""
+    text = unicodedata.normalize("NFKD", _word(header, keyword))
+    words = re.findall(r"[^\W\d_]+", "".join(filter(lambda sign: not unicodedata.combining(sign), text)))
+    return ["".join(words), *words] if words else []
+
+
+def _names_chest(header: Dataset) -> bool:
+    return any(chest in word for chest in CHEST_PARTS for word in _words(header, "BodyPartExamined")[:1])
+
+
+def _orientation(header: Dataset) -> tuple[str, ...]:
+    """The main directions of rows and columns, such as L and F of an upright frontal image; nothing where unknown."""
+    with as_sentence(DAMAGED):
+        value = header.get("PatientOrientation")
+        return tuple(str(one).strip().upper()[:1] for one in value) if isinstance(value, MultiValue) else ()
+
+
 def _has_lateral_code(header: Dataset) -> bool:
     with as_sentence(DAMAGED):
         items = header.get("ViewCodeSequence") or []
-        return any(str(item.get("CodeValue", "")).strip() in LATERAL_CODES for item in items)
+        return any(
+            str(item.get("CodeValue", "")).strip() in LATERAL_CODES
+            or re.search("(?i)lateral(?!.*decubitus)", str(item.get("CodeMeaning", "")))
+            for item in items
+        )
 
 
 def spacing(header: Dataset) -> tuple[float, float] | None:

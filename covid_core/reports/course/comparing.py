@@ -11,7 +11,8 @@ from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import count, duration, file_size, interval, milliseconds, p_value, plural, points, share
 from covid_core.formatting import number as as_number
-from covid_core.reports import comparison_text, course_text, evidence_text, repeats_tables, repeats_text, tables
+from covid_core.reports import comparison_text, evidence_text, repeats_tables, repeats_text, tables
+from covid_core.reports.course import course_text
 from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph, Table, call
 from covid_core.reports.course.subject import Subject
 from covid_core.reports.evidence_text import NOT_YET

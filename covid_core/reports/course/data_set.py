@@ -15,7 +15,8 @@ from covid_core.figures import data as figures
 from covid_core.formatting import count, decimals, share
 from covid_core.images.codec import jpeg_bytes
 from covid_core.images.contact_sheet import TILE, Tile, contact_sheet
-from covid_core.reports import audit_text, course_text
+from covid_core.reports import audit_text
+from covid_core.reports.course import course_text
 from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph, Picture, Table, call
 from covid_core.reports.course.subject import Subject
 from covid_core.runs.store import Run

@@ -2,7 +2,8 @@
 
 from covid_core.audit.model import model_audit
 from covid_core.figures import evidence as figures
-from covid_core.reports import course_text, evidence_text
+from covid_core.reports import evidence_text
+from covid_core.reports.course import course_text
 from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph, call
 from covid_core.reports.course.subject import Subject
 from covid_core.reports.evidence_text import DAMAGED

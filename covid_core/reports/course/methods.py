@@ -4,7 +4,7 @@ import pandas as pd
 
 from covid_core.evaluation.assessment import PARTS
 from covid_core.formatting import count, duration
-from covid_core.reports import course_text
+from covid_core.reports.course import course_text
 from covid_core.reports.course.document import Block, Bullets, Discussion, Paragraph, Table, call
 from covid_core.reports.course.subject import Subject
 from covid_core.runs import candidates

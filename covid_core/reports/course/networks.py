@@ -15,7 +15,8 @@ from covid_core.figures import training as figures
 from covid_core.formatting import count, duration, interval, milliseconds
 from covid_core.images.codec import jpeg_bytes
 from covid_core.images.contact_sheet import TILE, Tile, contact_sheet
-from covid_core.reports import course_text, study_text, tables
+from covid_core.reports import study_text, tables
+from covid_core.reports.course import course_text
 from covid_core.reports.course.document import Block, Chart, Discussion, Paragraph, Picture, Table, call
 from covid_core.reports.course.subject import Subject, is_baseline
 from covid_core.reports.study_text import Conclusion

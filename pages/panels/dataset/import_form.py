@@ -1,19 +1,24 @@
 """Adding a data set: synthetic images, a folder or archive on this machine, an upload, Kaggle. All run as jobs."""
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from covid_core import files
-from covid_core.data import archives, importing, layouts
+from covid_core.data import archives, importing, layouts, metadata
 from covid_core.data import dataset as data
+from covid_core.data.layouts import Layout
 from covid_core.errors import DataError
 from covid_core.formatting import count, plural
 from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import ImportRequest, KaggleRequest, PhantomRequest
+from covid_core.reports.layout_text import layout_notes, layout_table
+from covid_core.specs import LayoutSpec, parse
 from covid_core.synthetic import phantom
 from covid_core.workspace import new_id
 from pages.shared import import_jobs, run_cache, shell
@@ -23,6 +28,7 @@ FEWEST_IMAGES, MOST_IMAGES = 30, 20_000
 KAGGLE_PAGE = f"https://www.kaggle.com/datasets/{importing.KAGGLE_DATASET}"
 KAGGLE_CLASSES = ["COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"]
 WAY, OWN = "import-way", "Folder or zip on this machine"  # session; the way in the list below
+OWN_PATTERN, UNKNOWN = "A pattern of your own", "Unknown"  # among the ways in which names say who the patient is
 PLANT_WORDS = {
     "corner-tag": "A letter in a corner, one per class",
     "brightness-shift": "COVID images brighter, viral pneumonia images darker",
@@ -40,10 +46,10 @@ def add_dataset() -> None:
         "Upload a zip": _upload_form,
         "Kaggle": _kaggle_form,
     }
+    st.session_state.setdefault(WAY, next(iter(ways)))
     way = st.segmented_control(
         "Where do the images come from?",
         list(ways),
-        default=next(iter(ways)),
         required=True,
         key=WAY,
         wrap=True,
@@ -81,8 +87,8 @@ def _phantom_form() -> None:
 
 def _path_form() -> None:
     st.markdown(
-        "One folder per class with PNG or JPEG files: `CLASS/*.png`, or `CLASS/images/*.png` with `CLASS/masks` and "
-        "`CLASS.metadata.xlsx` beside it. Images in a folder stay there and are never changed."
+        "One folder per class with PNG or JPEG files, at any depth. Folders for parts (train, test), patients and lung "
+        "masks are understood. Images in a folder stay there and are never changed."
     )
     typed = st.text_input(
         "Path of the folder or zip file", key="import-path", placeholder="/home/me/radiography"
@@ -90,12 +96,101 @@ def _path_form() -> None:
     if not typed:
         return
     source = Path(typed.strip("\"'")).expanduser().absolute()
-    is_archive = source.suffix.lower() == ".zip"
-    counts = archives.survey_archive(source) if is_archive else layouts.survey(source)
-    classes = _pick_classes(counts, str(source))
-    name = st.text_input("Name", value=source.stem if is_archive else source.name, max_chars=80, key="import-path-name")
-    if st.button("Import", type="primary", icon=":material/download:", key="import-path-go", disabled=classes == []):
-        import_jobs.start(ImportRequest(source=str(source), name=name.strip(), classes=classes))
+    spec = _corrected(*importing.files_of(source), str(source))
+    stem = source.stem if source.suffix.lower() == ".zip" else source.name
+    name = st.text_input("Name", value=stem, max_chars=80, key="import-path-name")
+    if st.button("Import", type="primary", icon=":material/download:", key="import-path-go", disabled=not spec.classes):
+        import_jobs.start(ImportRequest(source=str(source), name=name.strip(), **spec.model_dump()))
+
+
+def _corrected(names: list[str], content: Callable[[str], bytes], root: str, key: str = "") -> LayoutSpec:
+    """What an import of files would take, with a choice for each guess. Raises DataError without any class."""
+    key = key or root
+    tables = _pick_tables(names, content, root, key)
+    version = hash((root, *names, *map(content, tables.get("tables", ()))))
+
+    def proposal(**choices: Any) -> Layout:
+        return _proposed(version, parse(LayoutSpec, {**tables, **choices}).model_dump_json(), root, names, content)
+
+    layout = proposal()
+    classes = _pick_classes(layout.counts, key)
+    if not classes:
+        return LayoutSpec(classes=())
+    choices = {"classes": classes, **({} if tables.get("columns", {}).get("patient") else _pick_patients(layout, key))}
+    chosen = proposal(**choices)
+    shell.table(layout_table(chosen), "import")
+    for note in layout_notes(chosen):
+        st.markdown(f"- {shell.plain(note)}")
+    if chosen.left_out:
+        with st.expander(f"Left out: {plural(len(chosen.left_out), 'file')}"):
+            shell.table(pd.DataFrame(chosen.left_out, columns=["File", "Reason"]), "left-out")
+    return parse(LayoutSpec, {**tables, **choices})
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading names and tables")
+def _proposed(version: int, spec: str, root: str, _names: list[str], _content: Callable[[str], bytes]) -> Layout:
+    return importing.proposed(_names, root, LayoutSpec.model_validate_json(spec), _content)
+
+
+def _pick_patients(layout: Layout, key: str) -> dict[str, Any]:
+    """How paths name the patient: fields of a LayoutSpec."""
+    ways = {**layouts.PATIENTS, OWN_PATTERN: "", UNKNOWN: ""}
+    proposed = next(way for way, pattern in ways.items() if pattern == layout.patients or way == UNKNOWN)
+    way = st.selectbox("Patients", list(ways), index=list(ways).index(proposed), key=f"import-patients-{key}")
+    pattern = ways[way]
+    if way == OWN_PATTERN:
+        pattern = st.text_input(
+            "Pattern",
+            key=f"import-pattern-{key}",
+            help="A regular expression that finds the patient in an image's path.",
+        )
+    anew = pattern and st.toggle(
+        "Patients' numbers start anew in each class",
+        value=layout.anew,
+        key=f"import-anew-{key}",
+        help="Then patient 1 of two classes is two people.",
+    )
+    return {"patients": pattern.strip(), "anew": bool(anew)}
+
+
+def _pick_tables(names: list[str], content: Callable[[str], bytes], root: str, key: str) -> dict[str, Any]:
+    """The tables that label the images, if any, and what their columns say: fields of a LayoutSpec."""
+    there = [name for name in names if metadata.is_table(name)]
+    if not there:
+        return {}
+    chosen = st.multiselect(
+        "Tables with labels",
+        there,
+        default=[] if _has_classes(names, root) else [name for name in there if not name.lower().endswith(".txt")],
+        key=f"import-tables-{key}",
+        placeholder="None: the folders are the classes",
+        help="Tables with the same columns follow each other, others are joined by the columns that they share.",
+    )
+    if not chosen:
+        return {}
+    table = metadata.read(chosen, content)
+    guesses = metadata.guessed(table)
+    several = bool(guesses["label"].count("|"))
+    columns = {"label": guesses["label"]} if several else {}
+    with st.expander(f"Columns of {plural(len(table), 'row')}", expanded=not guesses["path"] or not guesses["label"]):
+        for role in metadata.ROLES if not several else [role for role in metadata.ROLES if role != "label"]:
+            there = ["", *table.columns]
+            index = there.index(guesses[role]) if guesses[role] in there else 0
+            columns[role] = st.selectbox(role.capitalize(), there, index=index, key=f"import-column-{role}-{key}")
+    takes_chosen = st.toggle(
+        "Images with several labels count for the one that is a chosen class",
+        key=f"import-several-{key}",
+        help="Otherwise images with several labels are left out.",
+    )
+    chosen_columns = {role: column for role, column in columns.items() if column}
+    return {"tables": chosen, "columns": chosen_columns, "several": "chosen" if takes_chosen else "leave_out"}
+
+
+def _has_classes(names: list[str], root: str) -> bool:
+    try:
+        return len(layouts.understood(names, root).counts) > 1
+    except DataError:
+        return False
 
 
 def _pick_classes(counts: dict[str, int], key: str) -> list[str]:
@@ -117,13 +212,14 @@ def _upload_form() -> None:
     uploaded = st.file_uploader("Zip file", type="zip", max_upload_size=UPLOAD_LIMIT, key="import-upload")
     if uploaded is None:
         return
-    classes = _pick_classes(archives.survey_archive(uploaded), uploaded.file_id)
+    content = functools.partial(archives.content_in, uploaded)
+    spec = _corrected(archives.names_in(uploaded), content, uploaded.name, uploaded.file_id)
     label = f"Import {shell.plain(uploaded.name)}"
-    if st.button(label, type="primary", icon=":material/download:", key="import-zip-go", disabled=not classes):
-        import_jobs.start(_upload_request(uploaded, classes))
+    if st.button(label, type="primary", icon=":material/download:", key="import-zip-go", disabled=not spec.classes):
+        import_jobs.start(_upload_request(uploaded, spec))
 
 
-def _upload_request(uploaded: UploadedFile, classes: list[str]) -> ImportRequest:
+def _upload_request(uploaded: UploadedFile, spec: LayoutSpec) -> ImportRequest:
     """Save an upload where its import finds it, and removes it."""
     stem = Path(uploaded.name).stem[:80]
     target = shell.workspace().uploads / f"{new_id(stem)}.zip"
@@ -131,7 +227,7 @@ def _upload_request(uploaded: UploadedFile, classes: list[str]) -> ImportRequest
         files.write_bytes(target, uploaded.getbuffer())
     except OSError as error:
         raise DataError(f"The upload cannot be saved: {error.strerror}.") from error
-    return ImportRequest(source=str(target), name=stem, classes=classes, remove_source=True)
+    return ImportRequest(source=str(target), name=stem, remove_source=True, **spec.model_dump())
 
 
 def _kaggle_form() -> None:

@@ -18,7 +18,8 @@ from covid_core.errors import CovidCoreError
 from covid_core.formatting import count, decimals, file_size, plural, roughly
 from covid_core.images.codec import data_url, jpeg_bytes
 from covid_core.jobs import queue
-from covid_core.reports import course_text, tables
+from covid_core.reports import tables
+from covid_core.reports.course import course_text
 from covid_core.runs import architecture, training_time
 from covid_core.specs import (
     AUGMENTATIONS,

@@ -13,7 +13,8 @@ from covid_core.errors import CovidCoreError
 from covid_core.figures import training as figures
 from covid_core.formatting import count, duration, file_size, moment, plural, share
 from covid_core.jobs import queue
-from covid_core.reports import course_text, run_text, tables
+from covid_core.reports import run_text, tables
+from covid_core.reports.course import course_text
 from covid_core.runs import architecture, candidates, store
 from covid_core.runs.store import Run, Status
 from covid_core.specs import OPTIMIZER_LABELS

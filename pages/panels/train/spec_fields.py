@@ -101,7 +101,7 @@ def split_fields() -> dict[str, Any]:
         "test": now("test") / 100,
         "seed": now("split_seed"),
         "images_per_class": now("images_per_class") or None,
-        "folds": now("folds") if method != "by_source" else 1,
+        "folds": 1 if method in ("by_source", "given") else now("folds"),
     }
 
 

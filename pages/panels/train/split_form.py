@@ -7,7 +7,17 @@ import streamlit as st
 from covid_core import presets
 from covid_core.audit import tables
 from covid_core.data.dataset import Dataset
-from covid_core.data.split import HALVED_FROM, HALVES, PARTS, make_split, sources_that_stay, validation_for
+from covid_core.data.split import (
+    HALVED_FROM,
+    HALVES,
+    PARTS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    make_split,
+    sources_that_stay,
+    validation_for,
+)
 from covid_core.data.summary import UNKNOWN_SOURCE
 from covid_core.evaluation import metrics
 from covid_core.figures import data as figures
@@ -23,18 +33,23 @@ MOST_SPLITS = 8  # each of 21,165 images takes 6 MB
 
 def show(dataset: Dataset, classes: tuple[str, ...]) -> None:
     """The fields, then who is where. Raises DataError or InvalidChoice for a split that cannot be made."""
-    field("split_method", options=SPLIT_LABELS)
+    has_authors_split = {TRAIN, TEST} <= set(dataset.images["given_part"])
+    field(
+        "split_method",
+        options={way: label for way, label in SPLIT_LABELS.items() if way != "given" or has_authors_split},
+    )
     if now("split_method") == "by_source":
         _pick_sources(dataset, classes)
         if not now("held_out"):
             st.info("Choose at least one test source.", icon=":material/arrow_upward:")
             return
+    by_authors = now("split_method") == "given"
     with st.grid(4, min_column_width=150):
-        field("validation")
-        field("test", disabled=now("folds") > 1)
+        field("validation", disabled=by_authors and VALIDATION in set(dataset.images["given_part"]))
+        field("test", disabled=by_authors or now("folds") > 1)
         field("images_per_class")
         field("split_seed")
-        field("folds", max_value=presets.MOST_FOLDS, disabled=now("split_method") == "by_source")
+        field("folds", max_value=presets.MOST_FOLDS, disabled=now("split_method") in ("by_source", "given"))
     split = parse(SplitSpec, split_fields())
     made = _made(dataset, classes, split)
     has_patients = bool((dataset.images["patient_id"] != "").any())
@@ -50,6 +65,8 @@ def in_short() -> str:
     split = parse(SplitSpec, split_fields())
     parts = " / ".join(f"{decimals(100 * part, 0)}" for part in (split.train, split.validation, split.tested))
     folds = f", {plural(split.folds, 'fold')}" if split.folds > 1 else ""
+    if split.method == "given":
+        return f"as given by the authors, seed {split.seed}"
     how = {"grouped": "group split", "stratified": "random split", "by_source": "by source"}[split.method]
     dealt = plural(len(split.held_out), "source") if split.method == "by_source" else f"{parts}{folds}"
     return f"{how}, {dealt}, seed {split.seed}"
@@ -108,6 +125,14 @@ def _in_words(made: pd.DataFrame, split: SplitSpec, has_patients: bool) -> str:
         return (
             f"{mix}{first} The test result may be too good: duplicates and images of one patient may lie in training "
             "and test (data leakage)."
+        )
+    if split.method == "given":
+        crossing = int((made.groupby("group")["part"].nunique() > 1).sum())
+        if not crossing:
+            return "The parts are those of the authors. No patient and no plain duplicate lies in two of them."
+        return (
+            f"The parts are those of the authors. {plural(crossing, 'cluster')} of images (duplicates, one patient) "
+            "lie in several parts (data leakage): the test result may be too good. A group split deals them anew."
         )
     groups = audit_text.clusters(made)
     if not has_patients:

@@ -2,18 +2,18 @@
 
 import os
 import shutil
-import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
 from made_images import write_images
 
-from covid_core.data import archives, importing, layouts
+from covid_core.data import duplicates, importing, layouts
 from covid_core.data.dataset import delete_dataset, list_datasets, open_dataset
 from covid_core.data.pixels import pixels_path
 from covid_core.errors import DataError, Stopped, UnknownId
 from covid_core.images.codec import png_bytes
+from covid_core.specs import LayoutSpec
 
 IMAGE = png_bytes(np.arange(40 * 40, dtype=np.uint32).reshape(40, 40).astype(np.uint8))
 
@@ -55,11 +55,13 @@ def test_the_radiography_databases_layout_gives_masks_and_sources(workspace, tmp
 def test_a_class_the_course_left_out_has_to_be_asked_for(workspace, tmp_path):
     root = database(tmp_path / "images")
     assert "Lung_Opacity" not in importing.import_folder(workspace, root).classes
-    assert importing.import_folder(workspace, root, classes=["Lung_Opacity"]).classes == ("Lung_Opacity",)
+    assert importing.import_folder(workspace, root, spec=LayoutSpec(classes=["Lung_Opacity"])).classes == (
+        "Lung_Opacity",
+    )
 
 
 def test_a_survey_counts_without_reading(tmp_path):
-    assert layouts.survey(database(tmp_path / "images")) == {"COVID": 3, "Lung_Opacity": 1, "Normal": 1}
+    assert layouts.layout_of(database(tmp_path / "images")).counts == {"COVID": 3, "Lung_Opacity": 1, "Normal": 1}
 
 
 def test_class_folders_are_found_below_what_archives_wrap_around_them(workspace, tmp_path):
@@ -80,18 +82,17 @@ def test_files_that_cannot_be_read_are_left_out_with_the_reason(workspace, image
     root = image_folder({"a": 2, "b": 2})
     put(root / "a/broken.png", IMAGE[:100])
     put(root / "a/empty.PNG", b"")
-    (root / "b/folder.jpg").mkdir()
     dataset = importing.import_folder(workspace, root)
     assert len(dataset.images) == 4
-    assert dataset.left_out["path"].tolist() == ["a/empty.PNG", "a/broken.png", "b/folder.jpg"]
-    assert dataset.left_out["reason"].str.contains("empty|cut off|not a file").all()
+    assert dataset.left_out["path"].tolist() == ["a/empty.PNG", "a/broken.png"]
+    assert dataset.left_out["reason"].str.contains("empty|cut off").all()
 
 
 def test_a_file_too_large_to_be_a_image_is_left_out_unread(workspace, image_folder):
     root = image_folder({"a": 2})
     with open(root / "a/huge.png", "wb") as handle:
         handle.truncate(2**33)
-    assert importing.import_folder(workspace, root).left_out["reason"].tolist() == ["The file is larger than 32 MiB."]
+    assert importing.import_folder(workspace, root).left_out["reason"].tolist() == ["The file is larger than 48 MiB."]
 
 
 def test_a_name_that_is_no_text_is_left_out_with_the_reason(workspace, image_folder):
@@ -139,7 +140,7 @@ def test_a_folder_that_cannot_become_a_data_set_leaves_nothing(workspace, tmp_pa
 
 def test_a_class_that_does_not_exist_is_refused_with_those_that_do(workspace, image_folder):
     with pytest.raises(DataError, match="no class c in .*; found: a, b"):
-        importing.import_folder(workspace, image_folder({"a": 1, "b": 1}), classes=["a", "c"])
+        importing.import_folder(workspace, image_folder({"a": 1, "b": 1}), spec=LayoutSpec(classes=["a", "c"]))
 
 
 def test_a_folder_that_cannot_be_opened_is_refused_in_a_sentence(workspace, tmp_path):
@@ -250,13 +251,6 @@ def test_what_kaggle_fetched_is_imported(workspace, image_folder, monkeypatch):
     assert importing.import_kaggle(workspace).name == "covid19-radiography-database"
 
 
-def test_an_archive_is_surveyed_by_its_names_alone(tmp_path):
-    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
-        for name in ("db/A/images/1.png", "db/A/masks/1.png", "db/B/2.jpg", "__MACOSX/B/._2.jpg", "db/readme.txt"):
-            archive.writestr(name, b"")
-    assert archives.survey_archive(tmp_path / "images.zip") == {"A": 1, "B": 1}
-
-
 def test_deleting_a_data_set_removes_what_was_derived_from_its_images(workspace, image_folder):
     imported = importing.import_folder(workspace, image_folder({"A": 2, "B": 2}))
     assert list(workspace.pixels.iterdir())
@@ -268,10 +262,9 @@ def test_deleting_a_data_set_removes_what_was_derived_from_its_images(workspace,
 def test_what_is_no_png_or_jpeg_file_is_listed_and_left_out(workspace, image_folder):
     root = image_folder({"A": 2, "B": 2})
     (root / "A" / "scan.tif").write_bytes(b"II*")
-    (root / "B" / "older").mkdir()
     left_out = importing.import_folder(workspace, root).left_out
-    assert left_out["path"].tolist() == ["A/scan.tif", "B/older"]
-    assert left_out["reason"].tolist() == ["Not a PNG or JPEG file.", "A folder inside a class is not read."]
+    assert left_out["path"].tolist() == ["A/scan.tif"]
+    assert left_out["reason"].tolist() == ["Not a PNG or JPEG file."]
 
 
 def test_a_sweep_removes_what_killed_imports_left_a_day_ago_and_nothing_else(workspace):
@@ -283,3 +276,28 @@ def test_a_sweep_removes_what_killed_imports_left_a_day_ago_and_nothing_else(wor
         os.utime(path, (0, 0))
     importing.sweep(workspace)
     assert [path.exists() for path in (old, half, fresh, whole)] == [False, False, True, True]
+
+
+def test_patients_and_parts_of_a_tree_are_in_the_table_and_a_patient_is_one_group(workspace, tmp_path):
+    for number in range(6):
+        part, noise = ("train", "val", "test")[number % 3], np.random.default_rng(number)
+        for label in ("COVID", "NORMAL"):
+            content = png_bytes(noise.integers(0, 256, (40, 40), dtype=np.uint8))
+            put(tmp_path / f"chest_xray/{part}/{label}/person{number // 2}_{number}.png", content)
+    dataset = importing.import_folder(workspace, tmp_path / "chest_xray")
+    images = open_dataset(workspace, dataset.id).images
+    assert images["given_part"].value_counts().to_dict() == {"train": 4, "validation": 4, "test": 4}
+    assert images["patient_id"].nunique() == 6
+    groups = duplicates.with_groups(workspace, dataset).groupby("patient_id")["group"].nunique()
+    assert (groups == 1).all()
+
+
+def test_a_table_of_sources_that_is_called_otherwise_than_its_class_counts(workspace, tmp_path):
+    root = database(tmp_path / "images")
+    (root / "COVID.metadata.xlsx").rename(root / "COVID-19.metadata.xlsx")
+    images = importing.import_folder(workspace, root).images
+    assert images.loc[images["label"] == "COVID", "source"].tolist() == [
+        "https://site/1",
+        "https://site/2",
+        "https://site/10",
+    ]

@@ -346,3 +346,30 @@ def test_each_half_serves_for_one_thing():
     choose, calibrate = validation_for(split, SELECTION), validation_for(split, CALIBRATION)
     assert not (choose & calibrate).any()
     assert ((choose | calibrate) == (split["part"] == "validation")).all()
+
+
+def given(parts: str, **spec) -> pd.DataFrame:
+    """A split as given of images whose parts are named by letters, two classes with the same parts."""
+    named = {"r": "train", "v": "validation", "t": "test", "-": ""}
+    rows = [(f"{label}/{n}", label, named[part]) for label in "ab" for n, part in enumerate(parts)]
+    images = pd.DataFrame(rows, columns=["image_id", "label", "given_part"])
+    return make_split(images, ("a", "b"), SplitSpec(method="given", **spec))
+
+
+def test_a_split_of_the_authors_is_taken_as_it_is():
+    assert given("rrvt")["part"].tolist() == ["train", "train", "validation", "test"] * 2
+
+
+def test_where_the_authors_validated_on_nothing_it_is_drawn_from_their_training_part():
+    made = given("r" * 20 + "t" * 5, validation=0.2)
+    assert (made["part"] == "validation").sum() == 10
+    assert made.loc[made["image_id"].isin([f"a/{n}" for n in range(20, 25)]), "part"].tolist() == ["test"] * 5
+
+
+def test_images_that_the_authors_put_nowhere_are_left_out():
+    assert len(given("rrv-t")) == 8
+
+
+def test_without_a_test_part_of_the_authors_there_is_no_split_as_given():
+    with pytest.raises(DataError, match="no split of their authors"):
+        given("rrrv")
