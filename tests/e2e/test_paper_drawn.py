@@ -49,9 +49,9 @@ def test_a_figure_of_the_dark_page_is_saved_light_with_title_legend_and_caption(
     compare.locator(".st-key-download-roc").get_by_role("button", name="Download").press("Enter")
     drawing = ElementTree.fromstring(saved(compare, compare.get_by_role("button", name="SVG", exact=True)))
     texts = ["".join(one.itertext()) for one in drawing.iter("{http://www.w3.org/2000/svg}text")]
-    assert texts[-1] == "Test images. For research and teaching. Not a medical device."
+    assert "Test images. For research and teaching. Not a medical device." in texts
     assert any(text.startswith("ROC curves of ") for text in texts) and set(runs) < set(texts)
-    assert drawing.find("{*}rect").get("fill") == "#ffffff"
+    assert "fill: rgb(255, 255, 255)" in drawing.find("{*}rect").get("style")
     picture = Image.open(io.BytesIO(saved(compare, compare.get_by_role("button", name="PNG", exact=True))))
     assert [round(dots) for dots in picture.info["dpi"]] == [PER_INCH, PER_INCH]
     assert abs(picture.width - WIDTH * PER_INCH / 96) < 1 and picture.convert("L").getpixel((2, 2)) == 255
@@ -61,7 +61,7 @@ def test_the_browser_draws_all_pictures_of_a_word_report_and_a_zip(compare: Page
     made = {}
     for label, suffix in (("Word", "docx"), ("All in one zip", "zip")):
         compare.get_by_role("button", name="Course report").click()
-        compare.get_by_role("button", name=label, exact=True).click()
+        compare.get_by_test_id("stPopoverBody").get_by_role("button", name=label, exact=True).click()
         made[suffix] = saved(compare, compare.get_by_role("button", name=f".{suffix}"))
     with zipfile.ZipFile(io.BytesIO(made["zip"])) as archive:
         figures = [Path(name) for name in archive.namelist() if "/figures/" in name]
