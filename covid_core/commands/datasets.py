@@ -53,11 +53,10 @@ def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
 
     spec = _layout_of(options)
     layout = importing.proposal(Path(options.path), spec)
-    text = "\n".join(layout_text.layout_lines(layout))
     if options.dry_run:
-        return {**encode(layout), "text": text}
+        return {**encode(layout), "text": "\n".join(layout_text.layout_lines(layout))}
     made = _made(workspace, ImportRequest(source=options.path, name=options.name, **spec.model_dump()))
-    return {**made, "text": f"{text}\n{made['text']}"}
+    return {**made, "text": "\n".join([made["text"], *layout_text.layout_notes(layout)])}
 
 
 def _layout_of(options: argparse.Namespace) -> LayoutSpec:

@@ -89,7 +89,7 @@ def loading(workspace, tmp_path) -> Iterator[None]:
 @pytest.fixture
 def full(workspace, golden) -> Workspace:
     """What an earlier version made: two data sets, of which one is audited, three runs, a study; and a lesson."""
-    shutil.copytree(golden, workspace.root)
+    shutil.copytree(golden, workspace.root, dirs_exist_ok=True)
     made_lessons.corner_tag(workspace, without=20)
     return workspace
 

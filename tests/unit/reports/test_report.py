@@ -104,6 +104,7 @@ def test_a_table_in_word_has_its_caption_its_cells_and_the_best_row_in_bold():
     frame = pd.DataFrame({"Model": ["a", "b"], "Test": ["81.3 %", None]})
     made = docx.Document(io.BytesIO(word.table_to_word(frame, "All runs", best=[1])))
     [table] = made.tables
-    assert [[cell.text for cell in row.cells] for row in table.rows] == [["Model", "Test"], ["a", "81.3 %"], ["b", "–"]]
+    cells = [[cell.text.replace("\xa0", " ") for cell in row.cells] for row in table.rows]
+    assert cells == [["Model", "Test"], ["a", "81.3 %"], ["b", "–"]]
     assert [row.cells[0].paragraphs[0].runs[0].bold for row in table.rows] == [True, False, True]
     assert "All runs" in [line.text for line in made.paragraphs]
