@@ -86,7 +86,8 @@ class Layout:
 
     ``tables`` are the metadata tables beside the classes. ``patients`` is the regular expression by which patients are
     known, "" where nothing names them; ``anew`` says whether their numbers start anew in each class. ``wrapping`` is
-    the innermost folder that holds all classes, "" for the root itself.
+    the innermost folder that holds all classes, "" for the root itself; ``below`` are folders that every class has
+    inside, so that they may be the classes, and the classes hospitals.
     """
 
     root: str
@@ -97,6 +98,7 @@ class Layout:
     anew: bool = False
     wanted: tuple[str, ...] | None = None
     wrapping: str = ""
+    below: tuple[str, ...] = ()
     collection: str = ""
 
     @cached_property
@@ -211,7 +213,7 @@ def understood(names: Iterable[str], root: str, spec: LayoutSpec = EVERYTHING) -
     """
     folders, masks = _read_names(names, spec)
     of_images = [folder for folder in folders.values() if folder.pictures and not folder.is_masks]
-    wrapping = _name_classes(folders, of_images, root, spec)
+    wrapping, below = _name_classes(folders, of_images, root, spec)
     images, tables, others = [], [], defaultdict(list)
     for way, folder in folders.items():
         paths = [f"{way}/{file}".lstrip("/") for file in folder.pictures]
@@ -223,7 +225,7 @@ def understood(names: Iterable[str], root: str, spec: LayoutSpec = EVERYTHING) -
             others[""] += [(as_text(path), "It lies in no class folder.") for path in paths if path not in masks]
         tables += [f"{way}/{file}".lstrip("/") for file in folder.files if file.endswith(TABLE)]
     images.sort(key=lambda one: (one.label, len(_stem(one.path)), _stem(one.path), one.path))  # COVID-9 before COVID-10
-    return completed(images, others, masks, root, spec, tables=tuple(tables), wrapping=wrapping)
+    return completed(images, others, masks, root, spec, tables=tuple(tables), wrapping=wrapping, below=below)
 
 
 def masks_among(names: Iterable[str], spec: LayoutSpec = EVERYTHING) -> dict[str, str]:
@@ -327,8 +329,11 @@ def _usual_part(name: str) -> str:
     return PARTS.get(re.sub(r"[\W\d_]|list|split", "", name.lower()), "")
 
 
-def _name_classes(folders: Mapping[str, _Folder], of_images: list[_Folder], root: str, spec: LayoutSpec) -> str:
-    """Give every folder its class; the innermost folder that holds all. Raises DataError where none can be named."""
+def _name_classes(
+    folders: Mapping[str, _Folder], of_images: list[_Folder], root: str, spec: LayoutSpec
+) -> tuple[str, tuple[str, ...]]:
+    """Give every folder its class. Returns the innermost folder that holds all, and what may be the classes as well:
+    the same folders inside each. Raises DataError where none can be named."""
     depth = _wrapping([folder.way for folder in of_images])
     for folder in folders.values():
         folder.label = folder.way[depth] if len(folder.way) > depth else ""
@@ -346,7 +351,12 @@ def _name_classes(folders: Mapping[str, _Folder], of_images: list[_Folder], root
             if parts
             else NO_CLASSES.format(root=root)
         )
-    return of_images[0].way[depth - 1] if depth else ""
+    inside = defaultdict(set)
+    for folder in of_images:
+        inside[folder.label].update(folder.way[depth + 1 : depth + 2])
+    sites = list(inside.values())
+    below = sorted(sites[0]) if len(sites) > 1 and len(sites[0]) > 1 and all(one == sites[0] for one in sites) else []
+    return next((one.way[depth - 1] for one in of_images if len(one.way) >= depth > 0), ""), tuple(below)
 
 
 def _wrapping(ways: list[list[str]]) -> int:

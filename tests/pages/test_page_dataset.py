@@ -498,3 +498,23 @@ def test_a_table_labels_images_whose_folders_are_no_classes(workspace, tmp_path,
     request = started[0].request()
     assert (request["tables"], request["classes"]) == (["facts.csv"], ["a", "b"])
     assert request["columns"] == {"path": "file", "label": "kind", "patient": "patient"}
+
+
+def test_the_level_of_the_classes_and_the_parts_are_a_choice(workspace, tmp_path, started):
+    root = tmp_path / "set"
+    for name in (
+        "north/COVID/train/1.png",
+        "north/Normal/test/2.png",
+        "south/COVID/test/3.png",
+        "south/Normal/train/4.png",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+    page = adding(opened("dataset"), "Folder or zip on this machine")
+    page.text_input(key="import-path").set_value(str(root)).run()
+    page.radio(key=f"import-level-{root}").set_value("COVID, Normal").run()
+    page.toggle(key=f"import-parts-{root}").set_value(False).run()
+    pressed(page, "import-path-go")
+
+    request = started[0].request()
+    assert (request["classes"], request["parts"]) == (["COVID", "Normal"], {})

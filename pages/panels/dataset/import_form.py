@@ -113,7 +113,16 @@ def _corrected(names: list[str], content: Callable[[str], bytes], root: str, key
         return _proposed(version, parse(LayoutSpec, {**tables, **choices}).model_dump_json(), root, names, content)
 
     layout = proposal()
-    classes = _pick_classes(layout.counts, key)
+    if layout.below:
+        levels = {", ".join(layout.listed): None, ", ".join(layout.below): layout.below}
+        level = st.radio("Which folders are the classes?", list(levels), key=f"import-level-{key}")
+        layout = proposal(classes=levels[level])
+    if any(image.part for image in layout.images):
+        named = st.toggle("Folders named train, val or test are the authors' parts", True, key=f"import-parts-{key}")
+        tables |= {} if named else {"parts": {}}
+        layout = proposal(classes=layout.wanted or tuple(layout.listed))
+    counts = {label: layout.counts[label] for label in layout.wanted or layout.counts}
+    classes = _pick_classes(counts, f"{key}-{hash(tuple(counts))}")
     if not classes:
         return LayoutSpec(classes=())
     choices = {"classes": classes, **({} if tables.get("columns", {}).get("patient") else _pick_patients(layout, key))}

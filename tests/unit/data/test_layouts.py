@@ -44,9 +44,9 @@ def test_images_in_a_folder_and_beside_it_are_all_of_the_class():
 
 
 def test_an_image_outside_of_all_classes_is_left_out_with_the_reason():
-    layout = understood([*tree("set/{c}/{n}.png"), "set/figure.png", "set/readme.txt"], "it")
+    layout = understood(["figure.png", *tree("set/{c}/{n}.png"), "set/figure.png", "set/readme.txt"], "it")
     assert layout.counts == {"COVID": 4, "Normal": 4}
-    assert layout.left_out == [("set/figure.png", "It lies in no class folder.")]
+    assert layout.left_out == [(path, "It lies in no class folder.") for path in ("figure.png", "set/figure.png")]
 
 
 def test_a_single_class_keeps_its_name_with_folders_inside():
@@ -66,7 +66,7 @@ def test_a_person_can_say_that_folders_called_like_parts_are_classes():
 
 def test_of_folders_on_two_levels_a_person_says_which_are_classes():
     names = tree("A/{c}/{n}.png", "B/{c}/{n}.png")
-    assert understood(names, "it").counts == {"A": 8, "B": 8}
+    assert (understood(names, "it").counts, understood(names, "it").below) == ({"A": 8, "B": 8}, CLASSES)
     assert understood(names, "it", LayoutSpec(classes=CLASSES)).counts == {"COVID": 8, "Normal": 8}
 
 
