@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from covid_core.data.layouts import Layout
+from covid_core.data.metadata import is_table
 from covid_core.data.split import PARTS
 from covid_core.formatting import count, plural
 
@@ -35,6 +36,8 @@ def layout_notes(layout: Layout) -> Iterator[str]:
     """What a person should check before the import."""
     if len(layout.chosen) == 1:
         yield f"Only one class: {layout.chosen[0]}. A model needs two at least."
+        for path in filter(is_table, (path for path, _ in layout.left_out)):
+            yield f"{path} may hold the labels: choose it as a table (--table)."
     if layout.patients:
         example = next(image for image in layout.images if image.patient)
         anew = " Their numbers start anew in each class." if layout.anew else ""
