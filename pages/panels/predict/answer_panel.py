@@ -38,6 +38,7 @@ FIXED = ("First", "Image", "File", "Why here")  # columns that no run's name may
 OPENED = "predict_opened"  # session: hash of the file whose row was chosen; it stays open when the order changes
 STEPS = "predict_steps"  # session: how often a button opened another image
 LIST_HEIGHT = 176  # pixels: two rows and a half, so that the answer stays above the fold
+FILE_WIDTH = 90  # pixels: a long name must not push the answer out of the list
 ROW_HEIGHT = 56  # pixels: an image of that size shows what it is
 GROUPS = {
     Urgency.UNREAD: "could not be read",
@@ -255,6 +256,7 @@ def pick_image(sources: Sequence[ImageSource], entries: Entries) -> ImageSource:
         column_order=["Image", "File", *frame.columns.drop(["First", "Image", "File", "Why here"]), "Why here"],
         column_config={
             "Image": st.column_config.ImageColumn(width=70),
+            "File": st.column_config.TextColumn(width=FILE_WIDTH),
             "Why here": st.column_config.TextColumn(width="large"),
         },
     )
