@@ -162,7 +162,8 @@ def numbers(answers: Sequence[tuple[Run, Assessment]]) -> None:
     bars = {one.run: one.by_class(one.numbers) for _, one in answers}
     scales = {one.run: one.scale for _, one in answers}
     alt = "; ".join(f"{scale} of every class by {name}" for name, scale in scales.items())
-    shell.chart(score_bars(bars, classes, scales), "scores", alt=alt, title="Classes of the image", caption=alt)
+    caption = alt[:1].upper() + alt[1:]
+    shell.chart(score_bars(bars, classes, scales), "scores", alt=alt, title="Classes of the image", caption=caption)
     for run, one in answers:
         st.caption(shell.plain(_of(one, answers) + image_results.sets_in_words(run, one)))
     scored = [f"{_of(one, answers)}{one.calibration.note}" for _, one in answers if not one.calibration.is_defined]
