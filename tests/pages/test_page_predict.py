@@ -232,6 +232,13 @@ def test_probabilities_and_scores_stand_side_by_side_with_their_names(workspace,
     assert shown["Probability"].tolist()[3:] == ["not calibrated"] * 3
 
 
+def test_a_long_file_name_leaves_room_for_the_answer_in_the_work_list(workspace, quick_runs):
+    run = warm_run(workspace)
+    page = opened("predict", run=run.id)
+    listed = upload(page, (f"{'long' * 20}.png", noise(1)), ("b.png", noise(2))).dataframe[0]
+    assert json.loads(listed.proto.columns)["File"]["width"] <= 100  # of some 320 pixels that the list has
+
+
 def test_a_table_of_images_names_what_each_column_is(workspace, quick_runs):
     runs = [warm_run(workspace), made_run(workspace, all_parts(SIZES, 1), "Cold", result={"calibration": UNFIT})]
     page = opened("predict", run=",".join(run.id for run in runs))

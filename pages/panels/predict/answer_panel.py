@@ -38,6 +38,7 @@ FIXED = ("First", "Image", "File", "Why here")  # columns that no run's name may
 OPENED = "predict_opened"  # session: hash of the file whose row was chosen; it stays open when the order changes
 STEPS = "predict_steps"  # session: how often a button opened another image
 LIST_HEIGHT = 176  # pixels: two rows and a half, so that the answer stays above the fold
+FILE_WIDTH = 90  # pixels: a long name must not push the answer out of the list
 ROW_HEIGHT = 56  # pixels: an image of that size shows what it is
 GROUPS = {
     Urgency.UNREAD: "could not be read",
@@ -161,7 +162,8 @@ def numbers(answers: Sequence[tuple[Run, Assessment]]) -> None:
     bars = {one.run: one.by_class(one.numbers) for _, one in answers}
     scales = {one.run: one.scale for _, one in answers}
     alt = "; ".join(f"{scale} of every class by {name}" for name, scale in scales.items())
-    shell.chart(score_bars(bars, classes, scales), "scores", alt=alt, title="Classes of the image", caption=alt)
+    caption = alt[:1].upper() + alt[1:]
+    shell.chart(score_bars(bars, classes, scales), "scores", alt=alt, title="Classes of the image", caption=caption)
     for run, one in answers:
         st.caption(shell.plain(_of(one, answers) + image_results.sets_in_words(run, one)))
     scored = [f"{_of(one, answers)}{one.calibration.note}" for _, one in answers if not one.calibration.is_defined]
@@ -255,6 +257,7 @@ def pick_image(sources: Sequence[ImageSource], entries: Entries) -> ImageSource:
         column_order=["Image", "File", *frame.columns.drop(["First", "Image", "File", "Why here"]), "Why here"],
         column_config={
             "Image": st.column_config.ImageColumn(width=70),
+            "File": st.column_config.TextColumn(width=FILE_WIDTH),
             "Why here": st.column_config.TextColumn(width="large"),
         },
     )
