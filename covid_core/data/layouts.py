@@ -43,6 +43,7 @@ ROLES = (  # the first whose pattern is the whole name of a folder, without rega
     (MASKS, r"(lungs?[ _-]?)?(masks?|segmentations?)"),
     (INSIDE, r"(patient|subject|person|case|study|series|session|visit|exam)[ _-]?\d+|[ps]\d{4,}|p\d\d"),
 )
+PREDICTED = (".dcm", ".dicom", ".tif", ".tiff")  # read when they are predicted, and not into data sets
 MASK_NAME = re.compile(r"[ _-](lung)?(mask|seg(mentation)?)$", re.IGNORECASE)
 PATIENTS = {  # how paths name patients, likeliest first: as in CheXpert, MIMIC-CXR, Kermany's set and ChestX-ray14
     "Folders such as patient00012 or p10000032": r"(?i)(?:^|/)((?:patient|subject|person|case)[ _-]?\d+|p\d{4,})/",
@@ -345,11 +346,13 @@ def _name_classes(
             folder.label = named or folder.label
     elif len(labels) < 2 and (not labels or all(folder.has_part_inside for folder in of_images)):
         parts = sorted({folder.part for folder in of_images} - {""})
+        unread = any(file.lower().endswith(PREDICTED) for folder in folders.values() for file in folder.files)
         raise DataError(
             f"The folders of {root} are parts of a data set ({', '.join(parts)}), not classes. Where are the labels? "
             "Expected one folder per class, above or below them."
             if parts
             else NO_CLASSES.format(root=root)
+            + (" DICOM and TIFF files are read on the Predict page, not into a data set." if unread else "")
         )
     inside = defaultdict(set)
     for folder in of_images:

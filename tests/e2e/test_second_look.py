@@ -160,7 +160,7 @@ def test_a_image_with_depth_is_answered_and_explained(page: Page, app: App, run:
     expect(page.get_by_text("has the highest", exact=False).first).to_be_visible()
     expect(page.locator(".viewer")).to_be_visible()
     expect(page.get_by_text("Most similar training images")).to_be_visible()
-    expect(page.get_by_text("It looks like a frontal chest image", exact=False)).to_be_visible()
+    expect(page.get_by_text("Nothing speaks against a frontal chest image", exact=False)).to_be_visible()
     negative = page.get_by_text("stored as a negative", exact=False)
     assert negative.count() > 0 if name == "IM0001" else negative.count() == 0
 
