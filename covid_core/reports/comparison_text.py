@@ -118,7 +118,9 @@ def _lead_in_words(order: Sequence[Candidate], pairs: Pairs) -> list[str]:
     tested = f"exact McNemar test, {p_in_words(lead.p)}"
     if pairs.compared > 1:
         tested += f"; {p_in_words(lead.p_holm)} after Holm's correction for {count(pairs.compared)} pairs"
-    alone = f"{plural(lead.only_first, 'image')} {'is' if lead.only_first == 1 else 'are'} predicted correctly by {first}"
+    alone = (
+        f"{plural(lead.only_first, 'image')} {'is' if lead.only_first == 1 else 'are'} predicted correctly by {first}"
+    )
     sentences = [f"{alone} alone, {count(lead.only_second)} by {second} alone ({tested})."]
     if lead.only_first != lead.only_second:
         by = points(lead.difference, lead.low, lead.high)

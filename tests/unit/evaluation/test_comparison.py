@@ -250,7 +250,9 @@ def test_summary_says_that_a_small_lead_could_be_chance():
 def test_summary_says_that_a_large_lead_is_more_than_chance():
     told = told_of(candidate("A", wrong_at(*range(20))), candidate("B", wrong_at()))
     assert "significantly more than A" in told.headline and "not significantly" not in told.headline
-    assert told.details[1] == "20 images are predicted correctly by B alone, 0 by A alone (exact McNemar test, p < 0.001)."
+    assert (
+        told.details[1] == "20 images are predicted correctly by B alone, 0 by A alone (exact McNemar test, p < 0.001)."
+    )
 
 
 def test_summary_says_that_images_that_belong_together_count_for_fewer():

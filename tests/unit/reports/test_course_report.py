@@ -14,7 +14,7 @@ from covid_core.evaluation import comparison
 from covid_core.figures import training as training_figures
 from covid_core.formatting import interval, p_value, points, share
 from covid_core.reports.course import html as rendering
-from covid_core.reports.course.document import Chart, Discussion, Document, Paragraph, Picture, Section, Table
+from covid_core.reports.course.document import Bullets, Chart, Discussion, Document, Paragraph, Picture, Section, Table
 from covid_core.reports.course.formats import FORMATS
 from covid_core.reports.course.sections import SECTIONS, course_document
 from covid_core.runs import architecture, candidates, store
@@ -137,6 +137,13 @@ def test_runs_that_differ_in_one_thing_are_tested_against_the_first_of_them(docu
 def test_a_part_without_a_run_names_the_preset_that_makes_one(of_golden, key, presets):
     for preset in presets:
         assert f"study --preset {preset})" in words(section(of_golden, key))
+
+
+def test_sentences_about_several_runs_agree_in_number_and_do_not_repeat_themselves(document):
+    assert "All of them beat the majority baseline, and " in words(section(document, "comparison"))
+    methods = " ".join(item for b in section(document, "methods").blocks if isinstance(b, Bullets) for item in b.items)
+    assert "The loss is sparse categorical cross-entropy, weighted by class in 1 run; the" in methods
+    assert "Training stops early without a lower validation loss for 10 epochs (6 runs)." in methods
 
 
 def test_a_run_that_is_not_finished_or_damaged_is_named_and_left_out(place, runs):
