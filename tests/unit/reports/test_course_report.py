@@ -125,6 +125,13 @@ def test_runs_that_differ_in_one_thing_are_tested_against_the_first_of_them(docu
     assert any(name in words(section(document, key)) for name in members)
 
 
+def test_a_baseline_with_class_weights_is_compared_with_the_frozen_run_that_has_them_too(place, runs):
+    other = made_run(place, all_parts(SIZES, 0.5), "Weighted baseline", backbone="baseline_cnn")
+    assert other.spec.imbalance == "class_weights"
+    made = course_document(place, [other, *runs[1:3]])
+    assert table(made, "transfer")["Run"].tolist() == ["Weighted baseline", "Weighted"]
+
+
 @pytest.mark.parametrize(
     ("key", "presets"),
     [
