@@ -257,7 +257,7 @@ def reasons(ranking: Ranking[Candidate], chosen: Candidate) -> Iterator[str]:
         yield f"Training took {duration(chosen.seconds)}."
 
 
-def limits(run: Run, chosen: Candidate, check: EvidenceCheck) -> Iterator[str]:
+def limits(run: Run, chosen: Candidate, check: EvidenceCheck, views: int) -> Iterator[str]:
     """What the numbers do not show."""
     if run.dataset.synthetic:
         yield "The images are synthetic: nothing here holds for patients."
@@ -270,7 +270,6 @@ def limits(run: Run, chosen: Candidate, check: EvidenceCheck) -> Iterator[str]:
         yield "The model reads the frame around the lungs, so its accuracy is not about disease alone."
     elif check.verdict != evidence.LUNGS:
         yield "It is not established that the model reads the lungs."
-    views = len(run.openings())
     if not run.evaluations():
         yield "No test on images from elsewhere was made."
     for one in run.evaluations():

@@ -153,6 +153,14 @@ def test_sentences_about_several_runs_agree_in_number_and_do_not_repeat_themselv
     assert "Training stops early without a lower validation loss for 10 epochs (6 runs)." in methods
 
 
+def test_views_of_the_test_images_are_counted_as_on_the_compare_page(place, runs):
+    made_with = [made_run(place, all_parts(SIZES, skill), f"Viewed {skill}") for skill in (1.0, 2.0)]
+    for run, what in zip([*made_with, made_with[0]], ["Figures", "Images", "Figures"], strict=True):
+        run.note_view(what)
+    told = [b for b in section(course_document(place, made_with), "insights").blocks if isinstance(b, Bullets)]
+    assert "Its test set was viewed 2 times; each view makes a later choice less honest." in told[1].items
+
+
 def test_a_run_that_is_not_finished_or_damaged_is_named_and_left_out(place, runs):
     waiting = made_run(place, all_parts(SIZES, 1), "Waiting", state=store.QUEUED)
     broken = made_run(place, all_parts(SIZES, 1), "Broken")
