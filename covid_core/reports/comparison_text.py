@@ -118,8 +118,10 @@ def _lead_in_words(order: Sequence[Candidate], pairs: Pairs) -> list[str]:
     tested = f"exact McNemar test, {p_in_words(lead.p)}"
     if pairs.compared > 1:
         tested += f"; {p_in_words(lead.p_holm)} after Holm's correction for {count(pairs.compared)} pairs"
-    images = f"{plural(lead.only_first, 'image')} only in {first}, {count(lead.only_second)} only in {second}"
-    sentences = [f"Correct are {images} ({tested})."]
+    alone = (
+        f"{plural(lead.only_first, 'image')} {'is' if lead.only_first == 1 else 'are'} predicted correctly by {first}"
+    )
+    sentences = [f"{alone} alone, {count(lead.only_second)} by {second} alone ({tested})."]
     if lead.only_first != lead.only_second:
         by = points(lead.difference, lead.low, lead.high)
         verdict = "not significant" if lead.could_be_chance else "significant"
@@ -162,9 +164,9 @@ def _validation_sentences(order: Sequence[Candidate]) -> list[str]:
         return []
     reached, accuracies = chosen.assessment, to_choose_by(order)
     of_chosen = accuracies[order.index(chosen)]
-    by = f" on the {count(of_chosen.n)} images that choose" if of_chosen.n < reached.validation.n else ""
+    by = f" on the {count(of_chosen.n)} validation images that choose" if of_chosen.n < reached.validation.n else ""
     if chosen.id == order[0].id:
-        return [f"Validation, by which to choose, picks {chosen.name} too ({in_words(of_chosen)}{by})."]
+        return [f"Choose by validation, not by test: it picks {chosen.name} too ({in_words(of_chosen)}{by})."]
     against = f"{share(of_chosen.value)} against {share(accuracies[0].value)}{by}"
     return [
         f"Choose by validation, not by test: it picks {chosen.name} ({against}).",
@@ -180,7 +182,7 @@ def _cost_sentences(order: Sequence[Candidate]) -> list[str]:
 def _cost(candidate: Candidate) -> str:
     words = []
     if not math.isnan(candidate.seconds):
-        words.append(f"trained for {duration(candidate.seconds)}")
+        words.append(f"took {duration(candidate.seconds)} to train")
     if not math.isnan(candidate.ms_per_image):
         words.append(f"takes {milliseconds(candidate.ms_per_image)} per image")
     return " and ".join(words)

@@ -24,6 +24,7 @@ from covid_core.runs.store import Evaluation, Run
 from covid_core.specs import IMBALANCE_LABELS, MODE_LABELS, OPTIMIZER_LABELS, SPLIT_LABELS, TrainingSpec
 
 BALANCED = 1.05  # largest class against smallest: up to here a data set counts as balanced
+LOSS = "sparse categorical cross-entropy"
 FEW = 4  # runs whose names have room above and below a small figure
 LACKING = {  # by what a section needs: what is missing, and which study makes it
     "imbalance": ("No two of these runs differ only in how they handle class imbalance", "imbalance"),
@@ -44,7 +45,7 @@ DISCUSS = {
     "insights": "Would you use this model, where, and what has to be shown first?",
     "methods": "What would you change if you did the study again?",
 }
-TO_FIRST = "differences are to the first row."
+TO_FIRST = "differences are to the first row, and Holm's correction is for these alone."
 PROBES = "Bars: accuracy with its 95 % interval, in cross-validation. Dotted: the majority baseline."
 PAIRED = "Exact McNemar test on the same test images, Holm's correction; interval by paired bootstrap."
 
@@ -86,8 +87,7 @@ def sources(origins: SourceSummary) -> list[str]:
 
 def loss(spec: TrainingSpec) -> str:
     """The loss function of a run."""
-    weighted = ", weighted by class" if spec.imbalance == "class_weights" else ""
-    return f"sparse categorical cross-entropy{weighted}"
+    return f"{LOSS}, weighted by class" if spec.imbalance == "class_weights" else LOSS
 
 
 def trained(run: Run, candidate: Candidate) -> str:
@@ -162,9 +162,11 @@ def compared(ranking: Ranking[Candidate]) -> str:
         not ranking.pairs.of(i, j).could_be_chance for i in range(len(order)) for j in range(i + 1, len(order))
     )
     beating = sum(beats_majority(one.assessment) for one in order)
+    beat = "All of them beat" if beating == len(order) else f"{_number(beating)} of them beat{'s' * (beating == 1)}"
+    differ = f"{_number(different).lower()} of {plural(ranking.pairs.compared, 'pair')} differ{'s' * (different == 1)}"
     return (
-        f"{count(len(order))} runs were tested on the same {images}. {_number(beating)} of them beat the majority "
-        f"baseline, and {_number(different).lower()} of {plural(ranking.pairs.compared, 'pair')} differ significantly."
+        f"{count(len(order))} runs were tested on the same {images}. {beat} the majority baseline, and {differ} "
+        "significantly."
     )
 
 
@@ -255,7 +257,7 @@ def reasons(ranking: Ranking[Candidate], chosen: Candidate) -> Iterator[str]:
         yield f"Training took {duration(chosen.seconds)}."
 
 
-def limits(run: Run, chosen: Candidate, check: EvidenceCheck) -> Iterator[str]:
+def limits(run: Run, chosen: Candidate, check: EvidenceCheck, views: int) -> Iterator[str]:
     """What the numbers do not show."""
     if run.dataset.synthetic:
         yield "The images are synthetic: nothing here holds for patients."
@@ -268,7 +270,6 @@ def limits(run: Run, chosen: Candidate, check: EvidenceCheck) -> Iterator[str]:
         yield "The model reads the frame around the lungs, so its accuracy is not about disease alone."
     elif check.verdict != evidence.LUNGS:
         yield "It is not established that the model reads the lungs."
-    views = len(run.openings())
     if not run.evaluations():
         yield "No test on images from elsewhere was made."
     for one in run.evaluations():
@@ -333,9 +334,12 @@ def training(runs: Sequence[Run]) -> Iterator[str]:
         f"Images are decoded to 8-bit grey and resized to squares of {_either(map(str, sizes))} px. Each saved model "
         "scales them to the range that its network was trained on."
     )
-    losses = dict.fromkeys(loss(spec) for spec in specs)
+    weighted = sum(spec.imbalance == "class_weights" for spec in specs)
+    of_all = (
+        loss(specs[0]) if weighted in (0, len(specs)) else f"{LOSS}, weighted by class in {plural(weighted, 'run')}"
+    )
     optimizers = dict.fromkeys(OPTIMIZER_LABELS[spec.optimizer] for spec in specs)
-    yield f"The loss is {_either(losses)}; the optimizer is {_either(optimizers)}."
+    yield f"The loss is {of_all}; the optimizer is {_either(optimizers)}."
     best = sum(spec.keep == "best" for spec in specs)
     if best:
         yield f"The weights of the epoch with the lowest validation loss are used ({plural(best, 'run')})."
@@ -343,7 +347,7 @@ def training(runs: Sequence[Run]) -> Iterator[str]:
         yield f"The weights of the last epoch are used ({plural(len(specs) - best, 'run')})."
     stopping = Counter(f"{plural(spec.patience, 'epoch')}" for spec in specs if spec.patience)
     if stopping:
-        yield f"Training stops early after so many epochs without a lower validation loss: {_runs_of(stopping)}."
+        yield f"Training stops early without a lower validation loss for {_runs_of(stopping)}."
 
 
 def _either(words: Iterable[str]) -> str:

@@ -7,18 +7,20 @@ from covid_core.reports.course import course_text
 from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph, call
 from covid_core.reports.course.subject import Subject
 from covid_core.reports.evidence_text import DAMAGED
+from covid_core.runs import test_set_access
 
 
 def blocks(subject: Subject) -> list[Block]:
     run = subject.run_of(subject.chosen)
     check = evidence_text.of(run)
+    views = len(test_set_access.of(one for one, _ in subject.compared))  # of the images, by whichever run
     parts: list[Block] = [
         Paragraph(course_text.choice(subject.ranking, subject.chosen)),
         Bullets(tuple(course_text.reasons(subject.ranking, subject.chosen))),
         Paragraph(check.in_full),
         *_effects(subject),
         Paragraph("What these numbers do not show:"),
-        Bullets(tuple(course_text.limits(run, subject.chosen, check))),
+        Bullets(tuple(course_text.limits(run, subject.chosen, check, views))),
         Paragraph("Who could benefit:"),
         Bullets(tuple(course_text.benefit(subject.chosen, check))),
         Discussion(course_text.DISCUSS["insights"]),

@@ -42,9 +42,12 @@ def baseline(subject: Subject) -> list[Block]:
 def transfer(subject: Subject) -> list[Block]:
     blocks: list[Block] = []
     every = subject.where(lambda spec: not is_baseline(spec) and spec.mode == "frozen" and spec.augmentation.is_off)
+    first = subject.where(is_baseline)[:1]
+    for one in first:  # of each network the run that treats class imbalance as the baseline does, if there is one
+        strategy = subject.run_of(one).spec.imbalance
+        every.sort(key=lambda other: subject.run_of(other).spec.imbalance != strategy)
     of_network = {subject.run_of(one).spec.backbone: one for one in reversed(every)}
     frozen = [one for one in every if of_network[subject.run_of(one).spec.backbone] is one]  # one of each network
-    first = subject.where(is_baseline)[:1]
     against = study_text.conclusion([*first, *frozen]) if first and frozen else None
     if against:
         blocks += _concluded(against, "transfer", "Frozen pretrained networks against the baseline")

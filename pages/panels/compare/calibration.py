@@ -71,9 +71,9 @@ def _in_words(name: str, run: Run, fitted: Calibration) -> str:
     before, after = fitted.expected_calibration_error_before, fitted.expected_calibration_error_after
     return (
         f"**{shell.plain(name)}: temperature {decimals(fitted.temperature, 2)}**, fitted on "
-        f"{run_text.calibration_images(run, fitted)}. Its scores are {sure}. Calibration changes the error on the test "
-        f"images from {share(before)} to {share(after)}. The log loss changes from {number(fitted.log_loss_before)} to "
-        f"{number(fitted.log_loss_after)}. No predicted class changes."
+        f"{run_text.calibration_images(run, fitted)}. Its scores are {sure}. On the test images the "
+        f"calibration error changes from {share(before)} to {share(after)}. The log loss changes from "
+        f"{number(fitted.log_loss_before)} to {number(fitted.log_loss_after)}. No predicted class changes."
     )
 
 

@@ -242,13 +242,17 @@ def test_summary_says_that_a_small_lead_could_be_chance():
         "B is the best of 2 runs: 98.0 % [93.0, 99.4] of 100 test images, not significantly"
     )
     assert told.details[0].startswith("B leads A by 1.0 points [") and told.details[0].endswith(": not significant.")
-    assert told.details[1].startswith("Correct are 2 images only in B, 1 only in A (exact McNemar test, p = 1.00)")
+    assert told.details[1].startswith(
+        "2 images are predicted correctly by B alone, 1 by A alone (exact McNemar test, p = 1.00)"
+    )
 
 
 def test_summary_says_that_a_large_lead_is_more_than_chance():
     told = told_of(candidate("A", wrong_at(*range(20))), candidate("B", wrong_at()))
     assert "significantly more than A" in told.headline and "not significantly" not in told.headline
-    assert told.details[1] == "Correct are 20 images only in B, 0 only in A (exact McNemar test, p < 0.001)."
+    assert (
+        told.details[1] == "20 images are predicted correctly by B alone, 0 by A alone (exact McNemar test, p < 0.001)."
+    )
 
 
 def test_summary_says_that_images_that_belong_together_count_for_fewer():
@@ -264,7 +268,7 @@ def test_summary_says_that_images_that_belong_together_count_for_fewer():
 
 def test_summary_says_why_an_interval_may_leave_zero_out_where_the_test_finds_nothing():
     lead, test, *_ = told_of(candidate("A", wrong_at(*range(5))), candidate("B", wrong_at())).details
-    assert "5 images only in B" in test and "exact McNemar test, p = 0.063" in test
+    assert "5 images are predicted correctly by B alone" in test and "exact McNemar test, p = 0.063" in test
     assert "not significant. The" in lead and lead.endswith(
         " the exact test is the stricter of the two, and it decides."
     )
@@ -307,7 +311,7 @@ def test_summary_says_how_many_images_chose_where_validation_is_halved():
         Candidate(name, name, assess(one, choosing=one[~one["image_id"].isin(table["image_id"].iloc[50:100])]))
         for name, one in (("First", table), ("Second", wrong_at(0, 1, 2, 3)))
     ]
-    assert "on the 50 images that choose" in " ".join(told_of(*halved).details)
+    assert "on the 50 validation images that choose" in " ".join(told_of(*halved).details)
 
 
 def test_summary_tells_when_validation_would_choose_another_run():
@@ -321,7 +325,7 @@ def test_summary_tells_when_validation_would_choose_another_run():
 
 def test_summary_names_what_the_best_run_costs():
     told = told_of(candidate("A", wrong_at(0), seconds=130, ms_per_image=3.71))
-    assert "A trained for 2 min 10 s and takes 3.7 ms per image." in told.details
+    assert "A took 2 min 10 s to train and takes 3.7 ms per image." in told.details
 
 
 def test_summary_warns_when_runs_were_trained_on_different_images():

@@ -14,7 +14,7 @@ from covid_core.evaluation import comparison
 from covid_core.figures import training as training_figures
 from covid_core.formatting import interval, p_value, points, share
 from covid_core.reports.course import html as rendering
-from covid_core.reports.course.document import Chart, Discussion, Document, Paragraph, Picture, Section, Table
+from covid_core.reports.course.document import Bullets, Chart, Discussion, Document, Paragraph, Picture, Section, Table
 from covid_core.reports.course.formats import FORMATS
 from covid_core.reports.course.sections import SECTIONS, course_document
 from covid_core.runs import architecture, candidates, store
@@ -125,6 +125,13 @@ def test_runs_that_differ_in_one_thing_are_tested_against_the_first_of_them(docu
     assert any(name in words(section(document, key)) for name in members)
 
 
+def test_a_baseline_with_class_weights_is_compared_with_the_frozen_run_that_has_them_too(place, runs):
+    other = made_run(place, all_parts(SIZES, 0.5), "Weighted baseline", backbone="baseline_cnn")
+    assert other.spec.imbalance == "class_weights"
+    made = course_document(place, [other, *runs[1:3]])
+    assert table(made, "transfer")["Run"].tolist() == ["Weighted baseline", "Weighted"]
+
+
 @pytest.mark.parametrize(
     ("key", "presets"),
     [
@@ -137,6 +144,21 @@ def test_runs_that_differ_in_one_thing_are_tested_against_the_first_of_them(docu
 def test_a_part_without_a_run_names_the_preset_that_makes_one(of_golden, key, presets):
     for preset in presets:
         assert f"study --preset {preset})" in words(section(of_golden, key))
+
+
+def test_sentences_about_several_runs_agree_in_number_and_do_not_repeat_themselves(document):
+    assert "All of them beat the majority baseline, and " in words(section(document, "comparison"))
+    methods = " ".join(item for b in section(document, "methods").blocks if isinstance(b, Bullets) for item in b.items)
+    assert "The loss is sparse categorical cross-entropy, weighted by class in 1 run; the" in methods
+    assert "Training stops early without a lower validation loss for 10 epochs (6 runs)." in methods
+
+
+def test_views_of_the_test_images_are_counted_as_on_the_compare_page(place, runs):
+    made_with = [made_run(place, all_parts(SIZES, skill), f"Viewed {skill}") for skill in (1.0, 2.0)]
+    for run, what in zip([*made_with, made_with[0]], ["Figures", "Images", "Figures"], strict=True):
+        run.note_view(what)
+    told = [b for b in section(course_document(place, made_with), "insights").blocks if isinstance(b, Bullets)]
+    assert "Its test set was viewed 2 times; each view makes a later choice less honest." in told[1].items
 
 
 def test_a_run_that_is_not_finished_or_damaged_is_named_and_left_out(place, runs):
