@@ -27,7 +27,7 @@ def offer_demonstration(words: str) -> None:
     jobs = queue.jobs(shell.workspace(), DemonstrationRequest)
     st.markdown(words)
     if any(job.is_active for job in jobs):
-        st.caption("The demonstration at the top of the page is making it. This page opens as soon as it is ready.")
+        st.caption("The demonstration at the top of the page makes it. Each page fills as soon as its part is ready.")
         return
     request = DemonstrationRequest()
     models = [backbone_named(name).label for name in demonstration.backbones_here()]
