@@ -342,7 +342,7 @@ def _name_classes(folders: Mapping[str, _Folder], of_images: list[_Folder], root
         parts = sorted({folder.part for folder in of_images} - {""})
         raise DataError(
             f"The folders of {root} are parts of a data set ({', '.join(parts)}), not classes. Where are the labels? "
-            "Expected one folder per class, above or below them."
+            "Expected one folder per class, above or below them, or a table with the label of each file."
             if parts
             else NO_CLASSES.format(root=root)
         )

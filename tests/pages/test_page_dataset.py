@@ -307,6 +307,16 @@ def test_a_folder_is_surveyed_and_imported_without_the_fourth_class(workspace, t
     assert (request["classes"], request["remove_source"]) == (["COVID", "Normal"], False)
 
 
+def test_another_folder_brings_its_own_name_and_no_patients_without_a_sign_of_them(workspace, tmp_path, started):
+    page = adding(opened("dataset"), "Folder or zip on this machine")
+    for name in ("first", "second"):
+        images = class_folders(tmp_path / name, {"a": 2, "b": 2})
+        page.text_input(key="import-path").set_value(str(images)).run()
+    assert page.selectbox(key=f"import-patients-{images}").value == "Unknown"
+    pressed(page, "import-path-go")
+    assert started[0].request()["name"] == "second"
+
+
 @pytest.mark.parametrize("typed", ["/no/such/folder", "/no/such.zip", "x" * 5000], ids=["folder", "zip", "too long"])
 def test_a_path_that_leads_nowhere_is_told_in_a_sentence(workspace, typed):
     page = adding(opened("dataset"), "Folder or zip on this machine")

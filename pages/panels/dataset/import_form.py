@@ -98,7 +98,7 @@ def _path_form() -> None:
     source = Path(typed.strip("\"'")).expanduser().absolute()
     spec = _corrected(*importing.files_of(source), str(source))
     stem = source.stem if source.suffix.lower() == ".zip" else source.name
-    name = st.text_input("Name", value=stem, max_chars=80, key="import-path-name")
+    name = st.text_input("Name", value=stem, max_chars=80, key=f"import-name-{source}")
     if st.button("Import", type="primary", icon=":material/download:", key="import-path-go", disabled=not spec.classes):
         import_jobs.start(ImportRequest(source=str(source), name=name.strip(), **spec.model_dump()))
 
@@ -135,7 +135,7 @@ def _proposed(version: int, spec: str, root: str, _names: list[str], _content: C
 def _pick_patients(layout: Layout, key: str) -> dict[str, Any]:
     """How paths name the patient: fields of a LayoutSpec."""
     ways = {**layouts.PATIENTS, OWN_PATTERN: "", UNKNOWN: ""}
-    proposed = next(way for way, pattern in ways.items() if pattern == layout.patients or way == UNKNOWN)
+    proposed = next(way for way, pattern in ways.items() if (pattern and pattern == layout.patients) or way == UNKNOWN)
     way = st.selectbox("Patients", list(ways), index=list(ways).index(proposed), key=f"import-patients-{key}")
     pattern = ways[way]
     if way == OWN_PATTERN:
