@@ -508,3 +508,16 @@ def test_a_table_labels_images_whose_folders_are_no_classes(workspace, tmp_path,
     request = started[0].request()
     assert (request["tables"], request["classes"]) == (["facts.csv"], ["a", "b"])
     assert request["columns"] == {"path": "file", "label": "kind", "patient": "patient"}
+
+
+def test_all_classes_of_a_table_are_chosen_where_the_folders_were_the_classes_before(workspace, tmp_path, started):
+    root = class_folders(tmp_path / "set", {"old": 2, "new": 2})
+    rows = [f"{path.relative_to(root).as_posix()},{path.parent.name == 'old'}" for path in root.rglob("*.png")]
+    (root / "facts.csv").write_text("\n".join(["path,finding", *rows]))
+    page = adding(opened("dataset"), "Folder or zip on this machine")
+    page.text_input(key="import-path").set_value(str(root)).run()
+    assert "4 images of 4." in words(page)
+    page.multiselect(key=f"import-tables-{root}").set_value(["facts.csv"]).run()
+    assert "4 images of 4." in words(page)
+    pressed(page, "import-path-go")
+    assert started[0].request()["classes"] == ["False", "True"]

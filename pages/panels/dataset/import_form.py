@@ -200,7 +200,7 @@ def _pick_classes(counts: dict[str, int], key: str) -> list[str]:
         list(counts),
         default=[label for label in counts if label not in layouts.OFF_BY_DEFAULT],
         format_func=lambda label: f"{label} ({count(counts[label])})",
-        key=f"import-classes-{key}",
+        key=f"import-classes-{key}-{'/'.join(counts)}",  # a table brings other classes than the folders: all are chosen
         help="Lung_Opacity is a fourth class of the database that the course study left out.",
     )
     st.caption(f"{plural(sum(counts[label] for label in chosen), 'image')} of {count(sum(counts.values()))}.")
