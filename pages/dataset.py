@@ -512,8 +512,8 @@ def _facts(dataset: Dataset) -> None:
     if measured:
         strongest = max(measured, key=lambda fact: fact.association)
         st.markdown(
-            f"{strongest.name} goes with the class most: Cramér's V is {decimals(strongest.association, 2)}. "
-            "0 means no association, 1 means that it gives the class away."
+            f"{strongest.name} has the strongest association with the class: Cramér's V is "
+            f"{decimals(strongest.association, 2)}, from 0 for no association to 1 where it gives the class away."
         )
     if rows:
         shell.table(pd.DataFrame(rows), "on-record")
