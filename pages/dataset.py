@@ -1,4 +1,4 @@
-"""What is in a data set: classes, images, grey levels, sizes, sources, and what could not be read."""
+"""What is in a data set: classes, images, grey levels, sizes, sources, and what was left out."""
 
 import math
 from collections.abc import Callable
@@ -108,7 +108,7 @@ def _show_tabs(dataset: Dataset) -> None:
 def _in_words(dataset: Dataset) -> str:
     """The data set in two sentences."""
     left_out = len(dataset.left_out)
-    unread = f"{plural(left_out, 'file')} could not be read" if left_out else "Every file could be read"
+    unread = f"The import left out {plural(left_out, 'file')}" if left_out else "Every file could be read"
     out = len(dataset.taken_out)
     decided = f"; {plural(out, 'image is', 'images are')} left out by decision" if out else ""
     return f"**{plural(len(dataset.images), 'image')} {_balance_in_words(dataset.counts)}** {unread}{decided}."
@@ -532,8 +532,8 @@ def _left_out(dataset: Dataset) -> None:
         return
     if not table.empty:
         st.markdown(
-            f"{plural(len(table), 'file')} of {count(len(table) + len(dataset.imported.images))} could not be read "
-            "faithfully. They are in no class, no split and no figure."
+            f"The import left out {plural(len(table), 'file')} of {count(len(table) + len(dataset.imported.images))}: "
+            "in no class, no split and no figure."
         )
         shell.table(table.rename(columns={"path": "File", "reason": "Reason"}), "left-out")
     if decided.empty:

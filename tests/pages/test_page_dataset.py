@@ -58,7 +58,7 @@ def test_the_answer_names_images_classes_imbalance_and_what_could_not_be_read(wo
     told = words(opened("dataset"))
 
     assert "14 images in 3 classes; Normal holds 57.1 %, 4.0 times as many as Viral Pneumonia." in told
-    assert "1 file could not be read." in told
+    assert "The import left out 1 file." in told
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -407,7 +407,7 @@ def test_a_finished_import_is_selected_and_told(workspace, tmp_path):
     page.run()
 
     assert page.query_params["dataset"] == new.id
-    assert "is ready and selected: 5 images. 1 file could not be read" in words(page)
+    assert "is ready and selected: 5 images. The import left out 1 file" in words(page)
 
 
 def test_an_interrupted_import_is_told_with_its_reason(workspace):
