@@ -131,11 +131,12 @@ def _balance_in_words(counts: dict[str, int]) -> str:
 def _overview(dataset: Dataset) -> None:
     table = summary.class_table(dataset.counts)
     st.subheader("Images per class")
-    majority = shell.plain(table.loc[table["images"].idxmax(), "label"])
-    st.markdown(
-        f"The majority baseline is {share(table['share'].max())}: the accuracy of always predicting {majority}. A "
-        "useful classifier is clearly above it. The Compare page shows it beside the models."
-    )
+    if len(table) > 1:
+        majority = shell.plain(table.loc[table["images"].idxmax(), "label"])
+        st.markdown(
+            f"The majority baseline is {share(table['share'].max())}: the accuracy of always predicting {majority}. A "
+            "useful classifier is clearly above it. The Compare page shows it beside the models."
+        )
     balance = "; ".join(f"{row.label} {count(row.images)} ({share(row.share)})" for row in table.itertuples())
     shell.chart(figures.class_bars(table), "images-per-class", alt=f"Images per class: {balance}")
     if len(dataset.counts) > 1:

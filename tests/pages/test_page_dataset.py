@@ -79,6 +79,7 @@ def test_a_single_class_breaks_no_tab(workspace, tmp_path, tab):
     page = opened("dataset", tab=tab)
 
     assert "there is nothing to classify" in words(page)
+    assert "majority baseline" not in words(page)  # a classifier above 100 % is not to be had
 
 
 def test_class_names_are_shown_letter_by_letter(workspace, tmp_path):
