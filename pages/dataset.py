@@ -1,4 +1,4 @@
-"""What is in a data set: classes, images, grey levels, sizes, sources, and what could not be read."""
+"""What is in a data set: classes, images, grey levels, sizes, sources, and what was left out."""
 
 import math
 from collections.abc import Callable
@@ -108,7 +108,7 @@ def _show_tabs(dataset: Dataset) -> None:
 def _in_words(dataset: Dataset) -> str:
     """The data set in two sentences."""
     left_out = len(dataset.left_out)
-    unread = f"{plural(left_out, 'file')} could not be read" if left_out else "Every file could be read"
+    unread = f"The import left out {plural(left_out, 'file')}" if left_out else "Every file could be read"
     out = len(dataset.taken_out)
     decided = f"; {plural(out, 'image is', 'images are')} left out by decision" if out else ""
     return f"**{plural(len(dataset.images), 'image')} {_balance_in_words(dataset.counts)}** {unread}{decided}."
@@ -131,11 +131,12 @@ def _balance_in_words(counts: dict[str, int]) -> str:
 def _overview(dataset: Dataset) -> None:
     table = summary.class_table(dataset.counts)
     st.subheader("Images per class")
-    majority = shell.plain(table.loc[table["images"].idxmax(), "label"])
-    st.markdown(
-        f"The majority baseline is {share(table['share'].max())}: the accuracy of always predicting {majority}. A "
-        "useful classifier is clearly above it. The Compare page shows it beside the models."
-    )
+    if len(table) > 1:
+        majority = shell.plain(table.loc[table["images"].idxmax(), "label"])
+        st.markdown(
+            f"The majority baseline is {share(table['share'].max())}: the accuracy of always predicting {majority}. A "
+            "useful classifier is clearly above it. The Compare page shows it beside the models."
+        )
     balance = "; ".join(f"{row.label} {count(row.images)} ({share(row.share)})" for row in table.itertuples())
     shell.chart(figures.class_bars(table), "images-per-class", alt=f"Images per class: {balance}")
     if len(dataset.counts) > 1:
@@ -512,8 +513,8 @@ def _facts(dataset: Dataset) -> None:
     if measured:
         strongest = max(measured, key=lambda fact: fact.association)
         st.markdown(
-            f"{strongest.name} goes with the class most: Cramér's V is {decimals(strongest.association, 2)}. "
-            "0 means no association, 1 means that it gives the class away."
+            f"{strongest.name} has the strongest association with the class: Cramér's V is "
+            f"{decimals(strongest.association, 2)}, from 0 for no association to 1 where it gives the class away."
         )
     if rows:
         shell.table(pd.DataFrame(rows), "on-record")
@@ -532,8 +533,8 @@ def _left_out(dataset: Dataset) -> None:
         return
     if not table.empty:
         st.markdown(
-            f"{plural(len(table), 'file')} of {count(len(table) + len(dataset.imported.images))} could not be read "
-            "faithfully. They are in no class, no split and no figure."
+            f"The import left out {plural(len(table), 'file')} of {count(len(table) + len(dataset.imported.images))}: "
+            "in no class, no split and no figure."
         )
         shell.table(table.rename(columns={"path": "File", "reason": "Reason"}), "left-out")
     if decided.empty:

@@ -349,7 +349,7 @@ def _name_classes(
         unread = any(file.lower().endswith(PREDICTED) for folder in folders.values() for file in folder.files)
         raise DataError(
             f"The folders of {root} are parts of a data set ({', '.join(parts)}), not classes. Where are the labels? "
-            "Expected one folder per class, above or below them."
+            "Expected one folder per class, above or below them, or a table with the label of each file."
             if parts
             else NO_CLASSES.format(root=root)
             + (" DICOM and TIFF files are read on the Predict page, not into a data set." if unread else "")

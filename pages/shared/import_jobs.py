@@ -27,7 +27,7 @@ def offer_demonstration(words: str) -> None:
     jobs = queue.jobs(shell.workspace(), DemonstrationRequest)
     st.markdown(words)
     if any(job.is_active for job in jobs):
-        st.caption("The demonstration at the top of the page is making it. This page opens as soon as it is ready.")
+        st.caption("The demonstration at the top of the page makes it. Each page fills as soon as its part is ready.")
         return
     request = DemonstrationRequest()
     models = [backbone_named(name).label for name in demonstration.backbones_here()]
@@ -92,7 +92,7 @@ def panel() -> bool:
 
 
 def _select(identifier: str) -> None:
-    """Make a data set the one that all pages are about, and report what could not be read."""
+    """Make a data set the one that all pages are about, and report what was left out."""
     st.session_state[shell.IN_USE] = identifier
     st.query_params["dataset"] = identifier
     st.query_params.pop("image", None)
@@ -100,5 +100,5 @@ def _select(identifier: str) -> None:
     left_out = len(made.left_out)
     text = f"**{shell.plain(made.name)}** is ready and selected: {plural(len(made.images), 'image')}."
     if left_out:
-        text += f" {plural(left_out, 'file')} could not be read; the tab Left out lists them."
+        text += f" The import left out {plural(left_out, 'file')}; the tab Left out has the reasons."
     st.success(text, icon=":material/check_circle:")

@@ -58,7 +58,7 @@ def test_the_answer_names_images_classes_imbalance_and_what_could_not_be_read(wo
     told = words(opened("dataset"))
 
     assert "14 images in 3 classes; Normal holds 57.1 %, 4.0 times as many as Viral Pneumonia." in told
-    assert "1 file could not be read." in told
+    assert "The import left out 1 file." in told
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -79,6 +79,7 @@ def test_a_single_class_breaks_no_tab(workspace, tmp_path, tab):
     page = opened("dataset", tab=tab)
 
     assert "there is nothing to classify" in words(page)
+    assert "majority baseline" not in words(page)  # a classifier above 100 % is not to be had
 
 
 def test_class_names_are_shown_letter_by_letter(workspace, tmp_path):
@@ -307,6 +308,16 @@ def test_a_folder_is_surveyed_and_imported_without_the_fourth_class(workspace, t
     assert (request["classes"], request["remove_source"]) == (["COVID", "Normal"], False)
 
 
+def test_another_folder_brings_its_own_name_and_no_patients_without_a_sign_of_them(workspace, tmp_path, started):
+    page = adding(opened("dataset"), "Folder or zip on this machine")
+    for name in ("first", "second"):
+        images = class_folders(tmp_path / name, {"a": 2, "b": 2})
+        page.text_input(key="import-path").set_value(str(images)).run()
+    assert page.selectbox(key=f"import-patients-{images}").value == "Unknown"
+    pressed(page, "import-path-go")
+    assert started[0].request()["name"] == "second"
+
+
 @pytest.mark.parametrize("typed", ["/no/such/folder", "/no/such.zip", "x" * 5000], ids=["folder", "zip", "too long"])
 def test_a_path_that_leads_nowhere_is_told_in_a_sentence(workspace, typed):
     page = adding(opened("dataset"), "Folder or zip on this machine")
@@ -397,7 +408,7 @@ def test_a_finished_import_is_selected_and_told(workspace, tmp_path):
     page.run()
 
     assert page.query_params["dataset"] == new.id
-    assert "is ready and selected: 5 images. 1 file could not be read" in words(page)
+    assert "is ready and selected: 5 images. The import left out 1 file" in words(page)
 
 
 def test_an_interrupted_import_is_told_with_its_reason(workspace):
@@ -518,3 +529,16 @@ def test_the_level_of_the_classes_and_the_parts_are_a_choice(workspace, tmp_path
 
     request = started[0].request()
     assert (request["classes"], request["parts"]) == (["COVID", "Normal"], {})
+
+
+def test_all_classes_of_a_table_are_chosen_where_the_folders_were_the_classes_before(workspace, tmp_path, started):
+    root = class_folders(tmp_path / "set", {"old": 2, "new": 2})
+    rows = [f"{path.relative_to(root).as_posix()},{path.parent.name == 'old'}" for path in root.rglob("*.png")]
+    (root / "facts.csv").write_text("\n".join(["path,finding", *rows]))
+    page = adding(opened("dataset"), "Folder or zip on this machine")
+    page.text_input(key="import-path").set_value(str(root)).run()
+    assert "4 images of 4." in words(page)
+    page.multiselect(key=f"import-tables-{root}").set_value(["facts.csv"]).run()
+    assert "4 images of 4." in words(page)
+    pressed(page, "import-path-go")
+    assert started[0].request()["classes"] == ["False", "True"]

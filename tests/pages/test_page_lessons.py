@@ -38,8 +38,10 @@ def test_a_link_to_the_outcome_leads_to_the_prediction_first(workspace):
 
 def test_a_prediction_can_be_kept_only_when_it_is_there(workspace):
     page = opened("lessons", lesson="corner-tag", step="2")
-    assert page.button(key="keep-prediction").disabled
-    page.number_input(key="prediction-corner-tag").set_value(70).run()
+    page.button(key="keep-prediction").click().run()
+    assert page.query_params["step"] == "2"
+    assert "Enter a number from 0 to 100 first." in words(page)
+    page.number_input(key="prediction-corner-tag").set_value(70)  # typed, without Enter: the click brings it along
     page.button(key="keep-prediction").click().run()
     assert page.query_params["step"] == "3"
     page.button(key="step-2").click().run()

@@ -72,7 +72,7 @@ def _show(dataset: Dataset, shown: Map, at_work: bool) -> None:
     )
     if not shown.is_current:
         st.info(
-            "This map is of an earlier version of the data set. Images or classes have changed since.",
+            "This map is of an earlier version of the data set. A decision has been made or taken back since.",
             icon=":material/history:",
         )
     if not at_work and (not shown.is_current or described == audit_text.PIXELS):

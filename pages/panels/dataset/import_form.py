@@ -98,7 +98,7 @@ def _path_form() -> None:
     source = Path(typed.strip("\"'")).expanduser().absolute()
     spec = _corrected(*importing.files_of(source), str(source))
     stem = source.stem if source.suffix.lower() == ".zip" else source.name
-    name = st.text_input("Name", value=stem, max_chars=80, key="import-path-name")
+    name = st.text_input("Name", value=stem, max_chars=80, key=f"import-name-{source}")
     if st.button("Import", type="primary", icon=":material/download:", key="import-path-go", disabled=not spec.classes):
         import_jobs.start(ImportRequest(source=str(source), name=name.strip(), **spec.model_dump()))
 
@@ -144,7 +144,7 @@ def _proposed(version: int, spec: str, root: str, _names: list[str], _content: C
 def _pick_patients(layout: Layout, key: str) -> dict[str, Any]:
     """How paths name the patient: fields of a LayoutSpec."""
     ways = {**layouts.PATIENTS, OWN_PATTERN: "", UNKNOWN: ""}
-    proposed = next(way for way, pattern in ways.items() if pattern == layout.patients or way == UNKNOWN)
+    proposed = next(way for way, pattern in ways.items() if (pattern and pattern == layout.patients) or way == UNKNOWN)
     way = st.selectbox("Patients", list(ways), index=list(ways).index(proposed), key=f"import-patients-{key}")
     pattern = ways[way]
     if way == OWN_PATTERN:
@@ -209,7 +209,7 @@ def _pick_classes(counts: dict[str, int], key: str) -> list[str]:
         list(counts),
         default=[label for label in counts if label not in layouts.OFF_BY_DEFAULT],
         format_func=lambda label: f"{label} ({count(counts[label])})",
-        key=f"import-classes-{key}",
+        key=f"import-classes-{key}-{'/'.join(counts)}",  # a table brings other classes than the folders: all are chosen
         help="Lung_Opacity is a fourth class of the database that the course study left out.",
     )
     st.caption(f"{plural(sum(counts[label] for label in chosen), 'image')} of {count(sum(counts.values()))}.")

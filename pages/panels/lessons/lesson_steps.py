@@ -26,6 +26,7 @@ STEPS = ("The story", "Your prediction", "The runs", "What came out", "Why", "Yo
 STORY, PREDICT, RUNS, OUTCOME, WHY, YOURS, SUMMARY = range(1, len(STEPS) + 1)
 AFTER_PREDICTION = (OUTCOME, WHY, SUMMARY)  # steps that give the answer away
 TILE = 168  # pixels of a picture at least: two side by side on a phone
+EMPTY = "lesson_nothing_entered"  # session: the lesson whose prediction was sent without a number
 MADE = "lesson_summary_made"  # session: whether the summary of all lessons was asked for
 
 
@@ -156,18 +157,18 @@ def _predict(lesson: Lesson, _prepared: Prepared) -> None:
         class_panel.live(lesson)
     if prediction is not None:
         return
-    value = st.number_input(
-        "Your prediction, %", 0, 100, None, 1, key=f"prediction-{lesson.key}", placeholder="0 to 100", width=220
-    )
+    field = f"prediction-{lesson.key}"
+    st.number_input("Your prediction, %", 0, 100, None, 1, key=field, placeholder="0 to 100", width=220)
+    if st.session_state.pop(EMPTY, "") == lesson.key:
+        st.warning("Enter a number from 0 to 100 first.", icon=":material/edit:")
     with st.container(horizontal=True):
         st.button(
             "Keep my prediction",
             key="keep-prediction",
             type="primary",
             icon=":material/lock:",
-            disabled=value is None,
-            on_click=_store_prediction,
-            args=(lesson, value),
+            on_click=_store_entered,  # enabled before Enter too: a click on a disabled button is lost
+            args=(lesson, field),
         )
         if not _is_revealed(lesson):
             st.button(
@@ -178,6 +179,14 @@ def _predict(lesson: Lesson, _prepared: Prepared) -> None:
                 on_click=_store_prediction,
                 args=(lesson, None),
             )
+
+
+def _store_entered(lesson: Lesson, field: str) -> None:
+    value = st.session_state.get(field)
+    if value is None:
+        st.session_state[EMPTY] = lesson.key
+    else:
+        _store_prediction(lesson, value)
 
 
 def _store_prediction(lesson: Lesson, percent: float | None) -> None:

@@ -6,7 +6,10 @@ from covid_core.reports.layout_text import layout_lines, layout_notes, layout_ta
 
 def test_a_class_has_a_line_with_what_there_is_of_it_alone():
     layout = understood(["train/a/person1_x.png", "test/a/person2_x.png", "train/b/person3_x.png"], "it")
-    assert layout_lines(layout)[:2] == ["a: 2 images, train 1, test 1, patients 2", "b: 1 image, train 1, test 0, patients 1"]
+    assert layout_lines(layout)[:2] == [
+        "a: 2 images, train 1, test 1, patients 2",
+        "b: 1 image, train 1, test 0, patients 1",
+    ]
     assert layout_table(layout).columns.tolist() == ["Class", "Images", "Train", "Test", "Patients", "First image"]
 
 
