@@ -159,7 +159,8 @@ def _curves(subject: Subject, order: tuple[Candidate, ...]) -> Iterator[Block]:
             for name, history in histories
             if len(history)
         ]
-        words = "Strong lines: validation. Pale lines: training. A diamond marks the beginning of a new stage."
+        words = "Strong lines: validation. Pale lines: training. A diamond marks the beginning of a new stage. "
+        words += course_text.WHILE_TRAINING
         figure = figures.learning_curves(histories, quantity, lines)
         alt = f"{title}. On validation images after the last epoch: {', '.join(ends)}."
         yield Chart(f"curves-{quantity}", title, words, alt, figure, recipe=call("curves", quantity))

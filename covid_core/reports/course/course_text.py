@@ -119,13 +119,20 @@ def layers_caption(run: Run, layers: pd.DataFrame) -> str:
     return f"Layers of {run.name}, from the image to the scores: {words}."
 
 
+WHILE_TRAINING = (
+    "These figures are measured while training: with dropout, and on the half of the validation images that chooses "
+    "the epoch, where there is one. The tables count all images after training, so they may differ."
+)
+
+
 def curve(history: pd.DataFrame, quantity: str, weights_from: int) -> str:
-    """What a learning curve ends with, and which epoch's weights the model has."""
+    """What a learning curve ends with, which epoch's weights the model has, and why tables may differ."""
     written = share if quantity == "accuracy" else number
     row = history.iloc[weights_from]
     return (
         f"The model has the weights of epoch {weights_from + 1} of {len(history)}: "
-        f"{written(row[quantity])} on training images, {written(row[f'val_{quantity}'])} on validation images."
+        f"{written(row[quantity])} on training images, {written(row[f'val_{quantity}'])} on validation images. "
+        f"{WHILE_TRAINING}"
     )
 
 
