@@ -35,9 +35,17 @@ def pictures(drawn: Sequence[Chart], kinds: Sequence[str], titled: bool) -> Mapp
 
     try:
         with ThreadPoolExecutor(1) as own:  # the caller's thread may have an event loop already
-            return own.submit(lambda: asyncio.run(_drawn(drawn, kinds, titled))).result()
-    except (BrowserFailedError, ChromeNotFoundError) as error:
+            return own.submit(lambda: asyncio.run(_in_time(drawn, kinds, titled))).result()
+    except (BrowserFailedError, ChromeNotFoundError, TimeoutError) as error:
         raise InvalidChoice(NO_BROWSER) from error
+
+
+async def _in_time(drawn: Sequence[Chart], kinds: Sequence[str], titled: bool) -> Mapping[tuple[str, str], bytes]:
+    """Kaleido waits without end for a browser that dies as it starts, which was seen once: another one is started."""
+    try:
+        return await asyncio.wait_for(_drawn(drawn, kinds, titled), LONGEST / 5)
+    except TimeoutError:
+        return await asyncio.wait_for(_drawn(drawn, kinds, titled), LONGEST)
 
 
 async def _drawn(drawn: Sequence[Chart], kinds: Sequence[str], titled: bool) -> Mapping[tuple[str, str], bytes]:
