@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks import measuring, planted_faults
 from covid_core.audit.quality import findings
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.images.codec import png_bytes
 from covid_core.synthetic.phantom import image_at
 from covid_core.workspace import Workspace

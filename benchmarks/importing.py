@@ -117,7 +117,7 @@ def import_all(source: Path, scratch: Path) -> dict[str, Any]:
     begin = time.perf_counter()
     import pyarrow.parquet  # noqa: F401  pandas loads it with the first table
 
-    from covid_core.data import importing
+    from covid_core.data.imports import importing
     from covid_core.workspace import Workspace
 
     libraries = round(time.perf_counter() - begin, 3)

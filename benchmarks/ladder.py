@@ -15,8 +15,8 @@ from typing import Any
 
 from benchmarks import measuring
 from covid_core.audit.shortcuts import probe_ladder, probes
-from covid_core.data import importing
 from covid_core.data.dataset import Dataset, open_dataset
+from covid_core.data.imports import importing
 from covid_core.inference import lungs
 from covid_core.reports import audit_text
 from covid_core.runs import frozen_features

@@ -42,8 +42,8 @@ def trained(
     scratch: Path, images: int, seed: int, data: Path | None = None, look: int = 0, sheet: Path | None = None
 ) -> dict[str, Any]:
     """One segmenter by its job: its figures, and what it does to real images where there are some."""
-    from covid_core.data import importing
     from covid_core.data.dataset import list_datasets, open_dataset
+    from covid_core.data.imports import importing
     from covid_core.inference.lungs import Lungs
     from covid_core.jobs import queue
     from covid_core.jobs.kinds import SegmenterRequest
@@ -99,7 +99,7 @@ def _followed(job: Any) -> tuple[float, float, Any]:
 
 def outlined(lungs: Any, data: Path, look: int, sheet: Path | None) -> dict[str, Any]:
     """How many real images get no outline, by class, and why; evenly chosen from the folder."""
-    from covid_core.data import layouts
+    from covid_core.data.imports import layouts
     from covid_core.errors import ImageError
     from covid_core.images.codec import png_bytes, read_image
 

@@ -93,7 +93,7 @@ def main() -> None:
 def fill(source: Path, runs: int) -> int:
     """Import the images and make finished runs on them, as far as they are not there. Returns the number of images."""
     from covid_core.data import dataset as data
-    from covid_core.data import importing
+    from covid_core.data.imports import importing
     from covid_core.data.split import make_split
     from covid_core.runs import store
     from covid_core.specs import SplitSpec

@@ -112,7 +112,7 @@ def of_case(name: str, fields: dict[str, Any], images: int, plant: str) -> dict[
 def trained(workspace: Any, name: str, fields: dict[str, Any], images: int, plant: tuple[str, ...]) -> Any:
     """A finished run on synthetic images."""
     from covid_core.data import dataset as data
-    from covid_core.data import importing
+    from covid_core.data.imports import importing
     from covid_core.jobs import queue
     from covid_core.runs import store
     from covid_core.specs import TrainingSpec

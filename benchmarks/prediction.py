@@ -78,7 +78,7 @@ def trained(place: Path, source: Path, name: str, fields: dict[str, Any]) -> Any
     from covid_core import weights
     from covid_core.backbones import backbone_named
     from covid_core.data import dataset as data
-    from covid_core.data import importing
+    from covid_core.data.imports import importing
     from covid_core.jobs import queue
     from covid_core.runs import store
     from covid_core.specs import SplitSpec, TrainingSpec

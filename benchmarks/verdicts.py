@@ -70,7 +70,7 @@ def of_seeds(seeds: range) -> list[dict[str, Any]]:
 
 def spec(workspace: Any, seed: int, plant: str) -> Any:
     """A run on a set of its own."""
-    from covid_core.data import importing
+    from covid_core.data.imports import importing
     from covid_core.specs import SplitSpec, TrainingSpec
 
     images = importing.import_phantom(workspace, IMAGES, seed, (plant,), f"{plant}, seed {seed}")

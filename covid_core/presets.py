@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from covid_core import weights
 from covid_core.backbones import BACKBONES, Backbone, backbone_named
 from covid_core.data.dataset import open_dataset
-from covid_core.data.downloads import can_be_reached
+from covid_core.data.imports.downloads import can_be_reached
 from covid_core.errors import InvalidChoice
 from covid_core.formatting import file_size
 from covid_core.runs.store import REPEATS

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from covid_core.backbones import Backbone
-from covid_core.data.downloads import can_be_reached, download
+from covid_core.data.imports.downloads import can_be_reached, download
 from covid_core.errors import WeightsUnavailable
 from covid_core.specs import TrainingSpec
 from covid_core.work import Progress, silent

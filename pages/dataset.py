@@ -13,7 +13,7 @@ import streamlit as st
 from covid_core.data import dataset as data
 from covid_core.data import decisions, summary
 from covid_core.data.dataset import Dataset
-from covid_core.data.importing import SUMMARY_SIZE
+from covid_core.data.imports.importing import SUMMARY_SIZE
 from covid_core.data.pixels import decode_rows, open_pixels
 from covid_core.data.summary import PixelSummary
 from covid_core.figures import data as figures

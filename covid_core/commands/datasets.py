@@ -49,7 +49,7 @@ AUTHOR = option("--author", default="", help="who decides; the user of this comp
 )
 def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Make a data set of a folder or a zip archive: classes, parts, patients and masks are read from the names."""
-    from covid_core.data import importing
+    from covid_core.data.imports import importing
 
     spec = _layout_of(options)
     layout = importing.proposal(Path(options.path), spec)

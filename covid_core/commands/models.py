@@ -82,7 +82,7 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
 )
 def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """A finished run on images from elsewhere: a folder with one folder per class, or a data set's id."""
-    from covid_core.data import importing
+    from covid_core.data.imports import importing
 
     run = store.open_run(workspace, options.run)
     mapping = presets.parse_assignments(options.map or [])

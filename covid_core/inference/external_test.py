@@ -14,7 +14,7 @@ import pandas as pd
 
 from covid_core.data import duplicates
 from covid_core.data.dataset import Dataset
-from covid_core.data.importing import SUMMARY_SIZE
+from covid_core.data.imports.importing import SUMMARY_SIZE
 from covid_core.data.pixels import open_pixels
 from covid_core.errors import DataError, InvalidChoice
 from covid_core.evaluation import assessment, metrics

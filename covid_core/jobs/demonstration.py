@@ -13,8 +13,8 @@ from covid_core import presets, weights
 from covid_core.audit import dataset_audit
 from covid_core.audit.model import model_audit
 from covid_core.backbones import backbone_named
-from covid_core.data import importing
 from covid_core.data.dataset import Dataset, list_datasets, open_dataset
+from covid_core.data.imports import importing
 from covid_core.errors import RunDamaged
 from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import AuditRequest, DemonstrationRequest, ModelAuditRequest

@@ -15,7 +15,7 @@ Result = dict[str, Any]
 
 
 def import_source(workspace: Workspace, request: kinds.ImportRequest, progress: Progress) -> Result:
-    from covid_core.data import importing
+    from covid_core.data.imports import importing
 
     importing.sweep(workspace)
     try:
@@ -26,14 +26,14 @@ def import_source(workspace: Workspace, request: kinds.ImportRequest, progress: 
 
 
 def import_kaggle(workspace: Workspace, request: kinds.KaggleRequest, progress: Progress) -> Result:
-    from covid_core.data import importing
+    from covid_core.data.imports import importing
 
     importing.sweep(workspace)
     return {"dataset": importing.import_kaggle(workspace, request.name, request, progress).id}
 
 
 def draw_phantom(workspace: Workspace, request: kinds.PhantomRequest, progress: Progress) -> Result:
-    from covid_core.data import importing
+    from covid_core.data.imports import importing
 
     importing.sweep(workspace)
     of = (request.images, request.seed, request.plant, request.name)

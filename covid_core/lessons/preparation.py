@@ -14,7 +14,7 @@ import pandas as pd
 
 from covid_core import files
 from covid_core.audit.model.occlusions import CORNER
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.errors import JobRefused, UnknownId
 from covid_core.images.codec import to_square
 from covid_core.images.image import GreyImage

@@ -22,7 +22,7 @@ from covid_core.audit.embedding.embedding_map import Map
 from covid_core.audit.shortcuts import probe_ladder
 from covid_core.audit.shortcuts.probe_ladder import Ladder, Reason, Rung, Sources
 from covid_core.data.dataset import Dataset
-from covid_core.data.layouts import Layout
+from covid_core.data.imports.layouts import Layout
 from covid_core.evaluation import image_selection, repeats
 from covid_core.evaluation.assessment import Measured
 from covid_core.evaluation.image_selection import ImageAnswers

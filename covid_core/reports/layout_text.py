@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from covid_core.data.layouts import Layout
-from covid_core.data.metadata import is_table
+from covid_core.data.imports.layouts import Layout
+from covid_core.data.imports.metadata import is_table
 from covid_core.data.split import PARTS
 from covid_core.formatting import count, plural
 

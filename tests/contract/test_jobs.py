@@ -16,8 +16,8 @@ from made_images import write_images
 
 from covid_core import files
 from covid_core.data import dataset as data
-from covid_core.data import importing
 from covid_core.data.dataset import Dataset
+from covid_core.data.imports import importing
 from covid_core.errors import CovidCoreError, InvalidChoice, JobRefused
 from covid_core.jobs import kinds, queue, worker
 from covid_core.jobs.kinds import (

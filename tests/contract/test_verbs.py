@@ -17,7 +17,7 @@ from made_segmenters import made_segmenter
 
 from covid_core import weights
 from covid_core.commands import main
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.jobs import queue
 from covid_core.workspace import Workspace
 

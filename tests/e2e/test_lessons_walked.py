@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from states import downloaded
 from waiting import until
 
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.lessons import preparation
 from covid_core.runs import store
 from covid_core.runs.store import Run

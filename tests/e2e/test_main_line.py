@@ -11,7 +11,7 @@ from states import idle
 from waiting import until
 
 from covid_core.data import dataset as data
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.files import FileLock
 from covid_core.images.codec import png_bytes
 from covid_core.jobs import queue

@@ -12,8 +12,8 @@ from states import still
 from waiting import until
 
 from covid_core.audit.embedding import embedding_map
-from covid_core.data import importing
 from covid_core.data.dataset import Dataset
+from covid_core.data.imports import importing
 from covid_core.workspace import Workspace
 
 CHART = ".stPlotlyChart"

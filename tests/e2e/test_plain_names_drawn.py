@@ -6,7 +6,7 @@ import pytest
 from app_server import App
 from playwright.sync_api import Page, expect
 
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.images.codec import png_bytes
 from covid_core.synthetic.phantom import image_at
 from covid_core.workspace import Workspace

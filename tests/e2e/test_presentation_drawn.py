@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 from states import idle
 from waiting import until
 
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.workspace import Workspace
 
 SCROLLED = "document.querySelector('[data-testid=stMain]').scrollTop"

@@ -16,9 +16,10 @@ from streamlit.testing.v1 import AppTest
 from covid_core.audit import dataset_audit
 from covid_core.commands.main import main
 from covid_core.data import dataset as data
-from covid_core.data import duplicates, importing
+from covid_core.data import duplicates
 from covid_core.data.dataset import Dataset
 from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, in_force
+from covid_core.data.imports import importing
 from covid_core.data.split import make_split
 from covid_core.images.codec import png_bytes, read_image
 from covid_core.jobs import queue

@@ -21,7 +21,7 @@ from made_runs import (
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.evaluation import calibration
 from covid_core.evaluation.comparison import CHANCE
 from covid_core.evaluation.measures import BINS, CLASS_MEASURES, MEASURES

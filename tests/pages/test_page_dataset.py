@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from covid_core.data import dataset as data
 from covid_core.data import decisions, pixels
-from covid_core.data.importing import SUMMARY_SIZE
+from covid_core.data.imports.importing import SUMMARY_SIZE
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import AuditRequest, ImportRequest
 from covid_core.runs import store

@@ -9,7 +9,7 @@ from made_runs import all_parts, made_run
 from page_tests import words
 from streamlit.testing.v1 import AppTest
 
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.formatting import file_size
 from covid_core.glossary import GLOSSARY
 from covid_core.jobs import queue

@@ -4,7 +4,7 @@ import made_lessons
 import pytest
 from page_tests import opened, words
 
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.errors import DataError, JobRefused
 from covid_core.jobs import queue
 from covid_core.lessons import classroom, preparation

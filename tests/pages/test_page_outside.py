@@ -11,7 +11,7 @@ from made_runs import CLASSES, all_parts, made_run
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.inference import external_test
 from covid_core.runs import store
 from covid_core.runs.store import EvaluationRecord, Run, Status

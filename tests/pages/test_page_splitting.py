@@ -7,8 +7,8 @@ from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from covid_core.audit import dataset_audit
-from covid_core.data import importing
 from covid_core.data.dataset import Dataset
+from covid_core.data.imports import importing
 from covid_core.runs import store
 
 IMAGES = {"COVID": 12, "Normal": 12, "Viral Pneumonia": 12}

@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from covid_core import presets
 from covid_core.backbones import BACKBONES
-from covid_core.data import importing
 from covid_core.data.dataset import Dataset
+from covid_core.data.imports import importing
 from covid_core.jobs import queue
 from covid_core.runs import store, test_set_access
 from covid_core.runs.store import Run, Status, Study

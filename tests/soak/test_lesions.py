@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import pointing_game
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.images.codec import GreyImage
 from covid_core.inference.assessment import assess, assess_all
 from covid_core.inference.predictor import Predictor

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from covid_core.data import importing
 from covid_core.data.dataset import Dataset
+from covid_core.data.imports import importing
 from covid_core.images.codec import png_bytes
 from covid_core.workspace import Workspace
 

@@ -12,8 +12,8 @@ from waiting import LONG
 
 from covid_core import files
 from covid_core.data import dataset as data
-from covid_core.data import importing
 from covid_core.data.dataset import Dataset
+from covid_core.data.imports import importing
 from covid_core.files import FileLock
 from covid_core.runs import store
 from covid_core.runs.store import Run

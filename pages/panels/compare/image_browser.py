@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from covid_core.data.dataset import Dataset
-from covid_core.data.importing import SUMMARY_SIZE
+from covid_core.data.imports.importing import SUMMARY_SIZE
 from covid_core.data.pixels import open_pixels
 from covid_core.errors import CovidCoreError, DataError
 from covid_core.evaluation import calibration, image_selection

@@ -10,9 +10,9 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from covid_core import files
-from covid_core.data import archives, importing, layouts, metadata
 from covid_core.data import dataset as data
-from covid_core.data.layouts import Layout
+from covid_core.data.imports import archives, importing, layouts, metadata
+from covid_core.data.imports.layouts import Layout
 from covid_core.errors import DataError
 from covid_core.formatting import count, plural
 from covid_core.jobs import kinds, queue

@@ -13,9 +13,9 @@ from made_segmenters import made_segmenter
 from covid_core.audit import dataset_audit
 from covid_core.audit.dataset_audit import DatasetAudit
 from covid_core.audit.shortcuts import probe_ladder, probes
-from covid_core.data import importing
 from covid_core.data.dataset import decide, delete_dataset, open_dataset, take_back
 from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
+from covid_core.data.imports import importing
 from covid_core.errors import DataError, JobRefused, Stopped, UnknownId
 from covid_core.images.codec import png_bytes
 from covid_core.jobs import queue, worker

@@ -7,7 +7,7 @@ import pytest
 from benchmarks import planted_faults
 from covid_core.audit.quality import findings, measures
 from covid_core.audit.quality.findings import FINDINGS, RULES, UNREADABLE, Rule
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.errors import DataError
 from covid_core.images import lettering
 from covid_core.images.codec import png_bytes

@@ -9,8 +9,9 @@ from made_data import class_folders, lung_mask, made_database, made_dataset
 
 from covid_core.audit.shortcuts import probe_ladder, probes
 from covid_core.audit.shortcuts.probe_ladder import Reason
-from covid_core.data import importing, masks
+from covid_core.data import masks
 from covid_core.data.dataset import open_dataset
+from covid_core.data.imports import importing
 from covid_core.errors import DataError
 from covid_core.images.codec import png_bytes
 from covid_core.synthetic.phantom import image_at

@@ -6,7 +6,8 @@ from scipy import ndimage
 
 from covid_core.audit.duplicates import duplicate_pairs
 from covid_core.commands.main import main
-from covid_core.data import duplicates, importing
+from covid_core.data import duplicates
+from covid_core.data.imports import importing
 from covid_core.images.codec import jpeg_bytes, png_bytes, read_image, to_square
 from covid_core.synthetic.phantom import image_at
 

@@ -9,8 +9,9 @@ import pytest
 
 from covid_core.commands import main
 from covid_core.data import dataset as data
-from covid_core.data import decisions, duplicates, importing
+from covid_core.data import decisions, duplicates
 from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, Decision
+from covid_core.data.imports import importing
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels, pixels_path
 from covid_core.errors import CovidCoreError, DataError, InvalidChoice
 from covid_core.workspace import Workspace

@@ -6,7 +6,8 @@ import pytest
 from made_data import class_folders
 from scipy import ndimage
 
-from covid_core.data import duplicates, importing
+from covid_core.data import duplicates
+from covid_core.data.imports import importing
 from covid_core.errors import NoRoom
 from covid_core.workspace import Workspace
 

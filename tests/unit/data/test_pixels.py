@@ -7,7 +7,7 @@ import pytest
 
 from covid_core import cache
 from covid_core.data import pixels
-from covid_core.data.importing import import_folder
+from covid_core.data.imports.importing import import_folder
 from covid_core.errors import DataError, NoRoom, Stopped
 from covid_core.images.codec import png_bytes, read_image, to_square
 

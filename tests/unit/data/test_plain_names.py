@@ -20,9 +20,10 @@ from trained_runs import tiny_run
 from covid_core.audit import dataset_audit
 from covid_core.audit.embedding import embedding_map
 from covid_core.data import dataset as data
-from covid_core.data import decisions, importing
+from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
 from covid_core.data.decisions import DISMISS, LEAVE_OUT, RELABEL, Decision
+from covid_core.data.imports import importing
 from covid_core.images.codec import png_bytes
 from covid_core.inference import external_test
 from covid_core.lessons.catalogue import LESSONS

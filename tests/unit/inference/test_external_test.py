@@ -6,7 +6,7 @@ from made_data import class_folders
 from made_runs import all_parts, made_run, with_dataset
 from scipy import stats
 
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.errors import InvalidChoice
 from covid_core.evaluation.metrics import wilson
 from covid_core.inference import external_test

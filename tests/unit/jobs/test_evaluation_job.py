@@ -12,7 +12,7 @@ from local_jobs import completed
 from trained_runs import tiny_run
 
 from covid_core.commands import main
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.images.codec import png_bytes
 from covid_core.jobs.kinds import ExternalTestRequest
 from covid_core.runs import store

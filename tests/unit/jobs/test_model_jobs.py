@@ -15,9 +15,10 @@ from trained_runs import dataset_of, tiny_run
 from covid_core.audit.model import heatmap_sanity, model_audit, pictures
 from covid_core.commands import main
 from covid_core.data import dataset as data
-from covid_core.data import decisions, importing
+from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
 from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
+from covid_core.data.imports import importing
 from covid_core.data.masks import OWN, Origin
 from covid_core.data.split import TEST, make_split
 from covid_core.errors import DataError, UnknownId

@@ -9,7 +9,7 @@ from made_runs import all_parts, made_run
 
 from covid_core import files, weights
 from covid_core.data.dataset import open_dataset
-from covid_core.data.importing import import_folder
+from covid_core.data.imports.importing import import_folder
 from covid_core.data.split import split_hash
 from covid_core.errors import DataError, JobRefused, RunError, Stopped, UnknownId, WeightsUnavailable
 from covid_core.files import FileLock

@@ -8,8 +8,8 @@ import pytest
 from local_jobs import completed
 
 from covid_core.audit.shortcuts import probes
-from covid_core.data import importing
 from covid_core.data.dataset import Dataset
+from covid_core.data.imports import importing
 from covid_core.data.masks import mask_of
 from covid_core.errors import RunDamaged, RunError, Stopped
 from covid_core.evaluation import overlap

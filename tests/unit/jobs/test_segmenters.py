@@ -8,7 +8,7 @@ from made_data import made_database, made_dataset
 from made_segmenters import made_segmenter
 
 from covid_core import files
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.data.masks import BUILT_IN
 from covid_core.errors import DataError, RunDamaged, UnknownId
 from covid_core.jobs import queue

@@ -12,7 +12,7 @@ from trained_runs import sibling
 from waiting import until
 
 from covid_core.data.dataset import Dataset
-from covid_core.data.importing import import_folder
+from covid_core.data.imports.importing import import_folder
 from covid_core.data.pixels import decode_rows, open_pixels
 from covid_core.errors import RunDamaged
 from covid_core.inference.predictor import Predictor

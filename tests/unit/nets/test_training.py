@@ -14,7 +14,7 @@ from waiting import LONG
 
 from covid_core.data import augmentation, split
 from covid_core.data.dataset import Dataset
-from covid_core.data.importing import import_folder
+from covid_core.data.imports.importing import import_folder
 from covid_core.data.split import make_split
 from covid_core.errors import RunError, Stopped
 from covid_core.evaluation import calibration

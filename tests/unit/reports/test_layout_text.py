@@ -1,6 +1,6 @@
 """What an import would take, in lines: each class with what is special, and what a person should check."""
 
-from covid_core.data.layouts import understood
+from covid_core.data.imports.layouts import understood
 from covid_core.reports.layout_text import layout_lines, layout_notes, layout_table
 
 

@@ -3,7 +3,7 @@
 import pytest
 from made_runs import all_parts, made_run
 
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.runs import training_time
 from covid_core.specs import AugmentationSpec, TrainingSpec
 

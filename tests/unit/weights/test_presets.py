@@ -4,7 +4,7 @@ import pytest
 
 from covid_core import presets
 from covid_core.backbones import BACKBONES
-from covid_core.data import importing
+from covid_core.data.imports import importing
 from covid_core.errors import InvalidChoice
 from covid_core.specs import AugmentationSpec, SplitSpec, StudySpec, TrainingSpec, parse
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from covid_core.data.layouts import understood
+from covid_core.data.imports.layouts import understood
 from covid_core.errors import DataError, InvalidChoice
 from covid_core.specs import LayoutSpec, parse
 

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from waiting import LONG, until
 
-from covid_core.data import downloads
-from covid_core.data.downloads import can_be_reached, download, watched
+from covid_core.data.imports import downloads
+from covid_core.data.imports.downloads import can_be_reached, download, watched
 from covid_core.errors import Stopped, WeightsUnavailable
 from covid_core.work import silent
 

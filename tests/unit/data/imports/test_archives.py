@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from covid_core.data import archives, importing, layouts
 from covid_core.data.dataset import list_datasets
+from covid_core.data.imports import archives, importing, layouts
 from covid_core.errors import DataError, Stopped
 from covid_core.images.codec import png_bytes
 

@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from covid_core.data.layouts import is_hidden
+from covid_core.data.imports.layouts import is_hidden
 from covid_core.errors import DataError
 from covid_core.formatting import file_size
 from covid_core.work import Progress, silent

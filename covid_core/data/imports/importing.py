@@ -19,10 +19,11 @@ import numpy as np
 import pandas as pd
 
 from covid_core import files
-from covid_core.data import duplicates, metadata
-from covid_core.data.archives import content_in, extract, names_in
+from covid_core.data import duplicates
 from covid_core.data.dataset import MANIFEST_COLUMNS, Dataset, open_dataset
-from covid_core.data.layouts import EVERYTHING, Candidate, Layout, as_text, names_below, opening, understood
+from covid_core.data.imports import metadata
+from covid_core.data.imports.archives import content_in, extract, names_in
+from covid_core.data.imports.layouts import EVERYTHING, Candidate, Layout, as_text, names_below, opening, understood
 from covid_core.data.pixels import SUMMARY_SIZE, pixels_path
 from covid_core.errors import DataError, ImageError, NoRoom
 from covid_core.images.codec import PICTURES, GreyImage, content_of, png_bytes, read_image, to_squares
@@ -194,7 +195,7 @@ def import_kaggle(
     """Download the COVID-19 Radiography Database by kagglehub (public, no account needed) and import it."""
     import kagglehub
 
-    from covid_core.data.downloads import watched
+    from covid_core.data.imports.downloads import watched
 
     try:
         with watched(part_of(progress, 0, 0.6), KAGGLE_BYTES, Path(kagglehub.config.get_cache_folder())):

@@ -6,8 +6,8 @@ import io
 import pandas as pd
 import pytest
 
-from covid_core.data.importing import proposed
-from covid_core.data.metadata import age_of, sex_of
+from covid_core.data.imports.importing import proposed
+from covid_core.data.imports.metadata import age_of, sex_of
 from covid_core.errors import DataError
 from covid_core.specs import LayoutSpec
 
@@ -184,7 +184,7 @@ def test_a_bad_table_gets_one_sentence(name, content, reason):
 
 
 def test_a_table_with_too_many_rows_is_refused(monkeypatch):
-    monkeypatch.setattr("covid_core.data.metadata.MOST_ROWS", 3)
+    monkeypatch.setattr("covid_core.data.imports.metadata.MOST_ROWS", 3)
     with pytest.raises(DataError, match="more than 3 rows"):
         layout(["1.png"], {"t.csv": "file,label\n" + "1.png,a\n" * 4})
 

@@ -20,7 +20,7 @@ from pathlib import Path, PurePath
 
 import pandas as pd
 
-from covid_core.data.layouts import Candidate, Layout, as_text, completed, is_picture, masks_among, part_of_name
+from covid_core.data.imports.layouts import Candidate, Layout, as_text, completed, is_picture, masks_among, part_of_name
 from covid_core.errors import DataError
 from covid_core.formatting import count, decimals, file_size
 from covid_core.specs import LayoutSpec

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from made_images import write_images
 
-from covid_core.data import duplicates, importing, layouts
+from covid_core.data import duplicates
 from covid_core.data.dataset import delete_dataset, list_datasets, open_dataset
+from covid_core.data.imports import importing, layouts
 from covid_core.data.pixels import pixels_path
 from covid_core.errors import DataError, Stopped, UnknownId
 from covid_core.images.codec import png_bytes

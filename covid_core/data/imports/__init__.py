@@ -1,0 +1,1 @@
+"""What becomes a data set: folders, archives and tables as people have them."""
