@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
 import streamlit as st
@@ -96,17 +96,33 @@ def _path_form() -> None:
     if not typed:
         return
     source = Path(typed.strip("\"'")).expanduser().absolute()
-    spec = _corrected(*importing.files_of(source), str(source))
+    encoding = _pick_encoding(source, str(source)) if source.is_file() else ""
+    spec = _corrected(*importing.files_of(source, encoding), encoding, str(source))
     stem = source.stem if source.suffix.lower() == ".zip" else source.name
     name = st.text_input("Name", value=stem, max_chars=80, key=f"import-name-{source}")
     if st.button("Import", type="primary", icon=":material/download:", key="import-path-go", disabled=not spec.classes):
         import_jobs.start(ImportRequest(source=str(source), name=name.strip(), **spec.model_dump()))
 
 
-def _corrected(names: list[str], content: Callable[[str], bytes], root: str, key: str = "") -> LayoutSpec:
+def _pick_encoding(archive: Path | BinaryIO, key: str) -> str:
+    """How the names in an archive are written, where they do not say so."""
+    examples = archives.encodings_of(archive)
+    if not examples:
+        return ""
+    return st.selectbox(
+        "The names in the archive do not say how they are written. Which of these is right?",
+        list(examples),
+        format_func=lambda encoding: f"{examples[encoding]} ({archives.ENCODINGS[encoding]})",
+        key=f"import-encoding-{key}",
+    )
+
+
+def _corrected(
+    names: list[str], content: Callable[[str], bytes], root: str, encoding: str, key: str = ""
+) -> LayoutSpec:
     """What an import of files would take, with a choice for each guess. Raises DataError without any class."""
     key = key or root
-    tables = _pick_tables(names, content, root, key)
+    tables = {**_pick_tables(names, content, root, key), "encoding": encoding}
     version = hash((root, *names, *map(content, tables.get("tables", ()))))
 
     def proposal(**choices: Any) -> Layout:
@@ -221,8 +237,9 @@ def _upload_form() -> None:
     uploaded = st.file_uploader("Zip file", type="zip", max_upload_size=UPLOAD_LIMIT, key="import-upload")
     if uploaded is None:
         return
-    content = functools.partial(archives.content_in, uploaded)
-    spec = _corrected(archives.names_in(uploaded), content, uploaded.name, uploaded.file_id)
+    encoding = _pick_encoding(uploaded, uploaded.file_id)
+    content = functools.partial(archives.content_in, uploaded, encoding=encoding)
+    spec = _corrected(archives.names_in(uploaded, encoding), content, uploaded.name, encoding, uploaded.file_id)
     label = f"Import {shell.plain(uploaded.name)}"
     if st.button(label, type="primary", icon=":material/download:", key="import-zip-go", disabled=not spec.classes):
         import_jobs.start(_upload_request(uploaded, spec))
