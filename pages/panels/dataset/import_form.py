@@ -96,7 +96,9 @@ def _path_form() -> None:
     if not typed:
         return
     source = Path(typed.strip("\"'")).expanduser().absolute()
-    encoding = _pick_encoding(source, str(source)) if source.is_file() else ""
+    with layouts.opening(source):
+        is_archive = source.is_file()
+    encoding = _pick_encoding(source, str(source)) if is_archive else ""
     spec = _corrected(*importing.files_of(source, encoding), encoding, str(source))
     stem = source.stem if source.suffix.lower() == ".zip" else source.name
     name = st.text_input("Name", value=stem, max_chars=80, key=f"import-name-{source}")
@@ -186,7 +188,7 @@ def _pick_tables(names: list[str], content: Callable[[str], bytes], root: str, k
     chosen = st.multiselect(
         "Tables with labels",
         there,
-        default=[] if _has_classes(names, root) else [name for name in there if not name.lower().endswith(".txt")],
+        default=[] if _has_classes(names, root) else metadata.likely(there, content),
         key=f"import-tables-{key}",
         placeholder="None: the folders are the classes",
         help="Tables with the same columns follow each other, others are joined by the columns that they share.",
