@@ -15,7 +15,7 @@ HIGH, LOWER = 400, 0.8  # a figure higher than that is lower on paper, where it 
 TIED = re.compile(
     r"(?<=\d) (?=%|px|s\b|ms\b|points)|(?<=\bp) (?=[<=])|(?<=p [<=]) (?=\d)|(?<=,) (?=[^ ]+\])"
 )  # spaces that never break
-WHOLE_ROWS = 12  # a longer table may go over to the next page
+WHOLE_ROWS = 6  # a longer table may go over to the next page
 NUMBER = re.compile(r"[<–−\-+]?\s?\d|–$|reference$")
 
 
