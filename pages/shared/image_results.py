@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +72,12 @@ def examined(runs: Sequence[Run], source: ImageSource, made: Sequence[Assessment
     image = uploads.opened(source)
 
     def hottest(run: Run, one: Assessment) -> HottestPlace | None:
-        return hottest_place_of(one, image, lungs(run, source))
+        outline = lungs(run, source)
+        key = f"hottest {one.label} {outline.origin}"  # another segmenter may be trained meanwhile
+        return _made(run, source, key, lambda: hottest_place_of(one, image, outline)) if one.has_answer else None
 
     return [
-        replace(
-            one,
-            training=training_of(run, source, image),
-            hottest=_made(run, source, f"hottest {one.label}", partial(hottest, run, one)) if one.has_answer else None,
-        )
+        replace(one, training=training_of(run, source, image), hottest=hottest(run, one))
         for run, one in zip(runs, made, strict=True)
     ]
 
