@@ -91,8 +91,27 @@ def test_what_was_measured_is_kept_and_a_torn_file_is_measured_again(images, tmp
 def test_few_images_have_no_reading_and_say_so(images, tmp_path):
     found = findings.audit(*imported(tmp_path, images[:6]))
     unknown = found.summary.set_index("finding")["unknown"]
-    assert (unknown["inverted"], unknown["turned"], unknown["odd view"]) == (6, 6, 6)
-    assert unknown.drop(["inverted", "turned", "odd view"]).sum() == 0
+    learned = ["inverted", "turned", "odd view", "mirrored"]
+    assert unknown[learned].tolist() == [6] * 4
+    assert unknown.drop(learned).sum() == 0
+
+
+def test_a_lateral_view_is_found_among_few_images(images, tmp_path):
+    lateral = planted_faults.lateral(images[0], np.random.default_rng(0))
+    found = findings.audit(*imported(tmp_path, [*images[1:6], lateral])).findings
+    assert list(map(number_of, found.loc[found["finding"] == "not frontal", "image_id"])) == [5]
+
+
+def test_scores_of_before_a_measure_are_read_and_measured_again_when_asked(images, tmp_path):
+    workspace, dataset = imported(tmp_path, images[:6])
+    scores = findings.audit(workspace, dataset).scores
+    (kept,) = workspace.tables.glob("*audit*")
+    kept.unlink()
+    scores.drop(columns=["raw"]).to_parquet(kept.with_name(kept.name.replace(f"-{findings.FORMAT}.", "-1.")))
+    before = findings.stored(workspace, dataset)
+    assert before.summary.set_index("finding").loc["raw", "unknown"] == 6
+    assert before.scores["dark"].equals(scores["dark"])
+    assert not findings.audit(workspace, dataset).scores["raw"].isna().any()
 
 
 def test_a_coloured_picture_and_an_unreadable_file_are_findings(images, tmp_path):
