@@ -76,8 +76,9 @@ class Check:
 
     ``passed`` is None where it was not made: without ``limit``, or without a reference of the run. ``figure`` is what
     was measured, nan where nothing was, ``limit`` what it is compared with. ``reading``: under which a refused image
-    would pass. Where the image's own file says what it shows, ``reason`` does. ``run`` names the run that made
-    the check, where it is not the one that answers. ``reports.prediction_text.check`` puts it into words.
+    would pass. ``against``: the evidence against a frontal image, where that alone refuses it. Where the image's own
+    file says what it shows, ``reason`` does. ``run`` names the run that made the check, where it is not the one that
+    answers. ``reports.prediction_text.check`` puts it into words.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Check:
     reason: str = ""
     run: str = ""
     has_reference: bool = True
+    against: float = math.nan
 
 
 def histograms(squares: np.ndarray) -> np.ndarray:
@@ -187,16 +189,20 @@ class Gate:
         """Of uint8 images (n, size, size); the figure is the lead of the upright reading, in about [-1, 1]."""
         grads = histograms(squares)
         leads = np.stack([self.leads(undone(grads, reading)) for reading in READINGS], axis=1)
-        return [self._check(of_image) for of_image in leads]
+        return [self._check(*of_image) for of_image in zip(leads, against(grads).tolist(), strict=True)]
 
-    def _check(self, leads: np.ndarray) -> Check:
-        """``leads`` (readings,) are the image's as it is, and when each other reading is undone."""
-        lead = float(leads[0])
-        if not self.limit.is_defined:
-            return Check(CHEST_IMAGE, None, limit=self.limit)
-        best, passed = int(leads.argmax()), lead >= self.limit.value
-        reading = READINGS[best] if not passed and leads[best] >= self.limit.value else ""
-        return Check(CHEST_IMAGE, passed, lead, self.limit, reading)
+    def _check(self, leads: np.ndarray, evidence: float) -> Check:
+        """``leads`` (readings,) are the image's as it is, and when each other reading is undone; ``evidence`` is that
+        against a frontal image."""
+        lead, is_against = float(leads[0]), evidence > AGAINST
+        leading = lead >= self.limit.value if self.limit.is_defined else None
+        if leading is not False:
+            seen = lead if leading else math.nan
+            return Check(
+                CHEST_IMAGE, not is_against and leading, seen, self.limit, against=evidence if is_against else math.nan
+            )
+        best = int(leads.argmax())
+        return Check(CHEST_IMAGE, False, lead, self.limit, READINGS[best] if leads[best] >= self.limit.value else "")
 
 
 def _with_one(values: np.ndarray) -> np.ndarray:
