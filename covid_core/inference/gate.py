@@ -194,15 +194,14 @@ class Gate:
     def _check(self, leads: np.ndarray, evidence: float) -> Check:
         """``leads`` (readings,) are the image's as it is, and when each other reading is undone; ``evidence`` is that
         against a frontal image."""
-        lead, is_against = float(leads[0]), evidence > AGAINST
-        leading = lead >= self.limit.value if self.limit.is_defined else None
-        if leading is not False:
-            seen = lead if leading else math.nan
-            return Check(
-                CHEST_IMAGE, not is_against and leading, seen, self.limit, against=evidence if is_against else math.nan
-            )
-        best = int(leads.argmax())
-        return Check(CHEST_IMAGE, False, lead, self.limit, READINGS[best] if leads[best] >= self.limit.value else "")
+        lead, limit = float(leads[0]), self.limit
+        if limit.is_defined and lead < limit.value:
+            best = int(leads.argmax())
+            return Check(CHEST_IMAGE, False, lead, limit, READINGS[best] if leads[best] >= limit.value else "")
+        figure = lead if limit.is_defined else math.nan
+        if evidence > AGAINST:
+            return Check(CHEST_IMAGE, False, figure, limit, against=evidence)
+        return Check(CHEST_IMAGE, True if limit.is_defined else None, figure, limit)
 
 
 def _with_one(values: np.ndarray) -> np.ndarray:

@@ -21,9 +21,10 @@ from covid_core import derived, files
 from covid_core.audit.quality import measures
 from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, image_of, open_pixels
+from covid_core.errors import ImageError
 from covid_core.images import codec
 from covid_core.inference import gate
-from covid_core.inference.gate import FLAT, INVERTED, READINGS, UPRIGHT, Gate
+from covid_core.inference.gate import AGAINST, FLAT, INVERTED, READINGS, UPRIGHT, Gate
 from covid_core.work import Progress, cores, ordered_map, part_of, silent
 from covid_core.workspace import Workspace
 
@@ -118,8 +119,8 @@ def audit(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -
 
 def stored(workspace: Workspace, dataset: Dataset) -> Quality | None:
     """The result of ``audit``, where the images have been measured already and that is kept."""
-    kept = (_stored_scores(workspace, dataset, number) for number in range(FORMAT, 0, -1))
-    scores = next((scores for scores in kept if scores is not None), None)
+    by_format = (_stored_scores(workspace, dataset, number) for number in range(FORMAT, 0, -1))
+    scores = next((scores for scores in by_format if scores is not None), None)
     return None if scores is None else judged(scores, dataset.left_out)
 
 
@@ -218,7 +219,19 @@ def of_file(dataset: Dataset, row: int) -> dict[str, float]:
     image, content = image_of(dataset, row)
     is_grey = dataset.images["mode"].iat[row].startswith(GREY_MODES)
     of_image = {finding: measure(image.pixels) for finding, measure in IMAGES.items()}
-    return {"colour": 0.0 if is_grey else codec.colour_spread(content), **of_image}
+    return {
+        "colour": 0.0 if is_grey else codec.colour_spread(content),
+        "black mask": _white_border(dataset, dataset.images["mask_path"].iat[row]),
+        **of_image,
+    }
+
+
+def _white_border(dataset: Dataset, path: str) -> float:
+    """Of an image's own lung mask; 0 where it has none, nan where that cannot be read."""
+    try:
+        return codec.white_border(codec.white_of(dataset.root / path)) if path else 0.0
+    except ImageError:
+        return np.nan
 
 
 def of_readings(squares: np.ndarray) -> dict[str, np.ndarray]:
@@ -252,13 +265,14 @@ def of_readings(squares: np.ndarray) -> dict[str, np.ndarray]:
     turned = np.max(list(others.values()), axis=0)
     best = np.maximum(inverted, turned)
     is_other = (best > upright) & (best >= PLAIN)  # what reads well in no way is an odd view
+    is_frontal = ~is_other & (against <= AGAINST)
     return {
         "inverted": np.where(is_other & (inverted >= turned), inverted - upright, np.minimum(inverted - upright, 0)),
         "turned": np.where(is_other & (turned > inverted), turned - upright, np.minimum(turned - upright, 0)),
         # what is inverted or turned is odd for a reason that is known
         "odd view": np.where(is_other, np.nan, upright),
         "not frontal": np.where(is_other, np.nan, against),
-        "mirrored": np.where(is_other, np.nan, _of_sides(histograms, half, good)),
+        "mirrored": np.where(is_frontal, _of_sides(histograms, half, good & is_frontal), np.nan),
     }
 
 
@@ -269,9 +283,8 @@ def _of_sides(histograms: np.ndarray, half: np.ndarray, good: np.ndarray) -> np.
     sides = (histograms - gate.mirrored(histograms)).reshape(len(histograms), -1)
     scores = np.empty(len(sides))
     for side in (0, 1):
-        learned = sides[(half != side) & good]
-        deviation = np.sqrt(np.square(learned).mean(axis=0)) + FLAT
-        learned = learned / deviation
+        deviation = np.sqrt(np.square(sides[half != side]).mean(axis=0)) + FLAT
+        learned = sides[(half != side) & good] / deviation  # none in a set of CT slices: all scores are then 0
         ridge = (SIDES_RIDGE[0] + SIDES_RIDGE[1] * len(learned)) * np.eye(sides.shape[1])
         weights = np.linalg.solve(learned.T @ learned + ridge, learned.sum(axis=0))
         scores[half == side] = -(sides[half == side] / deviation) @ weights
