@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks import views
 from covid_core.images.codec import jpeg_bytes, read_image, to_square
 from covid_core.synthetic.phantom import GLYPHS
 
@@ -105,6 +106,31 @@ def not_chest(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return _grey(20 + body - 95 * lung + 70 * heart * (lung > 0) + rng.normal(0, 3, image.shape))
 
 
+def lateral(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The chest from the side, drawn in detail."""
+    return to_square(views.lateral(rng), min(image.shape))
+
+
+def mirrored(image: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
+    """The heart on the right."""
+    return np.ascontiguousarray(image[:, ::-1])
+
+
+def raw(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As exposure reaches the detector: lungs bright, and what is dense all alike."""
+    return _grey(255 * np.exp(-rng.uniform(3.5, 5) * image / 255.0))
+
+
+def screenshot(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """In a window with a bar and a list beside it, at half its size."""
+    side = min(image.shape)
+    screen = np.full((side, side), rng.integers(20, 80), np.uint8)
+    screen[: side // 12], screen[:, : side // 4] = rng.integers(90, 235, 2)
+    top, left = rng.integers(side // 10, side // 3), rng.integers(side // 4, side // 3)
+    screen[top : top + side // 2, left : left + side // 2] = to_square(image, side)[::2, ::2][: side // 2, : side // 2]
+    return screen
+
+
 # Keys are the names of the audit's findings.
 FAULTS: dict[str, Fault] = {
     "low contrast": low_contrast,
@@ -116,6 +142,10 @@ FAULTS: dict[str, Fault] = {
     "inverted": inverted,
     "turned": turned,
     "odd view": not_chest,
+    "not frontal": lateral,
+    "mirrored": mirrored,
+    "raw": raw,
+    "screenshot": screenshot,
     "text": with_text,
     "border": letterboxed,
     "blocks": coded,

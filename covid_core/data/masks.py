@@ -1,6 +1,7 @@
 """Lung masks: which data sets have them, and images with their masks as squares to learn from.
 
-A mask is a black and white picture of its image, white where the lungs are. It may have fewer pixels than the image,
+A mask is a black and white picture of its image, white where the lungs are; where they are plainly black it is read
+inverted (``codec.read_mask``), and the audit says so. It may have fewer pixels than the image,
 but the image's proportions, and is squashed to a square as the image is.
 """
 

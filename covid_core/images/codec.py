@@ -39,6 +39,8 @@ from covid_core.images.image import GreyImage as GreyImage  # what it reads, for
 PNG, JPEG, TIFF, DICOM = "PNG", "JPEG", "TIFF", "DICOM"
 PICTURES = (PNG, JPEG)  # what data sets are made of; decoded by code that no file was seen to hold up
 KINDS = (PNG, JPEG, TIFF, DICOM)
+WHITE_BORDER = 0.9  # share of a mask's border; white lungs hardly reach it, and black ones leave it white
+ALL_WHITE = 0.98  # share of a mask; beyond it black specks may be faults of a mask that is all lung
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 LARGEST_FILE = 48 * 2**20  # bytes; a 16-bit image of 4,096 x 4,096 pixels has 33.5 MB
 STARTS = {
@@ -153,8 +155,22 @@ def to_squares(images: Sequence[np.ndarray], size: int) -> np.ndarray:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Lung mask as bool of shape (height, width), from a black and white picture."""
+    """Lung mask as bool of shape (height, width), from a black and white picture; one whose lungs are black is read
+    inverted."""
+    white = white_of(path)
+    return ~white if white_border(white) > WHITE_BORDER else white
+
+
+def white_of(path: Path) -> np.ndarray:
+    """What is white in a picture, bool of shape (height, width)."""
     return read_image(path, kinds=PICTURES).pixels > 127
+
+
+def white_border(mask: np.ndarray) -> float:
+    """The share of a mask's border that is white, where that can only mean that its lungs are black: most of it is
+    white, and not nearly all. Else 0."""
+    border = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
+    return float(border.mean()) if 0.5 < mask.mean() < ALL_WHITE else 0.0
 
 
 def thumbnail(pixels: np.ndarray, side: int) -> np.ndarray:

@@ -17,23 +17,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from covid_core import derived
+from covid_core import derived, files
 from covid_core.audit.quality import measures
 from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, image_of, open_pixels
+from covid_core.errors import ImageError
 from covid_core.images import codec
 from covid_core.inference import gate
-from covid_core.inference.gate import INVERTED, READINGS, UPRIGHT, Gate
+from covid_core.inference.gate import AGAINST, FLAT, INVERTED, READINGS, UPRIGHT, Gate
 from covid_core.work import Progress, cores, ordered_map, part_of, silent
 from covid_core.workspace import Workspace
 
-FORMAT = 1  # of the kept scores; a change of a measure takes the next number
+FORMAT = 2  # of the kept scores; a change of a measure, or a new one, takes the next number
 CHUNK = 64  # images at a time: 1 MB of pixels
 GREY_MODES = ("1", "L", "LA", "I", "F")  # kinds of pixel without colour, by their beginning ("I;16")
 PLAIN = 0.4  # lead of an image that reads well; limits of the gate for real images lie there
 TRUSTED = 3  # robust deviations below the median lead; what lies lower does not teach what is up in an image
 READABLE = 40  # images; with fewer the readings of an image cannot be learned from the others
 NORMAL = 1.4826  # times the median absolute deviation is the standard deviation of normal values
+SIDES_RIDGE = 1000, 0.3  # examples and share of them: of few images mirrored ones are not told rather than wrongly
 COMMON = 0.2  # share of images from which a finding says more about the data set than about its images
 UNREADABLE = "unreadable"  # the finding of files that import could not read
 BELOW, ABOVE = "below", "above"
@@ -117,7 +119,8 @@ def audit(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -
 
 def stored(workspace: Workspace, dataset: Dataset) -> Quality | None:
     """The result of ``audit``, where the images have been measured already and that is kept."""
-    scores = _stored_scores(workspace, dataset)
+    by_format = (_stored_scores(workspace, dataset, number) for number in range(FORMAT, 0, -1))
+    scores = next((scores for scores in by_format if scores is not None), None)
     return None if scores is None else judged(scores, dataset.left_out)
 
 
@@ -148,16 +151,18 @@ def judged(scores: pd.DataFrame, left_out: pd.DataFrame) -> Quality:
 # Scores
 
 
-def _path(workspace: Workspace, version: str) -> Path:
-    return derived.path_of(workspace.tables, version, "audit", FORMAT)
+def _path(workspace: Workspace, version: str, number: int = FORMAT) -> Path:
+    return derived.path_of(workspace.tables, version, "audit", number)
 
 
-def _stored_scores(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
-    """The kept scores of these images, of this version of the data set or of an earlier one that had more images."""
-    for earlier in dataset.holding(lambda version: _path(workspace, version).exists()):
-        table = derived.read_table(_path(workspace, earlier.version), ["image_id", *RULES])
+def _stored_scores(workspace: Workspace, dataset: Dataset, number: int = FORMAT) -> pd.DataFrame | None:
+    """The kept scores of these images, of this version of the data set or of an earlier one that had more images. What
+    was no measure yet in an earlier format is unknown."""
+    for earlier in dataset.holding(lambda version: _path(workspace, version, number).exists()):
+        table = derived.read(_path(workspace, earlier.version, number), files.read_table)
         if table is not None and table["image_id"].equals(earlier.images["image_id"]):
-            return table[table["image_id"].isin(dataset.images["image_id"])].reset_index(drop=True)
+            table = table[table["image_id"].isin(dataset.images["image_id"])].reset_index(drop=True)
+            return table.reindex(columns=["image_id", *RULES])
     return None
 
 
@@ -214,21 +219,35 @@ def of_file(dataset: Dataset, row: int) -> dict[str, float]:
     image, content = image_of(dataset, row)
     is_grey = dataset.images["mode"].iat[row].startswith(GREY_MODES)
     of_image = {finding: measure(image.pixels) for finding, measure in IMAGES.items()}
-    return {"colour": 0.0 if is_grey else codec.colour_spread(content), **of_image}
+    return {
+        "colour": 0.0 if is_grey else codec.colour_spread(content),
+        "black mask": _white_border(dataset, dataset.images["mask_path"].iat[row]),
+        **of_image,
+    }
+
+
+def _white_border(dataset: Dataset, path: str) -> float:
+    """Of an image's own lung mask; 0 where it has none, nan where that cannot be read."""
+    try:
+        return codec.white_border(codec.white_of(dataset.root / path)) if path else 0.0
+    except ImageError:
+        return np.nan
 
 
 def of_readings(squares: np.ndarray) -> dict[str, np.ndarray]:
     """How images of uint8 (n, side, side) read to a classifier that has learned from the others what is up in an image
-    (see ``inference.gate``), by finding; all unknown with fewer than READABLE images.
+    (see ``inference.gate``), by finding; with fewer than READABLE images all unknown but what drawn images teach.
 
     Each half of the images is read by what was learned from the other half, three times: then without the images
     that read wrong or hardly. A set of which most are inverted or turned alike speaks for them; nothing here can know
     better.
     """
     images = len(squares)
-    if images < READABLE:
-        return {name: np.full(images, np.nan) for name in ("inverted", "turned", "odd view")}
     histograms = gate.histograms(squares)
+    against = gate.against(histograms)
+    if images < READABLE:
+        names = ("inverted", "turned", "odd view", "mirrored")
+        return {name: np.full(images, np.nan) for name in names} | {"not frontal": against}
     half = np.random.default_rng(0).permutation(images) % 2
     good = np.ones(images, bool)
     for _ in range(3):
@@ -246,8 +265,27 @@ def of_readings(squares: np.ndarray) -> dict[str, np.ndarray]:
     turned = np.max(list(others.values()), axis=0)
     best = np.maximum(inverted, turned)
     is_other = (best > upright) & (best >= PLAIN)  # what reads well in no way is an odd view
+    is_frontal = ~is_other & (against <= AGAINST)
     return {
         "inverted": np.where(is_other & (inverted >= turned), inverted - upright, np.minimum(inverted - upright, 0)),
         "turned": np.where(is_other & (turned > inverted), turned - upright, np.minimum(turned - upright, 0)),
-        "odd view": np.where(is_other, np.nan, upright),  # it is odd for a reason that is known
+        # what is inverted or turned is odd for a reason that is known
+        "odd view": np.where(is_other, np.nan, upright),
+        "not frontal": np.where(is_other, np.nan, against),
+        "mirrored": np.where(is_frontal, _of_sides(histograms, half, good & is_frontal), np.nan),
     }
+
+
+def _of_sides(histograms: np.ndarray, half: np.ndarray, good: np.ndarray) -> np.ndarray:
+    """How much more images (n,) resemble the mirror images of the others than the others: the heart is on the other
+    side, and the stomach. About -1 to 1; each half by what ridge regression learned from the good images of the
+    other."""
+    sides = (histograms - gate.mirrored(histograms)).reshape(len(histograms), -1)
+    scores = np.empty(len(sides))
+    for side in (0, 1):
+        deviation = np.sqrt(np.square(sides[half != side]).mean(axis=0)) + FLAT
+        learned = sides[(half != side) & good] / deviation  # none in a set of CT slices: all scores are then 0
+        ridge = (SIDES_RIDGE[0] + SIDES_RIDGE[1] * len(learned)) * np.eye(sides.shape[1])
+        weights = np.linalg.solve(learned.T @ learned + ridge, learned.sum(axis=0))
+        scores[half == side] = -(sides[half == side] / deviation) @ weights
+    return scores

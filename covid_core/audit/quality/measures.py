@@ -13,6 +13,8 @@ from covid_core.images import lettering
 
 TAILS = (2, 98)  # percentiles: a marker or a black corner is no contrast
 TILES = 8  # a side; letters and edges of the field are sharp in a few of them only, and the median leaves them out
+SMALL_TILES = 16  # a side
+NEARLY_BLACK, NEARLY_WHITE = 6, 250  # margins and saturated places are one grey in any image
 BLANK_TILE = 1.0  # grey levels, standard deviation: a tile below it, such as a black margin, has nothing to be sharp
 FLAT = 6  # grey levels between the 10th and 90th percentile of a line: JPEG coding lets black vary by 2 or 3
 BAND_TAILS = (10, 90)  # percentiles: letters in a band leave it a band
@@ -77,6 +79,36 @@ def _depth(squares: np.ndarray) -> np.ndarray:
     middle = lines[:, :, side // 2].astype(np.int16)
     part = (high - low <= FLAT) & (np.abs(middle - middle[:, :1]) <= FLAT)
     return np.where(part.all(axis=1), part.shape[1], part.argmin(axis=1)) / side
+
+
+def linearity(squares: np.ndarray) -> np.ndarray:
+    """How much greys behave as exposure reaches a detector: detail grows with brightness, and the middle of the image
+    is dark among its greys. Above 0.4 raw, below 0 processed for display.
+
+    The correlation of mean and log standard deviation over small tiles without the margin, less where the median of the
+    middle lies between the 2nd and 98th percentile of the image (0 to 1). A blank image is nan.
+    """
+    number, side = len(squares), squares.shape[1]
+    tiles = SMALL_TILES - SMALL_TILES // 4  # an eighth off every side
+    edge, middle = side * (SMALL_TILES // 8) // SMALL_TILES, side // 5
+    inner = squares[:, edge : side - edge, edge : side - edge].astype(np.float32)
+    parts = inner.reshape(number, tiles, side // SMALL_TILES, tiles, side // SMALL_TILES)
+    mean, fine = parts.mean(axis=(2, 4)).reshape(number, -1), np.log(parts.std(axis=(2, 4)).reshape(number, -1) + 0.5)
+    mean, fine = (values - values.mean(axis=1, keepdims=True) for values in (mean, fine))
+    low, high = np.percentile(squares.reshape(number, -1), TAILS, axis=1)
+    median = np.median(squares[:, middle : side - middle, middle : side - middle], axis=(1, 2))
+    spread = mean.std(axis=1) * fine.std(axis=1)
+    is_blank = (spread < 1e-3) | (high <= low)
+    place = np.clip((median - low) / np.where(is_blank, 1, high - low), 0, 1)
+    return np.where(is_blank, np.nan, (mean * fine).mean(axis=1) / np.where(is_blank, 1, spread) - place)
+
+
+def flat(image: np.ndarray) -> float:
+    """The largest share of the image that is exactly one grey, neighbours above and to the left included, other than
+    black and white: windows of a screen are, X-rays never."""
+    here = image[1:, 1:]
+    same = here[(here == image[:-1, 1:]) & (here == image[1:, :-1])]
+    return float(np.bincount(same, minlength=256)[NEARLY_BLACK:NEARLY_WHITE].max() / here.size)
 
 
 def letters(image: np.ndarray) -> float:

@@ -3,15 +3,18 @@
 import numpy as np
 import pandas as pd
 import pytest
+from made_data import made_database
 
 from benchmarks import planted_faults
 from covid_core.audit.quality import findings, measures
 from covid_core.audit.quality.findings import FINDINGS, RULES, UNREADABLE, Rule
+from covid_core.data import masks
 from covid_core.data.imports import importing
 from covid_core.errors import DataError
 from covid_core.images import lettering
-from covid_core.images.codec import png_bytes
+from covid_core.images.codec import WHITE_BORDER, png_bytes, read_image
 from covid_core.images.image import COLOUR_SPREAD
+from covid_core.inference.gate import AGAINST
 from covid_core.synthetic.phantom import image_at
 from covid_core.workspace import Workspace
 
@@ -73,8 +76,8 @@ def test_clean_phantom_images_raise_hardly_a_finding(images, tmp_path):
     assert not found.summary["unknown"].any()
 
 
-def test_every_fault_is_a_finding_and_every_finding_but_colour_can_be_planted():
-    assert set(RULES) - set(planted_faults.FAULTS) == {"colour"}
+def test_every_fault_is_a_finding_and_every_finding_in_grey_pixels_can_be_planted():
+    assert set(RULES) - set(planted_faults.FAULTS) == {"colour", "black mask"}
 
 
 def test_what_was_measured_is_kept_and_a_torn_file_is_measured_again(images, tmp_path):
@@ -91,8 +94,38 @@ def test_what_was_measured_is_kept_and_a_torn_file_is_measured_again(images, tmp
 def test_few_images_have_no_reading_and_say_so(images, tmp_path):
     found = findings.audit(*imported(tmp_path, images[:6]))
     unknown = found.summary.set_index("finding")["unknown"]
-    assert (unknown["inverted"], unknown["turned"], unknown["odd view"]) == (6, 6, 6)
-    assert unknown.drop(["inverted", "turned", "odd view"]).sum() == 0
+    learned = ["inverted", "turned", "odd view", "mirrored"]
+    assert unknown[learned].tolist() == [6] * 4
+    assert unknown.drop(learned).sum() == 0
+
+
+def test_a_lateral_view_is_found_among_few_images(images, tmp_path):
+    lateral = planted_faults.lateral(images[0], np.random.default_rng(0))
+    found = findings.audit(*imported(tmp_path, [*images[1:6], lateral])).findings
+    assert list(map(number_of, found.loc[found["finding"] == "not frontal", "image_id"])) == [5]
+
+
+def test_scores_of_before_a_measure_are_read_and_measured_again_when_asked(images, tmp_path):
+    workspace, dataset = imported(tmp_path, images[:6])
+    scores = findings.audit(workspace, dataset).scores
+    (kept,) = workspace.tables.glob("*audit*")
+    kept.unlink()
+    scores.drop(columns=["raw"]).to_parquet(kept.with_name(kept.name.replace(f"-{findings.FORMAT}.", "-1.")))
+    before = findings.stored(workspace, dataset)
+    assert before.summary.set_index("finding").loc["raw", "unknown"] == 6
+    assert before.scores["dark"].equals(scores["dark"])
+    assert not findings.audit(workspace, dataset).scores["raw"].isna().any()
+
+
+def test_a_mask_with_black_lungs_is_a_finding_and_is_read_inverted(tmp_path):
+    workspace = Workspace(tmp_path / "workspace")
+    _, dataset = made_database(tmp_path, workspace)
+    before = masks.mask_of(dataset, dataset.images["image_id"].iat[2])
+    path = dataset.root / dataset.images["mask_path"].iat[2]
+    path.write_bytes(png_bytes(255 - read_image(path).pixels))
+    found = findings.audit(workspace, dataset).findings
+    assert found.loc[found["finding"] == "black mask", "image_id"].tolist() == [dataset.images["image_id"].iat[2]]
+    assert np.array_equal(masks.mask_of(dataset, dataset.images["image_id"].iat[2]), before)
 
 
 def test_a_coloured_picture_and_an_unreadable_file_are_findings(images, tmp_path):
@@ -169,5 +202,7 @@ def test_a_band_is_as_deep_as_it_was_drawn():
     assert measures.band(image).tolist() == [0, 16 / 128, 8 / 128]
 
 
-def test_a_picture_is_coloured_from_the_spread_at_which_it_is_read_as_one():
+def test_limits_are_those_at_which_an_image_is_read_otherwise():
     assert RULES["colour"].bound == COLOUR_SPREAD
+    assert RULES["black mask"].bound == WHITE_BORDER
+    assert RULES["not frontal"].certain == AGAINST

@@ -84,6 +84,40 @@ def test_a_mask_is_true_where_it_is_white(tmp_path):
     assert np.array_equal(codec.read_mask(tmp_path / "mask.png"), mask == 255)
 
 
+def drawn_mask(*places: tuple[int, int, int, int]) -> np.ndarray:
+    """White boxes (top, bottom, left, right), in shares of 8, on black."""
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    for top, bottom, left, right in (np.array(places) * SIDE) // 8:
+        mask[top:bottom, left:right] = 255
+    return mask
+
+
+ONE, TWO = [(2, 6, 1, 3)], [(2, 6, 1, 3), (1, 6, 5, 7)]
+LARGE, NEARLY_ALL = [(0, 8, 0, 3), (0, 8, 5, 8)], [(0, 8, 0, 8)]
+
+
+@pytest.mark.parametrize(
+    ("white", "is_inverted"),
+    [
+        (drawn_mask(*TWO), False),
+        (255 - drawn_mask(*TWO), True),
+        (255 - drawn_mask(*ONE), True),
+        (drawn_mask(*LARGE), False),
+    ],
+    ids=["white lungs", "black lungs", "one black lung", "white lungs up to the border"],
+)
+def test_a_mask_is_inverted_where_its_lungs_are_plainly_black(tmp_path, white, is_inverted):
+    (tmp_path / "mask.png").write_bytes(png(white))
+    assert np.array_equal(codec.read_mask(tmp_path / "mask.png"), (white == 0) == is_inverted)
+
+
+def test_a_mask_with_a_few_black_specks_is_left_as_it_is(tmp_path):
+    mask = drawn_mask(*NEARLY_ALL)
+    mask[3, 4:7] = 0
+    (tmp_path / "mask.png").write_bytes(png(mask))
+    assert np.array_equal(codec.read_mask(tmp_path / "mask.png"), mask == 255)
+
+
 def test_a_thumbnail_keeps_proportions_on_black():
     small = codec.thumbnail(np.full((40, 80), 200, np.uint8), 20)
     assert small.shape == (20, 20)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from benchmarks import views
 from covid_core.evaluation import conformal
 from covid_core.inference import gate
 from covid_core.inference.gate import DOWN, ENOUGH, INVERTED, LEAST, LEFT, READINGS, RIGHT, SHARE, Gate, Limit
@@ -77,6 +78,20 @@ def test_photograph_like_pictures_and_noise_are_refused(fitted):
     noise = np.random.default_rng(0).integers(0, 256, (10, SIDE, SIDE)).astype(np.uint8)
     pictures = np.concatenate([np.stack([photograph_like(number) for number in range(30)]), noise])
     assert not any(one.passed for one in fitted.checks(pictures))
+
+
+def test_lateral_views_and_ct_slices_are_refused_even_without_a_limit(images):
+    """A gate that every reading passes and one without validation images: the evidence of drawn images is left."""
+    made = Gate.fit(lambda at: images[:180][at], 180, images[:0])
+    rng = np.random.default_rng(0)
+    others = np.stack([draw(rng) for draw in (views.lateral, views.across, views.along) for _ in range(8)])
+    assert np.mean([one.passed is False for one in made.checks(others)]) >= 0.7
+    assert [one.passed for one in made.checks(images[240:])] == [None] * 60
+
+
+def test_histograms_of_mirror_images_need_no_pixels(images):
+    of_pixels = gate.histograms(np.ascontiguousarray(images[:20, :, ::-1]))
+    assert np.allclose(gate.mirrored(gate.histograms(images[:20])), of_pixels, atol=0.01)
 
 
 def test_a_mirrored_image_is_no_reason_to_refuse(images, fitted):

@@ -108,6 +108,11 @@ NEEDED = "98 % of 321 validation images have a lead of 0.40 or more."
             "A lateral view can still pass.",
         ),
         (
+            Check(CHEST_IMAGE, False, 0.9, LIMIT, against=5.94),
+            "It looks like a lateral view, a CT slice or no chest: the evidence against a frontal view is 5.9. Frontal "
+            "images have 2.8 or less.",
+        ),
+        (
             Check(CHEST_IMAGE, False, -0.1, LIMIT),
             f"It does not look like a frontal chest image: the upright reading trails by 0.10. {NEEDED}",
         ),
