@@ -20,8 +20,9 @@ from covid_core.runs.store import Run, Status
 from covid_core.specs import OPTIMIZER_LABELS
 from covid_core.work import cores
 from pages.panels.train import spec_fields
-from pages.shared import annotation_form, job_panel, model_audit_panel, notices, run_cache, shell, test_set_views
+from pages.shared import annotation_form, job_panel, model_audit_panel, notices, run_cache, shell
 from pages.shared.run_cache import ACTIVE, CachedRun, listed
+from pages.shared.test_part import subgroup_panel, test_set_views
 
 PAGE = "train.py"
 POLL = 2  # seconds
@@ -258,6 +259,8 @@ def _draw_run(identifier: str) -> None:
     if one.is_usable:
         st.subheader("Evidence check")
         model_audit_panel.panel(run)
+        st.subheader("Subgroups")
+        subgroup_panel.show(run)
     _settings(run)
     if one.is_usable:
         _network(run)
