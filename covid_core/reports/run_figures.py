@@ -132,9 +132,9 @@ def external_test_of(run: Run, evaluation: Evaluation) -> Figures:
 @_or_note
 def subgroups_of(workspace: Workspace, run: Run) -> Figures:
     """The run's test images by what is on record of them, or why that is not known."""
-    found = candidates.subgroups(run, pinned_dataset.dataset_of(workspace, run).images)
-    worst = next(({"fact": row.fact, "value": row.value} for row in found.worse), None)
-    return {**vars(found), "worst": worst, "in_words": " ".join(run_text.subgroups(found))}
+    measured = candidates.subgroups(run, pinned_dataset.dataset_of(workspace, run).images)
+    worst = next(({"fact": row.fact, "value": row.value} for row in measured.worse), None)
+    return {**vars(measured), "worst": worst, "in_words": " ".join(run_text.subgroups(measured))}
 
 
 @_or_note

@@ -97,22 +97,22 @@ def balance_table(parts: pd.DataFrame) -> pd.DataFrame:
     return table[parts.groupby("fact").cumcount() < MOST_VALUES]
 
 
-def subgroups(found: Subgroups) -> list[str]:
+def subgroups(measured: Subgroups) -> list[str]:
     """Whether the run is worse in a subgroup, the conclusion first."""
-    if not found.unknown:
+    if not measured.unknown:
         return [NO_FACTS]
-    if not found.tests:
+    if not measured.tests:
         return [
             f"No subgroup can be tested: it and the others need {plural(FEWEST, 'independent image')} each, and a "
             "class in common."
         ]
-    corrected = f"Holm's correction for {plural(found.tests, 'test')}"
-    if not found.worse:
+    corrected = f"Holm's correction for {plural(measured.tests, 'test')}"
+    if not measured.worse:
         return [
             f"No subgroup is worse than chance allows ({corrected}).",
             "In a small subgroup only a large difference can be detected: compare the intervals.",
         ]
-    worst, *further = found.worse
+    worst, *further = measured.worse
     reached = interval(worst.accuracy.value, worst.accuracy.low, worst.accuracy.high)
     return [
         f"{RECORDED[worst.fact]} {worst.value} is worse than chance allows: {reached} of "
@@ -123,19 +123,19 @@ def subgroups(found: Subgroups) -> list[str]:
     ]
 
 
-def subgroup_table(found: Subgroups) -> pd.DataFrame:
+def subgroup_table(measured: Subgroups) -> pd.DataFrame:
     """One row per subgroup, in words."""
     return pd.DataFrame(
         {
-            "On record": [RECORDED[row.fact] for row in found.rows],
-            "Value": [row.value for row in found.rows],
-            "Images": [count(row.images) for row in found.rows],
-            "Patients": ["–" if row.patients is None else count(row.patients) for row in found.rows],
-            "Accuracy [95 % interval]": [_bounded(row.accuracy) for row in found.rows],
-            "Balanced accuracy [95 % interval]": [_bounded(row.balanced_accuracy) for row in found.rows],
-            "Difference at equal classes": [points(row.difference) for row in found.rows],
-            "p": [p_value(row.p) for row in found.rows],
-            "p (Holm)": [p_value(row.p_holm) for row in found.rows],
+            "On record": [RECORDED[row.fact] for row in measured.rows],
+            "Value": [row.value for row in measured.rows],
+            "Images": [count(row.images) for row in measured.rows],
+            "Patients": ["–" if row.patients is None else count(row.patients) for row in measured.rows],
+            "Accuracy [95 % interval]": [_bounded(row.accuracy) for row in measured.rows],
+            "Balanced accuracy [95 % interval]": [_bounded(row.balanced_accuracy) for row in measured.rows],
+            "Difference at equal classes": [points(row.difference) for row in measured.rows],
+            "p": [p_value(row.p) for row in measured.rows],
+            "p (Holm)": [p_value(row.p_holm) for row in measured.rows],
         }
     )
 
@@ -144,10 +144,10 @@ def _bounded(measure: Measure) -> str:
     return interval(measure.value, measure.low, measure.high)
 
 
-def subgroups_left_out(found: Subgroups) -> str:
+def subgroups_left_out(measured: Subgroups) -> str:
     """What of the facts has no row of its own."""
-    few = [f"{RECORDED[fact]}: {plural(values, 'value')}" for fact, values in found.too_few.items() if values]
-    unknown = [f"{RECORDED[fact]}: {plural(images, 'image')}" for fact, images in found.unknown.items() if images]
+    few = [f"{RECORDED[fact]}: {plural(values, 'value')}" for fact, values in measured.too_few.items() if values]
+    unknown = [f"{RECORDED[fact]}: {plural(images, 'image')}" for fact, images in measured.unknown.items() if images]
     sentences = [f"Fewer than {FEWEST} independent images, not shown: {', '.join(few)}."] if few else []
     return " ".join([*sentences, *([f"Unknown: {', '.join(unknown)}."] if unknown else [])])
 

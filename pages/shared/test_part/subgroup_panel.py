@@ -18,20 +18,20 @@ MOST = 64  # runs; a few KB each
 def show(run: Run) -> None:
     """The conclusion, then the figure and the table; one sentence where nothing is on record."""
     with shell.errors_shown():
-        found = _of(run, shell.dataset_of(run).facts_key)
-        conclusion, *details = run_text.subgroups(found)
-        if not found.unknown:
+        measured = _of(run, shell.dataset_of(run).facts_key)
+        conclusion, *details = run_text.subgroups(measured)
+        if not measured.unknown:
             st.info(conclusion, icon=":material/group_off:")
             st.page_link("dataset.py", label="Import with a table", icon=":material/library_add:")
             return
         st.markdown(f"**{shell.plain(conclusion)}** {shell.plain(' '.join(details))}", help=run_text.SUBGROUPS)
-        if found.rows:
+        if measured.rows:
             overall = float(run.accuracy("test"))
-            words = "; ".join(f"{RECORDED[row.fact]} {row.value} {share(row.accuracy.value)}" for row in found.rows)
-            figure = figures.subgroups([(RECORDED[row.fact], row) for row in found.rows], overall)
+            words = "; ".join(f"{RECORDED[row.fact]} {row.value} {share(row.accuracy.value)}" for row in measured.rows)
+            figure = figures.subgroups([(RECORDED[row.fact], row) for row in measured.rows], overall)
             shell.chart(figure, f"subgroups-{run.id}", alt=f"Test accuracy of each subgroup with its interval: {words}")
-            shell.table(run_text.subgroup_table(found), f"subgroups-table-{run.id}")
-        if left_out := run_text.subgroups_left_out(found):
+            shell.table(run_text.subgroup_table(measured), f"subgroups-table-{run.id}")
+        if left_out := run_text.subgroups_left_out(measured):
             st.caption(shell.plain(left_out))
 
 
