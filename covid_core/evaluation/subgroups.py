@@ -140,6 +140,8 @@ def _balanced_accuracy(predictions: Answers, inside: np.ndarray, together: np.nd
 
     reached = resampling.estimates(on_draws, codes, together[inside])["mean"]
     absent = (label for k, label in enumerate(predictions.classes) if k not in classes)
+    if reached.low == reached.high:  # no draw of images without an error has one: that is no interval
+        reached = replace(reached, low=math.nan, high=math.nan)
     return replace(reached, note=tuple(Gap("none of class", label, left_out=True) for label in absent))
 
 

@@ -132,12 +132,18 @@ def subgroup_table(measured: Subgroups) -> pd.DataFrame:
             "Images": [count(row.images) for row in measured.rows],
             "Patients": ["–" if row.patients is None else count(row.patients) for row in measured.rows],
             "Accuracy [95 % interval]": [_bounded(row.accuracy) for row in measured.rows],
-            "Balanced accuracy [95 % interval]": [_bounded(row.balanced_accuracy) for row in measured.rows],
             "Difference at equal classes": [points(row.difference) for row in measured.rows],
-            "p": [p_value(row.p) for row in measured.rows],
             "p (Holm)": [p_value(row.p_holm) for row in measured.rows],
+            "p": [p_value(row.p) for row in measured.rows],
+            "Balanced accuracy [95 % interval]": [_bounded(row.balanced_accuracy) for row in measured.rows],
         }
     )
+
+
+def subgroups_in_words(measured: Subgroups) -> str:
+    """The accuracy of each subgroup, for who cannot view the figure."""
+    words = (f"{RECORDED[row.fact]} {row.value} {share(row.accuracy.value)}" for row in measured.rows)
+    return f"Test accuracy of each subgroup: {'; '.join(words)}"
 
 
 def _bounded(measure: Measure) -> str:

@@ -5,7 +5,6 @@ import streamlit as st
 from covid_core.data.summary import RECORDED
 from covid_core.evaluation.subgroups import Subgroups
 from covid_core.figures import evaluation as figures
-from covid_core.formatting import share
 from covid_core.reports import run_text
 from covid_core.runs import candidates
 from covid_core.runs.store import Run
@@ -27,9 +26,8 @@ def show(run: Run) -> None:
         st.markdown(f"**{shell.plain(conclusion)}** {shell.plain(' '.join(details))}", help=run_text.SUBGROUPS)
         if measured.rows:
             overall = float(run.accuracy("test"))
-            words = "; ".join(f"{RECORDED[row.fact]} {row.value} {share(row.accuracy.value)}" for row in measured.rows)
             figure = figures.subgroups([(RECORDED[row.fact], row) for row in measured.rows], overall)
-            shell.chart(figure, f"subgroups-{run.id}", alt=f"Test accuracy of each subgroup with its interval: {words}")
+            shell.chart(figure, f"subgroups-{run.id}", alt=run_text.subgroups_in_words(measured))
             shell.table(run_text.subgroup_table(measured), f"subgroups-table-{run.id}")
         if left_out := run_text.subgroups_left_out(measured):
             st.caption(shell.plain(left_out))
