@@ -127,6 +127,9 @@ AGE_BANDS = (0, 18, 40, 60, 80, math.inf)  # years; the lower bound is in the ba
 RECORDED = {"sex": "Sex", "age": "Age", "view": "View", "given_part": "Part of the authors' split", "source": "Source"}
 
 
+OF_SUBGROUPS = ("sex", "age", "view", "source", "device")  # facts by which figures and parts are divided
+
+
 @dataclass(frozen=True)
 class RecordedFact:
     """A fact against the class: ``counts`` has a row per value and a column per class, for the images that have it;
@@ -150,9 +153,9 @@ def recorded_facts(images: pd.DataFrame, classes: Iterable[str]) -> list[Recorde
     return facts
 
 
-def fact_values(images: pd.DataFrame) -> dict[str, pd.Series]:
+def fact_values(images: pd.DataFrame, wanted: Iterable[str] = RECORDED) -> dict[str, pd.Series]:
     """The facts of RECORDED that any image has, by column: the value of each image, age in bands, "" where unknown."""
-    values = {column: images[column] for column in RECORDED if column in images}
+    values = {column: images[column] for column in RECORDED if column in wanted and column in images}
     if "age" in values:
         values["age"] = _in_bands(values["age"])
     return {column: of_images for column, of_images in values.items() if (of_images != "").any()}
@@ -174,8 +177,7 @@ def part_balance(split: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     rows = [("images", "", pd.Series(part).value_counts())]
     if named.any():
         rows.append(("patients", "", recorded["patient_id"][named].groupby(part[named]).nunique()))
-    of_images = {"label": split["label"], **fact_values(recorded)}
-    of_images.pop("given_part", None)
+    of_images = {"label": split["label"], **fact_values(recorded, OF_SUBGROUPS)}
     for fact, values in of_images.items():
         counts = pd.crosstab(np.where(values == "", UNKNOWN, values), part)
         order = sorted(counts.index, key=lambda value: (value == UNKNOWN, -counts.loc[value].sum(), value))

@@ -55,7 +55,7 @@ COST_TICKS = {  # round times on the logarithmic axis of the cost
     "seconds": (1, 2, 5, 10, 20, 60, 120, 300, 600, 1200, 3600, 10_800, 36_000),
     "milliseconds": (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 }
-DIFFERS = "differs significantly from the others"
+DIFFERS = "significant (Holm)"
 SQUARE = {"range": [-1, 101], "ticksuffix": " %"}
 
 
@@ -133,9 +133,9 @@ def subgroups(rows: Sequence[tuple[str, Subgroup]], overall: float) -> go.Figure
         )
     line = {"color": NEUTRAL, "dash": "dot", "width": 1.5}
     text = {"text": f"all test images {share(overall)}", "font": {"color": NEUTRAL}}
-    figure.add_vline(100 * overall, line=line, annotation=text, annotation_position="top")
+    figure.add_vline(100 * overall, line=line, annotation=text, annotation_position="top left")
     figure.update_xaxes(title="Test accuracy, 95 % interval", ticksuffix=" %")
-    axis = {"tickvals": list(ticks), "ticktext": list(ticks.values()), "range": [place - 0.5, -0.9]}
+    axis = {"tickvals": list(ticks), "ticktext": list(ticks.values()), "range": [place - 0.5, -1.1]}
     figure.update_yaxes(**axis, showgrid=False, zeroline=False)
     figure.update_layout(hovermode="closest")
     several = all(kinds.values())

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from covid_core.data.split import SELECTION
-from covid_core.data.summary import fact_values
+from covid_core.data.summary import OF_SUBGROUPS, fact_values
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation import assessment, metrics
 from covid_core.evaluation import label_check as labelling
@@ -170,7 +170,7 @@ def subgroups(run: Run, images: pd.DataFrame) -> Subgroups:
     """
     answers = metrics.answers(run.predictions().sort_values("image_id", kind="stable"), "test")
     of_test = images.set_index("image_id").reindex(answers.image_ids).fillna("").reset_index()
-    facts = {name: values.to_numpy() for name, values in fact_values(of_test).items() if name != "given_part"}
+    facts = {name: values.to_numpy(dtype=str) for name, values in fact_values(of_test, OF_SUBGROUPS).items()}
     patients, groups = of_test["patient_id"], run.groups()
     if groups is None:
         groups = patients.where(patients != "", of_test["image_id"]).set_axis(of_test["image_id"])

@@ -53,22 +53,16 @@ def subgroups(subject: Subject) -> list[Block]:
     if isinstance(dataset, str):
         return []
     measured = candidates.subgroups(run, dataset.images)
-    if not measured.unknown:
+    if not measured.rows:
         return []
-    blocks: list[Block] = [
-        Paragraph(f"Of {one.name}: {run_text.SUBGROUPS}"),
-        Bullets(tuple(run_text.subgroups(measured))),
+    figure = figures.subgroups([(RECORDED[row.fact], row) for row in measured.rows], one.assessment.test.value)
+    title, alt = f"Test accuracy of {one.name} in each subgroup", run_text.subgroups_in_words(measured)
+    return [
+        Paragraph(f"Run: {one.name}. {run_text.SUBGROUPS}"),
+        Bullets(tuple(filter(None, (*run_text.subgroups(measured), run_text.subgroups_left_out(measured))))),
+        Chart("subgroups-chart", title, "Bars: 95 % intervals. Dotted: all test images.", alt, figure),
+        Table("subgroups", f"Subgroups of the test images of {one.name}", run_text.subgroup_table(measured)),
     ]
-    if measured.rows:
-        rows = [(RECORDED[row.fact], row) for row in measured.rows]
-        figure, alt = figures.subgroups(rows, one.assessment.test.value), run_text.subgroups_in_words(measured)
-        title = f"Test accuracy of {one.name} in each subgroup"
-        blocks.append(Chart("subgroups-chart", title, "Bars: 95 % intervals. Dotted: all test images.", alt, figure))
-        blocks.append(
-            Table("subgroups", f"Subgroups of the test images of {one.name}", run_text.subgroup_table(measured))
-        )
-    left_out = run_text.subgroups_left_out(measured)
-    return [*blocks, *([Paragraph(left_out)] if left_out else [])]
 
 
 def _ranked(subject: Subject) -> Iterator[Block]:
