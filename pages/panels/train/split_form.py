@@ -188,7 +188,7 @@ def _who_is_where(made: pd.DataFrame, classes: tuple[str, ...]) -> None:
 def _balance(dataset: Dataset, made: pd.DataFrame) -> None:
     """What each part holds of what is on record, patients first."""
     title = "Balance of the parts: patients, sex, age, source"
-    with st.expander(title, icon=":material/balance:", on_change="rerun") as opened:
+    with st.expander(title, icon=":material/balance:", on_change="rerun", key="split-balance") as opened:
         if not opened.open:
             return
         table = part_balance(made, dataset.images)
