@@ -703,5 +703,8 @@ def test_no_heading_and_no_name_of_a_run_is_cut_in_the_table(seven):
 def test_subgroups_of_a_run_are_on_compare_and_on_its_own_page(workspace, copy_of_trained):
     run = copy_of_trained(workspace)
     conclusion = run_text.subgroups(candidates.subgroups(run, pinned_dataset.dataset_of(workspace, run).images))[0]
-    for page in (opened("compare", runs=run.id, view="Subgroups"), opened("train", run=run.id)):
+    for page in (
+        opened("compare", runs=run.id, view="Subgroups"),
+        opened("train", {f"subgroups-{run.id}": True}, run=run.id),
+    ):
         assert conclusion in words(page)

@@ -15,7 +15,7 @@ from covid_core.formatting import count, duration, file_size, moment, plural, sh
 from covid_core.jobs import queue
 from covid_core.reports import run_text, tables
 from covid_core.reports.course import course_text
-from covid_core.runs import architecture, candidates, store
+from covid_core.runs import architecture, candidates, store, test_set_access
 from covid_core.runs.store import Run, Status
 from covid_core.specs import OPTIMIZER_LABELS
 from covid_core.work import cores
@@ -259,8 +259,7 @@ def _draw_run(identifier: str) -> None:
     if one.is_usable:
         st.subheader("Evidence check")
         model_audit_panel.panel(run)
-        st.subheader("Subgroups")
-        subgroup_panel.show(run)
+        _subgroups(run)
     _settings(run)
     if one.is_usable:
         _network(run)
@@ -412,6 +411,13 @@ def _curves(history: pd.DataFrame, run: Run, final: bool) -> None:
             alt = f"{figure.capitalize()} of {run.name} over its {plural(len(history), 'epoch')}"
             drawn = figures.run_curves(history, figure, run.spec.keep)
             shell.chart(drawn, f"{figure}-{run.id}", alt=alt, caption="Circle: epoch of the weights used")
+
+
+def _subgroups(run: Run) -> None:
+    with st.expander("Subgroups", icon=":material/groups:", on_change="rerun", key=f"subgroups-{run.id}") as opened:
+        if opened.open:
+            test_set_views.note([run], test_set_access.FIGURES)
+            subgroup_panel.show(run)
 
 
 def _settings(run: Run) -> None:
