@@ -26,8 +26,9 @@ from pages.panels.compare import (
     score_histogram,
     training_views,
 )
-from pages.shared import annotation_form, comparison_tables, model_audit_panel, shell, test_set_views
+from pages.shared import annotation_form, comparison_tables, model_audit_panel, shell
 from pages.shared.run_cache import RunCandidate
+from pages.shared.test_part import subgroup_panel, test_set_views
 
 QUESTION = "Which model is better, on what, by how much?"
 Tab = Callable[[list[RunCandidate]], None]
@@ -102,6 +103,7 @@ def _tabs(ranking: Ranking[RunCandidate], rows: list[int], with_repeats: bool) -
         "Performance": {
             "Measures": performance.measures,
             "Per class": performance.per_class,
+            "Subgroups": _subgroups,
             "Pairs": lambda order: performance.pairs(ranking, rows, order),
             "ROC and precision-recall": performance.thresholds,
             **repeated,
@@ -122,6 +124,12 @@ def _tabs(ranking: Ranking[RunCandidate], rows: list[int], with_repeats: bool) -
             "Cost": training_views.cost,
         },
     }
+
+
+def _subgroups(order: list[RunCandidate]) -> None:
+    """The test images of one run by sex, age, view, source and device."""
+    one = order[comparison_tables.pick_run(order, "compare_subgroups")] if len(order) > 1 else order[0]
+    subgroup_panel.show(one.run)
 
 
 def _details(ranking: Ranking[RunCandidate], rows: list[int], repeated: bool) -> None:

@@ -108,12 +108,14 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     answer, labels, used = _run_answer(run), candidates.label_check(run), pinned_dataset.used_by(workspace, run)
     marks = comparison_text.marks(candidates.candidate(run)) if run.result else []
     sets = run_figures.prediction_sets_of(run) if run.result else None
+    of_subgroups = run_figures.subgroups_of(workspace, run) if run.result else None
     audit = answer["audit"]
     sentences = (
         "; ".join(marks) and f"  {'; '.join(marks)}",
         f"images of {run.dataset.name}: {run_text.version(used)}",
         run_text.labels(labels),
         sets and (sets.get("in_words") or sets["note"]),
+        of_subgroups and (of_subgroups.get("in_words") or of_subgroups["note"]),
         audit and f"{audit['verdict'] or 'audit'}: {audit['in_words']}",
         audit and audit.get("masks") and f"lung masks of the audit: {audit['masks']}",
     )
@@ -124,6 +126,8 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
         "marks": marks,
         "labels": labels,
         "prediction_sets": sets,
+        "subgroups": of_subgroups,
+        "parts": run_figures.parts_of(workspace, run),
         "dataset_version": {"version": run.dataset.version, **encode(used)},
         "spec": run.spec,
         "result": run.result,

@@ -17,6 +17,7 @@ from covid_core import derived
 from covid_core.data import masks
 from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
+from covid_core.data.split import PARTS
 from covid_core.errors import ImageError
 from covid_core.evaluation.label_check import cramers_v
 from covid_core.images.codec import PICTURES, jpeg_bytes, png_bytes, read_image, thumbnail
@@ -27,7 +28,7 @@ FORMAT = 1  # of the cached file; a change of its content takes the next number
 CHUNK = 64  # images at a time: 1 MB of pixels and 2 MB of squares at 128 px, which stay in the processor's cache
 GREYS = np.arange(256)
 BORDER_SHARE = 10 / 128  # of the side; as wide as the border that the course study's classifiers were given
-UNKNOWN_SOURCE = "unknown"
+UNKNOWN = UNKNOWN_SOURCE = "unknown"
 STRIPE = 1 / 32  # of a thumbnail's height, below it in the colour of its class
 LARGEST_VIEW = 1024  # pixels; no screen shows an image larger than this in a dialog
 MASK_COLOUR = np.array([86, 180, 233])  # sky blue: stands out on grey
@@ -126,6 +127,9 @@ AGE_BANDS = (0, 18, 40, 60, 80, math.inf)  # years; the lower bound is in the ba
 RECORDED = {"sex": "Sex", "age": "Age", "view": "View", "given_part": "Part of the authors' split", "source": "Source"}
 
 
+OF_SUBGROUPS = ("sex", "age", "view", "source", "device")  # facts by which figures and parts are divided
+
+
 @dataclass(frozen=True)
 class RecordedFact:
     """A fact against the class: ``counts`` has a row per value and a column per class, for the images that have it;
@@ -140,17 +144,46 @@ class RecordedFact:
 def recorded_facts(images: pd.DataFrame, classes: Iterable[str]) -> list[RecordedFact]:
     """The facts of RECORDED that any image has, age in bands."""
     facts = []
-    for column, name in RECORDED.items():
-        values = _in_bands(images[column]) if column == "age" else images[column]
-        has = (values != "").to_numpy()
-        if has.any():
-            recorded, labels = values[has], images.loc[has, "label"]
-            counts = (
-                pd.crosstab(recorded, labels).reindex(columns=list(classes), fill_value=0).rename_axis(columns=None)
-            )
-            association = cramers_v(pd.factorize(recorded)[0], pd.factorize(labels)[0])
-            facts.append(RecordedFact(name, counts.rename_axis(index=name), int((~has).sum()), association))
+    for column, values in fact_values(images).items():
+        name, has = RECORDED[column], (values != "").to_numpy()
+        recorded, labels = values[has], images.loc[has, "label"]
+        counts = pd.crosstab(recorded, labels).reindex(columns=list(classes), fill_value=0).rename_axis(columns=None)
+        association = cramers_v(pd.factorize(recorded)[0], pd.factorize(labels)[0])
+        facts.append(RecordedFact(name, counts.rename_axis(index=name), int((~has).sum()), association))
     return facts
+
+
+def fact_values(images: pd.DataFrame, wanted: Iterable[str] = RECORDED) -> dict[str, pd.Series]:
+    """The facts of RECORDED that any image has, by column: the value of each image, age in bands, "" where unknown."""
+    values = {column: images[column] for column in RECORDED if column in wanted and column in images}
+    if "age" in values:
+        values["age"] = _in_bands(values["age"])
+    return {column: of_images for column, of_images in values.items() if (of_images != "").any()}
+
+
+def part_balance(split: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """What each part of a split holds: columns fact, value and PARTS (images; of "patients", their number).
+
+    Rows: images, patients (where any is known), then every class and every value of what is on record, the most
+    frequent first; UNKNOWN where it is not known.
+
+    Args:
+        split: columns image_id, label, part.
+        images: of the data set; those of the split are looked up by their ids.
+    """
+    recorded = images.set_index("image_id").reindex(split["image_id"]).fillna("").reset_index()
+    part = split["part"].to_numpy()
+    named = recorded["patient_id"] != ""
+    rows = [("images", "", pd.Series(part).value_counts())]
+    if named.any():
+        rows.append(("patients", "", recorded["patient_id"][named].groupby(part[named]).nunique()))
+    of_images = {"label": split["label"], **fact_values(recorded, OF_SUBGROUPS)}
+    for fact, values in of_images.items():
+        counts = pd.crosstab(np.where(values == "", UNKNOWN, values), part)
+        order = sorted(counts.index, key=lambda value: (value == UNKNOWN, -counts.loc[value].sum(), value))
+        rows += [(fact, value, counts.loc[value]) for value in order]
+    table = pd.DataFrame([(fact, value, *counts.reindex(PARTS, fill_value=0)) for fact, value, counts in rows])
+    return table.set_axis(["fact", "value", *PARTS], axis=1)
 
 
 def _in_bands(ages: pd.Series) -> pd.Series:

@@ -17,6 +17,7 @@ from covid_core.errors import DataError
 
 SCORE_PREFIX, LOGIT_PREFIX = "score_", "logit_"
 Z = 1.959963984540054  # two-sided normal quantile of 95 %, which every interval in the app has
+FEWEST_OF_SHARE = 10  # images; the interval of a share of fewer spans more than a quarter, even without an error
 LEAPING, SPREAD = 100, 400  # points of a thinned curve at its beginning, and along the rest: it is 400 pixels wide
 Cause = Literal[
     "no images", "not numbers", "none of class", "all of class", "none predicted", "all predicted", "neither"

@@ -15,6 +15,7 @@ from plotly.subplots import make_subplots
 
 from covid_core.evaluation.calibration import Bin
 from covid_core.evaluation.comparison import Paired, Pairs
+from covid_core.evaluation.subgroups import Subgroup
 from covid_core.figures.theme import (
     NEUTRAL,
     class_colours,
@@ -55,6 +56,7 @@ COST_TICKS = {  # round times on the logarithmic axis of the cost
     "seconds": (1, 2, 5, 10, 20, 60, 120, 300, 600, 1200, 3600, 10_800, 36_000),
     "milliseconds": (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 }
+DIFFERS = "significant (Holm)"
 SQUARE = {"range": [-1, 101], "ticksuffix": " %"}
 
 
@@ -101,6 +103,44 @@ def _add_accuracy(figure: go.Figure, run: Any, axis: str, hover: str = "", **pla
         hovertemplate=f"{interval(*bounded)}{hover}<extra>{name}</extra>",
         **place,
     )
+
+
+def subgroups(rows: Sequence[tuple[str, Subgroup]], overall: float) -> go.Figure:
+    """Accuracy of each subgroup with its interval, a row each below the name of its fact; ``overall`` is drawn as a
+    line. ``rows``: each subgroup with that name."""
+    figure, ticks, place = go.Figure(), {}, 0
+    kinds: dict[str, list[tuple[int, Subgroup]]] = {"not significant": [], DIFFERS: []}
+    for name in dict.fromkeys(name for name, _ in rows):
+        ticks[place] = f"<b>{literal(name)}</b>"
+        for row in (row for of, row in rows if of == name):
+            place += 1
+            ticks[place] = cut(row.value)
+            kinds[DIFFERS if row.differs else "not significant"].append((place, row))
+        place += 1
+    for (kind, of_kind), style in zip(kinds.items(), (run_marker(0), run_marker(12)), strict=True):
+        bounded = [(one.accuracy.value, one.accuracy.low, one.accuracy.high) for _, one in of_kind]
+        figure.add_scatter(
+            x=[100 * value for value, _, _ in bounded],
+            y=[height for height, _ in of_kind],
+            error_x=error_bar(bounded, 100, thickness=1.5, width=4),
+            mode="markers",
+            marker={"size": 11, **style},
+            name=kind,
+            customdata=[
+                f"{literal(one.value)}: {interval(*of_one)} of {plural(one.images, 'image')}"
+                for (_, one), of_one in zip(of_kind, bounded, strict=True)
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    line = {"color": NEUTRAL, "dash": "dot", "width": 1.5}
+    text = {"text": f"all test images {share(overall)}", "font": {"color": NEUTRAL}}
+    figure.add_vline(100 * overall, line=line, annotation=text, annotation_position="top left")
+    figure.update_xaxes(title="Test accuracy, 95 % interval", ticksuffix=" %")
+    axis = {"tickvals": list(ticks), "ticktext": list(ticks.values()), "range": [place - 0.5, -1.1]}
+    figure.update_yaxes(**axis, showgrid=False, zeroline=False)
+    figure.update_layout(hovermode="closest")
+    several = all(kinds.values())
+    return settled(figure, height=110 + NARROW_DOT_ROW * place + LEGEND_ROW * several, showlegend=several)
 
 
 def confusion_matrix(counts: pd.DataFrame) -> go.Figure:

@@ -6,14 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 from covid_core.audit.model import model_audit
+from covid_core.data import summary
 from covid_core.errors import DataError, RunDamaged
 from covid_core.evaluation import calibration, comparison, image_selection, metrics
 from covid_core.evaluation.calibration import AIMS, USUAL_AIM
 from covid_core.evaluation.comparison import Candidate, Ranking
 from covid_core.inference import external_test
 from covid_core.reports import comparison_text, evidence_text, run_text
-from covid_core.runs import candidates, prediction_sets, temperature_scaling, test_set_access
+from covid_core.runs import candidates, pinned_dataset, prediction_sets, temperature_scaling, test_set_access
 from covid_core.runs.store import Evaluation, Run
+from covid_core.workspace import Workspace
 
 Figures = dict[str, Any]
 
@@ -54,7 +56,7 @@ def of_group(ranking: Ranking[Candidate], runs: Mapping[str, Run]) -> Figures:
     table = comparison_text.performance_table(order).to_dict("records")
     for row in table:
         row["verdict"] = checks[row["id"]].verdict if row["id"] else ""
-    summary = comparison_text.summary(ranking)
+    outcome = comparison_text.summary(ranking)
     evidence = evidence_text.sentence([one.name for one in order], list(checks.values()))
     return {
         "images": candidates.image_choice(members[0]),
@@ -63,7 +65,7 @@ def of_group(ranking: Ranking[Candidate], runs: Mapping[str, Run]) -> Figures:
         "runs": {one.id: of_run(runs[one.id], one) for one in order},
         "test_images": image_selection.image_answers({run.id: run.predictions() for run in members}),
         "looks": test_set_access.of(members),
-        "summary": replace(summary, details=(*summary.details, evidence)).sentences,
+        "summary": replace(outcome, details=(*outcome.details, evidence)).sentences,
     }
 
 
@@ -125,6 +127,20 @@ def external_test_of(run: Run, evaluation: Evaluation) -> Figures:
         "called": report.called.to_dict("index"),
         "shared_images": report.shared[list(external_test.SHARED_COLUMNS)],
     }
+
+
+@_or_note
+def subgroups_of(workspace: Workspace, run: Run) -> Figures:
+    """The run's test images by what is on record of them, or why that is not known."""
+    measured = candidates.subgroups(run, pinned_dataset.dataset_of(workspace, run).images)
+    worst = next(({"fact": row.fact, "value": row.value} for row in measured.worse), None)
+    return {**vars(measured), "worst": worst, "in_words": " ".join(run_text.subgroups(measured))}
+
+
+@_or_note
+def parts_of(workspace: Workspace, run: Run) -> Figures:
+    """What each part of the run's split holds (``summary.part_balance``), or why that is not known."""
+    return {"balance": summary.part_balance(run.split(), pinned_dataset.dataset_of(workspace, run).images)}
 
 
 def _operating_points(run: Run) -> list[Figures]:

@@ -1,17 +1,31 @@
 """One run in plain English: its state, its accuracy and what it rests on."""
 
-from covid_core.data.split import HALVED_FROM
+import pandas as pd
+
+from covid_core.data.split import HALVED_FROM, PARTS
+from covid_core.data.summary import RECORDED
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import Evaluated
 from covid_core.evaluation.label_check import LabelCheck
+from covid_core.evaluation.metrics import Measure
 from covid_core.evaluation.repeats import ImageChoice
-from covid_core.formatting import count, decimals, duration, interval, plural, share
+from covid_core.evaluation.subgroups import FEWEST, Subgroups
+from covid_core.formatting import count, decimals, duration, interval, p_in_words, p_value, plural, points, share
 from covid_core.reports import evidence_text
 from covid_core.runs import candidates
 from covid_core.runs.pinned_dataset import Missing, Version
 from covid_core.runs.store import BrokenRun, Run
 
 TRAINING_TIME = "Feature extraction and all epochs. Reused features count with the time that they once took."
+NO_FACTS = (
+    "Sex, age, view and source of the test images are unknown. They come with a table on import, or with DICOM files."
+)
+SUBGROUPS = (
+    "Each subgroup is tested against the other images of the same fact, within classes: a permutation test that keeps "
+    "images of one cluster (duplicates, one patient) together, with Holm's correction for all tests."
+)
+BALANCED = {"images": "Images", "patients": "Patients", "label": "Class", **RECORDED}
+MOST_VALUES = 12  # of a fact in a table; sources may be hundreds
 MISSING: dict[Missing, str] = {
     "gone": "its data set is not here any more",
     "replaced": "another data set has its place",
@@ -54,6 +68,94 @@ def accuracy(run: Run) -> str:
     if not run.result:
         return ""
     return f"test accuracy {share(run.accuracy('test'))}, {evidence_text.of(run).in_passing}"
+
+
+def balance(parts: pd.DataFrame) -> str:
+    """In what training and test images differ most; of a ``summary.part_balance``."""
+    images = parts.iloc[0]
+    shares = parts[~parts["fact"].isin(["images", "patients"])].assign(
+        of_train=lambda rows: rows["train"] / images["train"], of_test=lambda rows: rows["test"] / images["test"]
+    )
+    row = shares.loc[(shares["of_train"] - shares["of_test"]).abs().idxmax()]
+    return (
+        f"Training and test images differ most in {BALANCED[row['fact']].lower()} {row['value']}: "
+        f"{share(row['of_train'])} against {share(row['of_test'])}."
+    )
+
+
+def balance_table(parts: pd.DataFrame) -> pd.DataFrame:
+    """A ``summary.part_balance`` in words: numbers with their share of the part, of each fact MOST_VALUES values."""
+    counts, images = parts[list(PARTS)], parts.loc[0, list(PARTS)]
+    words = {
+        part.capitalize(): [
+            count(value) if fact in ("images", "patients") else f"{count(value)} ({share(value / images[part])})"
+            for fact, value in zip(parts["fact"], counts[part], strict=True)
+        ]
+        for part in PARTS
+    }
+    table = pd.DataFrame({"On record": parts["fact"].map(BALANCED), "Value": parts["value"], **words})
+    return table[parts.groupby("fact").cumcount() < MOST_VALUES]
+
+
+def subgroups(measured: Subgroups) -> list[str]:
+    """Whether the run is worse in a subgroup, the conclusion first."""
+    if not measured.unknown:
+        return [NO_FACTS]
+    if not measured.tests:
+        return [
+            f"No subgroup can be tested: it and the others need {plural(FEWEST, 'independent image')} each, and a "
+            "class in common."
+        ]
+    corrected = f"Holm's correction for {plural(measured.tests, 'test')}"
+    if not measured.worse:
+        return [
+            f"No subgroup is worse than chance allows ({corrected}).",
+            "In a small subgroup only a large difference can be detected: compare the intervals.",
+        ]
+    worst, *further = measured.worse
+    reached = interval(worst.accuracy.value, worst.accuracy.low, worst.accuracy.high)
+    return [
+        f"{RECORDED[worst.fact]} {worst.value} is worse than chance allows: {reached} of "
+        f"{plural(worst.images, 'test image')} are correct.",
+        f"At equal classes that is {points(-worst.difference)} below the others ({p_in_words(worst.p_holm)}, "
+        f"{corrected}).",
+        *([f"Worse as well: {', '.join(f'{RECORDED[one.fact]} {one.value}' for one in further)}."] if further else []),
+    ]
+
+
+def subgroup_table(measured: Subgroups) -> pd.DataFrame:
+    """One row per subgroup, in words."""
+    return pd.DataFrame(
+        {
+            "On record": [RECORDED[row.fact] for row in measured.rows],
+            "Value": [row.value for row in measured.rows],
+            "Images": [count(row.images) for row in measured.rows],
+            "Patients": ["–" if row.patients is None else count(row.patients) for row in measured.rows],
+            "Accuracy [95 % interval]": [_bounded(row.accuracy) for row in measured.rows],
+            "Difference at equal classes": [points(row.difference) for row in measured.rows],
+            "p (Holm)": [p_value(row.p_holm) for row in measured.rows],
+            "p": [p_value(row.p) for row in measured.rows],
+            "Balanced accuracy [95 % interval]": [_bounded(row.balanced_accuracy) for row in measured.rows],
+        }
+    )
+
+
+def subgroups_in_words(measured: Subgroups) -> str:
+    """The accuracy of each subgroup, for who cannot view the figure."""
+    words = (f"{RECORDED[row.fact]} {row.value} {share(row.accuracy.value)}" for row in measured.rows)
+    return f"Test accuracy of each subgroup: {'; '.join(words)}"
+
+
+def _bounded(measure: Measure) -> str:
+    return interval(measure.value, measure.low, measure.high)
+
+
+def subgroups_left_out(measured: Subgroups) -> str:
+    """What of the facts has no row of its own."""
+    few = [f"{RECORDED[fact]}: {plural(values, 'value')}" for fact, values in measured.too_few.items() if values]
+    unknown = [f"{RECORDED[fact]}: {plural(images, 'image')}" for fact, images in measured.unknown.items() if images]
+    sentences = [f"Fewer than {FEWEST} independent images, not shown: {', '.join(few)}."] if few else []
+    return " ".join([*sentences, *([f"Unknown: {', '.join(unknown)}."] if unknown else [])])
 
 
 def calibration_images(run: Run, calibration: Calibration) -> str:

@@ -8,14 +8,17 @@ import numpy as np
 import pandas as pd
 
 from covid_core.data.split import SELECTION
+from covid_core.data.summary import OF_SUBGROUPS, fact_values
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation import assessment, metrics
 from covid_core.evaluation import label_check as labelling
 from covid_core.evaluation import repeats as repeated
+from covid_core.evaluation import subgroups as subgrouping
 from covid_core.evaluation.assessment import Assessment, Measured
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.label_check import LabelCheck
 from covid_core.evaluation.repeats import ImageChoice, Remark, Repeat, Repeats
+from covid_core.evaluation.subgroups import Subgroups
 from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run, Study
 
@@ -158,6 +161,22 @@ def _repeats(study: Study, name: str, runs: Sequence[Run], read: Callable[[Run],
     folds = max((run.spec.split.folds for run in runs), default=1)
     images = image_choice(runs[0], of_study=True) if runs else None
     return Repeats(study.id, name, folds, images, tuple(repeats), len(study.runs), tuple(remarks))
+
+
+def subgroups(run: Run, images: pd.DataFrame) -> Subgroups:
+    """The test images of a run by what is on record of them. Raises RunDamaged or DataError.
+
+    ``images`` are those of its data set. Where the split kept no groups together, images of one patient are one.
+    """
+    answers = metrics.answers(run.predictions().sort_values("image_id", kind="stable"), "test")
+    of_test = images.set_index("image_id").reindex(answers.image_ids).fillna("").reset_index()
+    facts = {name: values.to_numpy(dtype=str) for name, values in fact_values(of_test, OF_SUBGROUPS).items()}
+    patients, groups = of_test["patient_id"], run.groups()
+    if groups is None:
+        groups = patients.where(patients != "", of_test["image_id"]).set_axis(of_test["image_id"])
+    return subgrouping.subgroups(
+        answers, facts, assessment.groups_of(answers.image_ids, groups), patients.to_numpy(dtype=str)
+    )
 
 
 def sensitivities(run: Run) -> dict[str, float]:

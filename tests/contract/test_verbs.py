@@ -173,6 +173,8 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
                 "marks": [str],
                 "labels": {"images": int, "wrong": int, "in_words": str},
                 "prediction_sets": SETS,
+                "subgroups": {"rows": [dict], "tests": int, "worst": type(None), "in_words": str},
+                "parts": {"balance": [{"fact": str, "value": str, "train": int, "validation": int, "test": int}]},
                 "dataset_version": {"version": str, "before": NUMBER, "decisions": int, "in_words": str},
                 "spec": {"dataset": str, "classes": [str], "backbone": str},
                 "result": {"accuracy": By(float)},

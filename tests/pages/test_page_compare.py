@@ -26,8 +26,9 @@ from covid_core.evaluation import calibration
 from covid_core.evaluation.comparison import CHANCE
 from covid_core.evaluation.measures import BINS, CLASS_MEASURES, MEASURES
 from covid_core.formatting import p_value
+from covid_core.reports import run_text
 from covid_core.reports.comparison_text import Summary
-from covid_core.runs import store, temperature_scaling, test_set_access
+from covid_core.runs import candidates, pinned_dataset, store, temperature_scaling, test_set_access
 from covid_core.runs.store import Run, Study
 from covid_core.workspace import Workspace
 from pages.panels.compare import clicks, image_browser
@@ -70,7 +71,7 @@ def test_tabs_stand_in_the_order_of_what_one_asks(workspace):
         page.segmented_control(key="compare_tabs").set_value(group).run()
         shown.append([tab.label for tab in page.tabs])
     assert shown == [
-        ["Measures", "Per class", "Pairs", "ROC and precision-recall", "Repeats"],
+        ["Measures", "Per class", "Subgroups", "Pairs", "ROC and precision-recall", "Repeats"],
         ["Confusion", "Images", "Evidence check"],
         ["Calibration", "Scores", "Outside test"],
         ["Curves", "Hyper-parameters", "Cost"],
@@ -697,3 +698,13 @@ def test_no_heading_and_no_name_of_a_run_is_cut_in_the_table(seven):
     proto = opened("compare").container(key="table-performance").dataframe[0].proto
     widths = {name: column["width"] for name, column in json.loads(proto.columns).items() if "width" in column}
     assert widths["Model"] >= 6 * len(CHANCE) and widths["Validation"] >= 7 * len("Validation")
+
+
+def test_subgroups_of_a_run_are_on_compare_and_on_its_own_page(workspace, copy_of_trained):
+    run = copy_of_trained(workspace)
+    conclusion = run_text.subgroups(candidates.subgroups(run, pinned_dataset.dataset_of(workspace, run).images))[0]
+    for page in (
+        opened("compare", runs=run.id, view="Subgroups"),
+        opened("train", {f"subgroups-{run.id}": True}, run=run.id),
+    ):
+        assert conclusion in words(page)

@@ -40,6 +40,12 @@ def test_every_image_is_in_one_part_of_the_table(dataset):
     assert [sum(column) for column in zip(*shown.values(), strict=True)] == list(IMAGES.values())
 
 
+def test_the_balance_of_the_parts_counts_every_source_of_the_images(dataset):
+    page = opened("train", {"split-balance": True})
+    table = next(one.value for one in page.dataframe if "On record" in one.value.columns)
+    assert table["On record"].tolist() == ["Images", *["Class"] * 3, *["Source"] * 3]
+
+
 def test_parts_are_drawn_by_class_and_by_source(dataset):
     drawn = train_page().get("plotly_chart")
     assert len([chart for chart in drawn if "split-" in chart.proto.id]) == 2

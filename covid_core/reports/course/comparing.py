@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from covid_core.data.summary import RECORDED
 from covid_core.evaluation import calibration, comparison, metrics
 from covid_core.evaluation.assessment import beats_majority
 from covid_core.evaluation.comparison import Candidate, Ranking
@@ -11,7 +12,7 @@ from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import count, duration, file_size, interval, milliseconds, p_value, plural, points, share
 from covid_core.formatting import number as as_number
-from covid_core.reports import comparison_text, evidence_text, repeats_tables, repeats_text, tables
+from covid_core.reports import comparison_text, evidence_text, repeats_tables, repeats_text, run_text, tables
 from covid_core.reports.course import course_text
 from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph, Table, call
 from covid_core.reports.course.subject import Subject
@@ -42,6 +43,26 @@ def _evidence(subject: Subject) -> str:
 
 def blocks(subject: Subject) -> list[Block]:
     return [*_repeats(subject), *_ranked(subject), *_others(subject), Discussion(course_text.DISCUSS["comparison"])]
+
+
+def subgroups(subject: Subject) -> list[Block]:
+    """The chosen run's test images by what is on record of them; nothing where nothing is."""
+    one = subject.chosen
+    run = subject.run_of(one)
+    dataset = subject.dataset_of(run)
+    if isinstance(dataset, str):
+        return []
+    measured = candidates.subgroups(run, dataset.images)
+    if not measured.rows:
+        return []
+    figure = figures.subgroups([(RECORDED[row.fact], row) for row in measured.rows], one.assessment.test.value)
+    title, alt = f"Test accuracy of {one.name} in each subgroup", run_text.subgroups_in_words(measured)
+    return [
+        Paragraph(f"Run: {one.name}. {run_text.SUBGROUPS}"),
+        Bullets(tuple(filter(None, (*run_text.subgroups(measured), run_text.subgroups_left_out(measured))))),
+        Chart("subgroups-chart", title, "Bars: 95 % intervals. Dotted: all test images.", alt, figure),
+        Table("subgroups", f"Subgroups of the test images of {one.name}", run_text.subgroup_table(measured)),
+    ]
 
 
 def _ranked(subject: Subject) -> Iterator[Block]:

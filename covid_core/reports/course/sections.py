@@ -13,7 +13,7 @@ from covid_core.workspace import Workspace
 
 
 class Row(NamedTuple):
-    """A section: its anchor, its title, and what makes its blocks."""
+    """A section: its anchor, its title, and what makes its blocks; without any it is left out."""
 
     key: str
     title: str
@@ -27,6 +27,7 @@ SECTIONS = (
     Row("transfer", "Transfer learning and fine-tuning", networks.transfer),
     Row("networks", "Further networks", networks.further),
     Row("comparison", "Comparison", comparing.blocks),
+    Row("subgroups", "Subgroups", comparing.subgroups),
     Row("augmentation", "Augmentation", networks.augmentation),
     Row("insights", "Insights", insights.blocks),
     Row("methods", "Methods", methods.blocks),
@@ -50,5 +51,6 @@ def document_of(subject: Subject, progress: Progress = silent) -> Document:
     sections = []
     for place, row in enumerate(SECTIONS):
         progress(place / len(SECTIONS), f"Writing {row.title}")
-        sections.append(Section(row.key, row.title, tuple(row.blocks(subject))))
+        if blocks := tuple(row.blocks(subject)):
+            sections.append(Section(row.key, row.title, blocks))
     return Document(subject.title, datetime.now().astimezone(), tuple(sections))

@@ -76,9 +76,10 @@ class Subject:
     def datasets(self) -> tuple[tuple[Run, Dataset | str], ...]:
         """A run of each data set with the data set as that run used it, or with why it cannot be opened."""
         first = {run.dataset.id: run for run in reversed(self.runs)}
-        return tuple((run, self._dataset(run)) for run in self.runs if first[run.dataset.id] is run)
+        return tuple((run, self.dataset_of(run)) for run in self.runs if first[run.dataset.id] is run)
 
-    def _dataset(self, run: Run) -> Dataset | str:
+    def dataset_of(self, run: Run) -> Dataset | str:
+        """The data set as the run used it, or why it cannot be opened."""
         try:
             return pinned_dataset.dataset_of(self.workspace, run)
         except CovidCoreError as error:

@@ -21,8 +21,9 @@ from covid_core.inference.heatmap import overlaid
 from covid_core.reports.comparison_text import named
 from covid_core.runs import temperature_scaling, test_set_access
 from covid_core.runs.store import Run
-from pages.shared import gallery, image_results, run_cache, shell, test_set_views, uploads
+from pages.shared import gallery, image_results, run_cache, shell, uploads
 from pages.shared.run_cache import RunCandidate
+from pages.shared.test_part import test_set_views
 
 OPEN = "behind_open"  # in the session: the image whose name was just clicked
 AT_ONCE = 18  # images of a page

@@ -15,13 +15,14 @@ from covid_core.formatting import count, duration, file_size, moment, plural, sh
 from covid_core.jobs import queue
 from covid_core.reports import run_text, tables
 from covid_core.reports.course import course_text
-from covid_core.runs import architecture, candidates, store
+from covid_core.runs import architecture, candidates, store, test_set_access
 from covid_core.runs.store import Run, Status
 from covid_core.specs import OPTIMIZER_LABELS
 from covid_core.work import cores
 from pages.panels.train import spec_fields
-from pages.shared import annotation_form, job_panel, model_audit_panel, notices, run_cache, shell, test_set_views
+from pages.shared import annotation_form, job_panel, model_audit_panel, notices, run_cache, shell
 from pages.shared.run_cache import ACTIVE, CachedRun, listed
+from pages.shared.test_part import subgroup_panel, test_set_views
 
 PAGE = "train.py"
 POLL = 2  # seconds
@@ -258,6 +259,7 @@ def _draw_run(identifier: str) -> None:
     if one.is_usable:
         st.subheader("Evidence check")
         model_audit_panel.panel(run)
+        _subgroups(run)
     _settings(run)
     if one.is_usable:
         _network(run)
@@ -409,6 +411,13 @@ def _curves(history: pd.DataFrame, run: Run, final: bool) -> None:
             alt = f"{figure.capitalize()} of {run.name} over its {plural(len(history), 'epoch')}"
             drawn = figures.run_curves(history, figure, run.spec.keep)
             shell.chart(drawn, f"{figure}-{run.id}", alt=alt, caption="Circle: epoch of the weights used")
+
+
+def _subgroups(run: Run) -> None:
+    with st.expander("Subgroups", icon=":material/groups:", on_change="rerun", key=f"subgroups-{run.id}") as opened:
+        if opened.open:
+            test_set_views.note([run], test_set_access.FIGURES)
+            subgroup_panel.show(run)
 
 
 def _settings(run: Run) -> None:

@@ -18,16 +18,15 @@ from covid_core.data.split import (
     sources_that_stay,
     validation_for,
 )
-from covid_core.data.summary import UNKNOWN_SOURCE
+from covid_core.data.summary import UNKNOWN_SOURCE, part_balance
 from covid_core.evaluation import metrics
 from covid_core.figures import data as figures
 from covid_core.formatting import count, decimals, plural, share
-from covid_core.reports import audit_text
+from covid_core.reports import audit_text, run_text
 from covid_core.specs import SPLIT_LABELS, Labels, SplitSpec, parse
 from pages.panels.train.spec_fields import FIELDS, field, now, split_fields
 from pages.shared import audit_panel, shell
 
-FEWEST_TESTED = 10  # images of a class; with fewer the interval of a sensitivity spans more than a quarter
 MOST_SPLITS = 8  # each of 21,165 images takes 6 MB
 
 
@@ -60,6 +59,7 @@ def show(dataset: Dataset, classes: tuple[str, ...]) -> None:
     st.markdown(shell.plain(_in_words(made, split, has_patients)))
     _copies_that_cross(dataset, made, split)
     _who_is_where(made, classes)
+    _balance(dataset, made)
 
 
 def in_short() -> str:
@@ -85,7 +85,7 @@ def few_test_images(dataset: Dataset, classes: tuple[str, ...], split: SplitSpec
     """What the smallest class of the test part cannot show; empty where it is large enough. Raises DataError."""
     tested = part_table(dataset, classes, split).set_index("Part").loc["Test", list(classes)]
     label, images = shell.plain(tested.idxmin()), int(tested.min())
-    if images >= FEWEST_TESTED:
+    if images >= metrics.FEWEST_OF_SHARE:
         return ""
     if not images:
         return f"No test image of {label}: its sensitivity cannot be measured."
@@ -187,6 +187,17 @@ def _who_is_where(made: pd.DataFrame, classes: tuple[str, ...]) -> None:
     remain = f"{share(float(table['Images'].iloc[0] / table['Images'].sum()), 0)} of the images are training images."
     st.caption(f"{remain} {_halves_in_words(made)}")
     st.dataframe(table, hide_index=True, width="stretch", alt="Images per part and class")
+
+
+def _balance(dataset: Dataset, made: pd.DataFrame) -> None:
+    """What each part holds of what is on record, patients first."""
+    title = "Balance of the parts: patients, sex, age, source"
+    with st.expander(title, icon=":material/balance:", on_change="rerun", key="split-balance") as opened:
+        if not opened.open:
+            return
+        table = part_balance(made, dataset.images)
+        st.markdown(shell.plain(run_text.balance(table)))
+        shell.table(run_text.balance_table(table), "parts", table, alt="What each part of the split holds")
 
 
 def _halves_in_words(made: pd.DataFrame) -> str:

@@ -252,6 +252,23 @@ def test_a_image_without_a_mask_says_so(tmp_path):
         summary.image_view(dataset, 0, with_mask=True)
 
 
+def test_the_balance_counts_images_patients_classes_and_facts_of_each_part():
+    split = pd.DataFrame({"image_id": list("wxyz"), "label": list("abab"), "part": ["train", "train", "test", "test"]})
+    images = pd.DataFrame(
+        {"image_id": list("zyxwv"), "patient_id": ["1", "1", "2", "", "3"], "sex": ["M", "", "F", "F", ""]}
+    )
+    table = summary.part_balance(split, images.assign(age="", view="", given_part="train", source=""))
+    assert table.to_numpy().tolist() == [
+        ["images", "", 2, 0, 2],
+        ["patients", "", 1, 0, 1],
+        ["label", "a", 1, 0, 1],
+        ["label", "b", 1, 0, 1],
+        ["sex", "F", 2, 0, 0],
+        ["sex", "M", 0, 0, 1],
+        ["sex", "unknown", 0, 0, 1],
+    ]
+
+
 def test_what_is_on_record_is_counted_by_class_with_its_association():
     images = pd.DataFrame({"label": list("aabb"), "sex": ["M", "M", "F", ""], "age": ["17", "18", "80", ""]})
     sex, age = summary.recorded_facts(images.assign(view="", given_part="", source=""), "ab")

@@ -139,3 +139,8 @@ def test_a_run_without_logits_tells_why_it_has_no_sets(workspace):
     table = all_parts(SIZES, 1)
     old = made_run(workspace, table.drop(columns=[name for name in table if name.startswith("logit_")]))
     assert "logits of every class" in run_figures.prediction_sets_of(old)["note"]
+
+
+def test_without_the_data_set_there_is_a_note_in_place_of_subgroups_and_parts(workspace):
+    run = made_run(workspace, all_parts(COURSE_SIZES, 1.0))
+    assert set(run_figures.subgroups_of(workspace, run)) == set(run_figures.parts_of(workspace, run)) == {"note"}

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 from made_runs import all_parts, course_artefact, made_repeats, made_run, run_on_shifted_labels, with_dataset
 
@@ -136,3 +138,15 @@ def test_the_sensitivity_for_a_class_without_test_images_is_undefined(workspace)
     found = candidates.sensitivities(run_on_shifted_labels(workspace))
     assert (found["COVID"], found["Normal"]) == (1, 0)
     assert math.isnan(found["Viral Pneumonia"])
+
+
+def test_subgroups_are_those_of_the_test_images_with_images_of_one_patient_together(workspace):
+    run = made_run(workspace, all_parts({"train": 30, "validation": 30, "test": 60}, 2.0))
+    ids = run.predictions()["image_id"]
+    facts = pd.DataFrame({"image_id": ids, "sex": np.resize(["F", "M"], len(ids)), "age": "", "view": "", "source": ""})
+    facts["patient_id"] = [f"{sex}{place // 4}" for place, sex in enumerate(facts["sex"])]
+    rows = candidates.subgroups(run, facts.sample(frac=1, random_state=0)).rows
+    assert [(row.value, row.images, row.patients, row.clusters) for row in rows] == [
+        ("F", 30, 15, 15),
+        ("M", 30, 15, 15),
+    ]
