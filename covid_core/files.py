@@ -150,6 +150,14 @@ def published_folder(folder: Path) -> Iterator[Path]:
         raise
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make ``target`` a hard link to ``source``, or a copy where the file system has none. Raises OSError."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def remove_folder(folder: Path) -> None:
     """Remove a folder so that a crash in between leaves only hidden rubbish, never half a data set or run."""
     trash = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.trash")
