@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
@@ -128,14 +128,26 @@ def import_path(
 
     An unsafe archive is refused before anything is written. Raises DataError; Stopped as ``import_folder``.
     """
+    with unpacked(workspace, source, progress) as (root, rest):
+        is_archive = root != source
+        return import_folder(workspace, root, name or (source.stem if is_archive else ""), spec, rest, is_archive)
+
+
+@contextlib.contextmanager
+def unpacked(workspace: Workspace, source: Path, progress: Progress) -> Iterator[tuple[Path, Progress]]:
+    """A folder as it is, or the one that a zip archive lies unpacked in for a block; and the progress that is left.
+
+    Raises DataError as ``import_path``.
+    """
     with opening(source):
         is_archive = source.is_file()
     if not is_archive:
-        return import_folder(workspace, source, name, spec, progress)
+        yield source, progress
+        return
     staging = workspace.uploads / new_id("unpacked")
     try:
         extract(source, staging, part_of(progress, 0, 0.3))
-        return import_folder(workspace, staging, name or source.stem, spec, part_of(progress, 0.3, 1), True)
+        yield staging, part_of(progress, 0.3, 1)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -228,46 +240,78 @@ def _publish(
 ) -> Dataset:
     """Decode every candidate once, keep its pixels for the overview, find the images that belong together, and publish
     manifest and report together."""
-    identifier = new_id(information["name"])
-    pixels = workspace.pixels / f".{identifier}.tmp"
-    try:
+    with temporary_pixels(workspace) as pixels:
         begin = time.perf_counter()
-        images, unread = _read_all(root, candidates, pixels, part_of(progress, 0, READING))
+        images, unread = read_all(root, candidates, pixels, part_of(progress, 0, READING))
         left_out = [*ignored, *unread]
         if images.empty:
             raise DataError(f"None of the {len(candidates)} files can be read. The first: {left_out[0][1]}")
         read = time.perf_counter()
-        squares = np.memmap(pixels, np.uint8, "r", shape=(len(images), SUMMARY_SIZE, SUMMARY_SIZE))
-        together = duplicates.groups(images, duplicates.pairs(squares, progress=part_of(progress, READING, 1)))
-        del squares  # Windows renames no mapped file
-        counts = images["label"].value_counts().sort_index()
-        info = {
-            **information,
-            "created": time.time(),
-            "counts": {label: int(n) for label, n in counts.items()},
-            "left_out": left_out,
-            "seconds": {"images": round(read - begin, 3), "groups": round(time.perf_counter() - read, 3)},
-        }
-        with files.published_folder(workspace.datasets / identifier) as staging:
-            images.to_parquet(staging / "manifest.parquet", index=False)
-            files.write_json(staging / "import.json", info)
+        alike = duplicates.pairs(mapped(pixels), progress=part_of(progress, READING, 1))
+        seconds = {"images": round(read - begin, 3), "groups": round(time.perf_counter() - read, 3)}
+        info = {**information, "left_out": left_out, "seconds": seconds}
+
+        def fill(staging: Path) -> None:
             if move is not None:
                 shutil.move(move, staging / "files")
-        dataset = open_dataset(workspace, identifier)
-        os.replace(pixels, pixels_path(workspace, dataset.pixels_key, SUMMARY_SIZE))
-        with contextlib.suppress(NoRoom):  # they are found again when they are asked for
-            duplicates.store_groups(workspace, dataset, together)
-        return dataset
+
+        return publish(workspace, images, info, fill, pixels, alike)
+
+
+@contextlib.contextmanager
+def temporary_pixels(workspace: Workspace) -> Iterator[Path]:
+    """A path for pixels that are not of a data set yet; what lies there at the end of the block goes."""
+    path = workspace.pixels / f".{new_id('import')}.tmp"
+    try:
+        yield path
     finally:
-        pixels.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
-def _read_all(
+def mapped(pixels: Path) -> np.ndarray:
+    """Squares of SUMMARY_SIZE pixels as their file holds them. Windows renames no file that is mapped."""
+    return np.memmap(pixels, np.uint8, "r").reshape(-1, SUMMARY_SIZE, SUMMARY_SIZE)
+
+
+def publish(
+    workspace: Workspace,
+    images: pd.DataFrame,
+    information: dict[str, Any],
+    fill: Callable[[Path], object],
+    pixels: Path,
+    alike: pd.DataFrame,
+) -> Dataset:
+    """Publish manifest, report and what ``fill`` puts beside them, whole; then pixels and groups of the images.
+
+    ``information`` is that of import.json but for time and counts; ``alike`` are pairs of rows of ``images``.
+    """
+    counts = images["label"].value_counts().sort_index()
+    info = {**information, "created": time.time(), "counts": {label: int(n) for label, n in counts.items()}}
+    identifier = new_id(info["name"])
+    with files.published_folder(workspace.datasets / identifier) as staging:
+        images.to_parquet(staging / "manifest.parquet", index=False)
+        files.write_json(staging / "import.json", info)
+        fill(staging)
+    dataset = open_dataset(workspace, identifier)
+    store_derived(workspace, dataset, pixels, alike)
+    return dataset
+
+
+def store_derived(workspace: Workspace, dataset: Dataset, pixels: Path, alike: pd.DataFrame) -> None:
+    """Store what was made of a data set's images as imported: their pixels, and the groups of those in use."""
+    os.replace(pixels, pixels_path(workspace, dataset.imported.pixels_key, SUMMARY_SIZE))
+    in_use = dataset.imported.images["image_id"].isin(dataset.images["image_id"]).to_numpy()
+    with contextlib.suppress(NoRoom):  # they are found again when they are asked for
+        together = duplicates.groups(dataset.images, duplicates.renumbered(alike, in_use))
+        duplicates.store_groups(workspace, dataset, together)
+
+
+def read_all(
     root: Path, candidates: list[Candidate], pixels: Path, progress: Progress
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
-    """The manifest's table, and what was left out with the reason. The images' pixels are written to ``pixels``."""
+    """The manifest's table, and what was left out with the reason. Pixels are added to the file ``pixels``."""
     tables, rows, left_out, done = [], [], [], 0
-    with open(pixels, "wb") as handle, ThreadPoolExecutor(cores()) as pool:
+    with open(pixels, "ab") as handle, ThreadPoolExecutor(cores()) as pool:
         examined = ordered_map(pool, lambda part: _examine(root, part), blocks(candidates, TOGETHER), ahead=4 * cores())
         with contextlib.closing(examined):
             for part_rows, squares, part_left_out in examined:
@@ -329,4 +373,5 @@ def _row(read: _Read) -> tuple[Any, ...]:
         candidate.sex,
         candidate.age,
         candidate.view,
+        "",  # the batch of later images
     )
