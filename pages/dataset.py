@@ -533,8 +533,8 @@ def _left_out(dataset: Dataset) -> None:
         return
     if not table.empty:
         st.markdown(
-            f"{left_out(dataset)} Of {plural(len(table) + len(dataset.imported.images), 'file')}, these are in no class, "
-            "no split and no figure."
+            f"{left_out(dataset)} Of {plural(len(table) + len(dataset.imported.images), 'file')}, these are in no "
+            "class, no split and no figure."
         )
         shell.table(table.rename(columns={"path": "File", "reason": "Reason"}), "left-out")
     if decided.empty:

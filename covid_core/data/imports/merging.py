@@ -339,8 +339,8 @@ def added(
         Stopped: raised by ``progress``; nothing is left behind then.
     """
     before = open_dataset(workspace, identifier)
-    old, known = before.imported, before.images if before.manifest is None else before.manifest
-    batch = next(name for name in _free_names(before) if not known[BATCH].eq(name).any())
+    old, manifest = before.imported, before.images if before.manifest is None else before.manifest
+    batch = next(name for name in _free_names(before) if not manifest[BATCH].eq(name).any())
     staging = workspace.uploads / new_id(batch)
     with importing.temporary_pixels(workspace) as pixels, contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, staging, ignore_errors=True)
@@ -369,12 +369,12 @@ def added(
             _link(old, old.images, staging, part_of(progress, 0.95, 1))
         _compact(pixels, remaining)
         rows = _moved(new, batch)
-        rows = rows.assign(image_id=_ids(rows["label"], rows["path"], known["image_id"]), **{BATCH: batch})
+        rows = rows.assign(image_id=_ids(rows["label"], rows["path"], manifest["image_id"]), **{BATCH: batch})
         with deciding(workspace, identifier) as present:
             if decisions.batches(present.decisions) != decisions.batches(before.decisions):
                 raise DataError("Somebody else has added images meanwhile. Try again.")
             with files.published(present.folder / "manifest.parquet") as temporary:
-                pd.concat([known, rows])[list(MANIFEST_COLUMNS)].to_parquet(temporary, index=False)
+                pd.concat([manifest, rows])[list(MANIFEST_COLUMNS)].to_parquet(temporary, index=False)
             _move_in(staging, batch, present)
             record = {BATCH: batch, "origin": str(source), "counts": _counts(rows), "left_out": left_out}
             later = [*present.info.get("batches", []), record]

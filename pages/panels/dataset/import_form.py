@@ -19,7 +19,7 @@ from covid_core.errors import DataError
 from covid_core.formatting import count, plural
 from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import ImportRequest, KaggleRequest, MergeRequest, PhantomRequest
-from covid_core.reports.layout_text import layout_notes, layout_table, merge_notes, merge_table
+from covid_core.reports.layout_text import layout_notes, layout_table, merge_notes, merge_table, merge_warnings
 from covid_core.specs import LayoutSpec, MergeSpec, parse
 from covid_core.synthetic import phantom
 from covid_core.workspace import new_id
@@ -116,7 +116,7 @@ def _pick_target(key: str) -> str:
     into = st.selectbox(
         "Images go into",
         ["", *names],
-        format_func=lambda name: shell.plain(names.get(name, "A new data set")),
+        format_func=lambda name: names.get(name, "A new data set"),
         key=f"import-into-{key}",
     )
     if into:
@@ -290,18 +290,21 @@ def _kaggle_form() -> None:
 
 def _merge_form() -> None:
     st.markdown(
-        "Several data sets become one, whose sources they are. Images that two of them share count once. Shared images "
-        "with contradicting classes are left out and listed."
+        "Several data sets become one, in which each is a source. Images that two of them share count once. Shared "
+        "images with contradicting classes are left out and listed."
     )
     names = _names()
-    chosen = st.multiselect("Data sets", list(names), format_func=lambda one: shell.plain(names[one]), key="merge-of")
+    chosen = st.multiselect("Data sets", list(names), format_func=names.__getitem__, key="merge-of")
     if len(chosen) < 2:
         st.caption("Choose two at least. Of shared images, those of the first count.")
         return
     members = [shell.open_dataset(one) for one in chosen]
     spec = MergeSpec(members=chosen, classes=_pick_names(members))
     merge = merging.planned(shell.workspace(), spec)
-    shell.table(merge_table(merge), "merge", alt="Images of each class and data set")
+    for warning in merge_warnings(merge):
+        st.warning(shell.plain(warning), icon=":material/warning:")
+    images = {name: st.column_config.NumberColumn(format="localized") for name in (*merge.names, "Images")}
+    shell.table(merge_table(merge), "merge", column_config=images, alt="Images of each class and data set")
     for note in merge_notes(merge):
         st.markdown(f"- {shell.plain(note)}")
     name = st.text_input("Name", value=" + ".join(merge.names)[:80], max_chars=80, key=f"merge-name-{'/'.join(chosen)}")
