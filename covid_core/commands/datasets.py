@@ -155,6 +155,9 @@ def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     audit = dataset_audit.make(workspace, opened, other, progress())
     answer = {"dataset": opened.id, "version": opened.version, "images": len(opened.images), **encode(audit)}
     lines = [f"{opened.name}: {plural(len(opened.images), 'image')}", *audit_text.audit_lines(audit)]
+    answer["contradicting_patients"] = encode(contradicting := tables.contradicting_patients(opened.images))
+    if (opened.images["patient_id"] != "").any():
+        lines.append(audit_text.patients(contradicting))
     if other is not None:
         shared = dataset_audit.shared(workspace, opened, other)
         answer["against"] = {"dataset": other.id, "version": other.version, **encode(shared)}

@@ -207,6 +207,16 @@ def clusters(images: pd.DataFrame) -> str:
     return f"A group split keeps {of} in one part ({ONE_CLUSTER})."
 
 
+def patients(contradicting: pd.DataFrame) -> str:
+    """How many patients have images of several classes (``tables.contradicting_patients``), and what that means."""
+    if not len(contradicting):
+        return "No patient has images of several classes."
+    return (
+        f"{plural(len(contradicting), 'patient has', 'patients have')} images of several classes. The class of a "
+        "patient may change over time; otherwise a label is wrong."
+    )
+
+
 def leakage(crossing: int, ungrouped: int, method: str) -> str:
     """How many duplicates cross the parts of a split, why, and what to do.
 
