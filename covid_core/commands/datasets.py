@@ -98,7 +98,9 @@ def do_merge(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     made = _made(workspace, MergeRequest(name=options.name, **spec.model_dump()))
     opened = data.open_dataset(workspace, made["dataset"])
     facts = {key: opened.info[key] for key in ("members", "shared", "conflicts")}
-    text = "\n".join(filter(None, [made["text"], layout_text.left_out(opened), *notes]))
+    text = "\n".join(
+        filter(None, [made["text"], layout_text.left_out(opened), layout_text.shared_sources(opened), *notes])
+    )
     return {**made, **facts, "notes": notes, "text": text}
 
 

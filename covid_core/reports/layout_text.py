@@ -86,3 +86,14 @@ def left_out(dataset: Dataset) -> str:
     ]
     text = "; ".join(filter(None, parts))
     return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def shared_sources(dataset: Dataset) -> str:
+    """That members of a merged data set share sources, since they share images; nothing where they do not."""
+    shared = dataset.info.get("shared", 0) + dataset.info.get("conflicts", 0) // 2
+    if not shared:
+        return ""
+    return (
+        f"The merged data sets had {plural(shared, 'image')} in common, so they share sources. A test on one of them, "
+        "trained on the others, is not fully external."
+    )

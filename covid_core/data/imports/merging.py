@@ -268,11 +268,14 @@ def _reasons(
     reasons: dict[int, tuple[str, bool]] = {}
     for first, second in shared.to_numpy().tolist():
         if label[first] == label[second]:
-            reasons.setdefault(second, (f"It shows the same image as {image[first]} of {names[member[first]]}.", False))
+            reasons.setdefault(second, (f"{names[member[first]]} has the same image: {image[first]}.", False))
             continue
         for row, other in ((second, first), (first, second)) if both_out else ((second, first),):
-            where = f"is {label[row]} here and {label[other]} as {image[other]} of {names[member[other]]}"
-            reasons[row] = f"The same image {where}{': both are left out' if both_out else ''}.", True
+            both = f"{label[row]} here, {label[other]} in {names[member[other]]}"
+            reasons[row] = (
+                f"{both}, which has the same image: {image[other]}.{' Both are left out.' if both_out else ''}",
+                True,
+            )
     return reasons
 
 
