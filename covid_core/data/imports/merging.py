@@ -36,6 +36,7 @@ Search = Callable[[np.ndarray, np.ndarray, Progress], pd.DataFrame]
 """Positions ``first`` and ``second`` of images, uint8 (n, SUMMARY_SIZE, SUMMARY_SIZE), and others of one picture."""
 
 KIND = "merged"  # of a data set
+HASH = r"[0-9a-f]{16,}"  # of a DICOM PatientID, under the workspace's key: the same patient in every data set
 SPELLINGS = {  # classes as letters and digits alone, and what else they are called
     "covid": ("covid19", "covid2019", "sarscov2", "covid19pneumonia"),
     "normal": ("nofinding", "nofindings", "healthy"),
@@ -225,12 +226,13 @@ def _images(merge: Merge) -> pd.DataFrame:
         label = images["label"].map({label: merge.into(member, label) for label in member.classes})
         with_source = images["source"].where(images["source"] == "", " · " + images["source"])
         patient = images["patient_id"]
+        is_local = (patient != "") & ~patient.str.fullmatch(HASH)
         part = images.assign(
             label=label,
             member=number,
             row=np.arange(len(images)),
             source=name + with_source,
-            patient_id=patient.where(patient == "", f"{member.id}/" + patient),
+            patient_id=patient.where(~is_local, f"{member.id}/" + patient),
             new_path=f"{member.id}/" + images["path"],
             **{BATCH: ""},
         )
