@@ -12,6 +12,7 @@ from covid_core.commands.verbs import NAME, SEED, option, progress, verb
 from covid_core.data import dataset as data
 from covid_core.data import decisions, duplicates
 from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, Decision
+from covid_core.data.imports import archives
 from covid_core.errors import InvalidChoice
 from covid_core.formatting import count, plural
 from covid_core.jobs import kinds
@@ -46,6 +47,9 @@ AUTHOR = option("--author", default="", help="who decides; the user of this comp
     option("--patients", metavar="PATTERN", help="regular expression that names the patient in a path; '' for none"),
     option("--patients-anew", choices=("yes", "no"), help="whether patients' numbers start anew in each class"),
     option("--into", default="", metavar="DATASET", help="add the images to this data set; its versions stay"),
+    option(
+        "--encoding", choices=archives.ENCODINGS, default="", help="of names in the archive; the likeliest by default"
+    ),
     option("--dry-run", action="store_true", help="only say what would be imported"),
 )
 def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
@@ -64,7 +68,7 @@ def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
 def _layout_of(options: argparse.Namespace) -> LayoutSpec:
     parts = None if options.parts is None else presets.parse_assignments(options.parts)
     anew = None if options.patients_anew is None else options.patients_anew == "yes"
-    names = ("classes", "patients", "several")
+    names = ("classes", "patients", "several", "encoding")
     fields = {name: getattr(options, name) for name in names} | {"parts": parts, "anew": anew}
     columns = presets.parse_assignments(options.columns.split(",")) if options.columns else {}
     return parse(LayoutSpec, {**fields, "tables": options.table or (), "columns": columns})

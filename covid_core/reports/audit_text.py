@@ -400,7 +400,16 @@ def described_by(shown: Map) -> str:
 
 def neighbours(shown: Map) -> tuple[str, ...]:
     """What an image's neighbours on the map have in common with it, each sentence with the figures it rests on."""
-    return tuple(filter(None, [_neighbours_class(shown), _class_or_source(shown)]))
+    return tuple(filter(None, [_neighbours_class(shown), _class_or_source(shown), _drawn(shown)]))
+
+
+def _drawn(shown: Map) -> str:
+    if not shown.facts["drawn_from"]:
+        return ""
+    return (
+        f"The map has {count(len(shown.images))} of {plural(shown.facts['drawn_from'], 'image')}: each class gives its "
+        "share. The others are not checked for outliers and suspicious labels."
+    )
 
 
 def _purity(one: Purity) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from covid_core.data.dataset import Dataset
+from covid_core.data.imports.archives import ENCODINGS
 from covid_core.data.imports.layouts import Layout
 from covid_core.data.imports.merging import Merge
 from covid_core.data.imports.metadata import is_table
@@ -36,6 +37,8 @@ def _others(row: dict[str, int]) -> list[str]:
 
 def layout_notes(layout: Layout) -> Iterator[str]:
     """What a person should check before the import."""
+    if layout.encoding:
+        yield f"Names in the archive are read as {layout.encoding} ({ENCODINGS[layout.encoding]})."
     if len(layout.chosen) == 1:
         yield f"Only one class: {layout.chosen[0]}. A model needs two at least."
         for path in filter(is_table, (path for path, _ in layout.left_out)):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from made_collections import COLLECTIONS, write
 from made_data import COUNTS, class_folders, made_database, made_dataset
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
@@ -15,11 +16,12 @@ from covid_core.data import dataset as data
 from covid_core.data import decisions, pixels
 from covid_core.data.imports import importing
 from covid_core.data.imports.importing import SUMMARY_SIZE
-from covid_core.jobs import queue
+from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import AuditRequest, ImportRequest, MergeRequest
 from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Status
 from covid_core.synthetic.phantom import PLANTS
+from covid_core.work import silent
 from pages.panels.dataset.import_form import PLANT_WORDS
 
 TABS = ("Overview", "Images", "Pixels", "Sizes and sources", "Left out")
@@ -567,3 +569,15 @@ def test_images_of_a_folder_go_into_the_data_set_that_is_chosen(workspace, tmp_p
     page.selectbox(key="import-into-path").set_value(dataset.id).run()
     pressed(page, "import-path-go")
     assert queue.jobs(workspace, ImportRequest)[0].request.dataset == dataset.id
+
+
+@pytest.mark.parametrize("name", COLLECTIONS)
+def test_a_public_collection_is_understood_without_a_correction(workspace, tmp_path, started, name):
+    folder = write(COLLECTIONS[name], tmp_path / "set")
+    page = adding(opened("dataset"), "Folder or zip on this machine")
+    page.text_input(key="import-path").set_value(str(folder)).run()
+    pressed(page, "import-path-go")
+
+    request = kinds.request_in(started[0].request())
+    made = data.open_dataset(workspace, kinds.of(request).work(workspace, request, silent)["dataset"])
+    assert made.counts == COLLECTIONS[name].counts

@@ -351,7 +351,9 @@ def added(
         stack.callback(shutil.rmtree, staging, ignore_errors=True)
         squares = open_pixels(workspace, old, SUMMARY_SIZE, part_of(progress, 0, 0.2))
         append(pixels, squares, np.arange(len(squares)))
-        root, reading = stack.enter_context(importing.unpacked(workspace, source, part_of(progress, 0.2, 0.6)))
+        root, reading = stack.enter_context(
+            importing.unpacked(workspace, source, spec.encoding, part_of(progress, 0.2, 0.6))
+        )
         layout = importing.proposal(root, spec)
         new, unread = importing.read_all(root, layout.with_sources(root), pixels, reading)
         both = pd.concat([old.images.assign(member=0), new.assign(member=1)], ignore_index=True)
