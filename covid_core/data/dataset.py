@@ -42,8 +42,10 @@ MANIFEST_COLUMNS = (
     "sex",
     "age",
     "view",
+    "device",
+    "spacing",
 )
-LATER_COLUMNS = ("given_part", "sex", "age", "view")  # empty in the manifests of before
+LATER_COLUMNS = ("given_part", "sex", "age", "view", "device", "spacing")  # empty in the manifests of before
 
 
 class _Info(BaseModel):

@@ -1,6 +1,7 @@
 """Make a data set from a folder, an archive, Kaggle or the phantom. Nothing is published before it is whole.
 
-Every file is read once: decoded, hashed and shrunk by the same thread while its bytes are at hand.
+Every file is read once: decoded, hashed and shrunk by the same thread while its bytes are at hand. PNG and JPEG files
+are taken as they are; TIFF and DICOM files become PNG files of the data set (``conversion``).
 """
 
 import contextlib
@@ -23,10 +24,11 @@ from covid_core.data import duplicates
 from covid_core.data.dataset import MANIFEST_COLUMNS, Dataset, open_dataset
 from covid_core.data.imports import metadata
 from covid_core.data.imports.archives import content_in, extract, names_in
+from covid_core.data.imports.conversion import Converter
 from covid_core.data.imports.layouts import EVERYTHING, Candidate, Layout, as_text, names_below, opening, understood
 from covid_core.data.pixels import SUMMARY_SIZE, pixels_path
 from covid_core.errors import DataError, ImageError, NoRoom
-from covid_core.images.codec import PICTURES, GreyImage, content_of, png_bytes, read_image, to_squares
+from covid_core.images.codec import GreyImage, content_of, png_bytes, to_squares
 from covid_core.specs import LayoutSpec
 from covid_core.synthetic import phantom
 from covid_core.work import Progress, blocks, cores, ordered_map, part_of, silent
@@ -37,18 +39,20 @@ KAGGLE_BYTES = 780_000_000  # size of the archive as Kaggle states it; only for 
 LEFTOVER_AGE = 24 * 3600  # seconds
 READING = 0.9  # share of the work of an import; the rest is looking for images that belong together
 TOGETHER = 16  # files that a thread examines in one go, for fewer hand-overs between threads
+TOGETHER_CONVERTED = 4  # of those that take long, so that a stop does not wait
 ROWS_TOGETHER = 4096  # of the manifest, until they become a table: as Python's own texts they take five times as much
 SHRUNK_TOGETHER = 2**20  # pixels, 16 images of 256 px: threads wait for each other less in a few long calls
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What reading one file told: the image and its bytes' hash, or the reason why it is left out."""
+    """What reading one file told: the image, its bytes' hash and what is stored of it, or why it is left out."""
 
     candidate: Candidate
     image: GreyImage | None
     sha256: str = ""
     reason: str = ""
+    stored: Candidate | None = None  # where it is another: the path of what was made of it, and facts of its header
 
 
 def sweep(workspace: Workspace) -> None:
@@ -85,8 +89,7 @@ def import_folder(
     where = None if copy_from_here else str(root.resolve())
     information = {"kind": "folder", "name": name or layout.wrapping or root.name, "origin": str(root), "root": where}
     information |= {"patients": layout.patients, "anew": layout.anew}
-    move = root if copy_from_here else None
-    return _publish(workspace, root, candidates, information, progress, move, layout.left_out)
+    return _publish(workspace, root, candidates, information, progress, copy_from_here, layout.left_out)
 
 
 def proposal(source: Path, spec: LayoutSpec = EVERYTHING) -> Layout:
@@ -184,7 +187,7 @@ def import_drawn(
                 if done % 20 == 0:
                     drawing(done / images, f"Drawing synthetic images: {done:,} of {images:,}")
         information = {"kind": "phantom", "name": name, "origin": origin, "root": None}
-        return _publish(workspace, staging, candidates, information, part_of(progress, 0.7, 1), move=staging)
+        return _publish(workspace, staging, candidates, information, part_of(progress, 0.7, 1), moves=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -223,19 +226,24 @@ def _publish(
     candidates: list[Candidate],
     information: dict[str, Any],
     progress: Progress,
-    move: Path | None = None,
+    moves: bool = False,
     ignored: Iterable[tuple[str, str]] = (),
 ) -> Dataset:
     """Decode every candidate once, keep its pixels for the overview, find the images that belong together, and publish
-    manifest and report together."""
+    manifest and report together. ``moves``: the files are the data set's own, and nobody else's."""
     identifier = new_id(information["name"])
     pixels = workspace.pixels / f".{identifier}.tmp"
+    made = workspace.uploads / new_id("made")
     try:
         begin = time.perf_counter()
-        images, unread = _read_all(root, candidates, pixels, part_of(progress, 0, READING))
+        with contextlib.closing(Converter(workspace, root, made, candidates)) as converter:
+            images, unread = _read_all(converter, candidates, pixels, part_of(progress, 0, READING))
         left_out = [*ignored, *unread]
         if images.empty:
             raise DataError(f"None of the {len(candidates)} files can be read. The first: {left_out[0][1]}")
+        if moves or made.exists():
+            _gather(root, made, images, os.replace if moves else files.link_or_copy)
+            information |= {"root": None}
         read = time.perf_counter()
         squares = np.memmap(pixels, np.uint8, "r", shape=(len(images), SUMMARY_SIZE, SUMMARY_SIZE))
         together = duplicates.groups(images, duplicates.pairs(squares, progress=part_of(progress, READING, 1)))
@@ -251,8 +259,8 @@ def _publish(
         with files.published_folder(workspace.datasets / identifier) as staging:
             images.to_parquet(staging / "manifest.parquet", index=False)
             files.write_json(staging / "import.json", info)
-            if move is not None:
-                shutil.move(move, staging / "files")
+            if made.exists():
+                shutil.move(made, staging / "files")
         dataset = open_dataset(workspace, identifier)
         os.replace(pixels, pixels_path(workspace, dataset.pixels_key, SUMMARY_SIZE))
         with contextlib.suppress(NoRoom):  # they are found again when they are asked for
@@ -260,15 +268,30 @@ def _publish(
         return dataset
     finally:
         pixels.unlink(missing_ok=True)
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _gather(root: Path, made: Path, images: pd.DataFrame, place: Callable[[Path, Path], None]) -> None:
+    """Have all files of a manifest below ``made``, where those that were converted are. Raises DataError."""
+    paths = {*images["path"], *images["mask_path"]} - {""}
+    try:
+        for folder in {os.path.dirname(path) for path in paths}:
+            (made / folder).mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            if not (made / path).exists():
+                place((root / path).resolve(), made / path)
+    except OSError as error:
+        raise DataError(f"The images cannot be copied into the data set: {error.strerror}.") from error
 
 
 def _read_all(
-    root: Path, candidates: list[Candidate], pixels: Path, progress: Progress
+    converter: Converter, candidates: list[Candidate], pixels: Path, progress: Progress
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """The manifest's table, and what was left out with the reason. The images' pixels are written to ``pixels``."""
     tables, rows, left_out, done = [], [], [], 0
     with open(pixels, "wb") as handle, ThreadPoolExecutor(cores()) as pool:
-        examined = ordered_map(pool, lambda part: _examine(root, part), blocks(candidates, TOGETHER), ahead=4 * cores())
+        parts = blocks(candidates, TOGETHER_CONVERTED if converter.is_expected else TOGETHER)
+        examined = ordered_map(pool, lambda part: _examine(converter, part), parts, ahead=4 * cores())
         with contextlib.closing(examined):
             for part_rows, squares, part_left_out in examined:
                 rows += part_rows
@@ -279,16 +302,21 @@ def _read_all(
                     rows = []
                 done += len(part_rows) + len(part_left_out)
                 progress(done / len(candidates), f"Reading images: {done:,} of {len(candidates):,}")
-    return pd.concat([*tables, pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS))], ignore_index=True), left_out
+    images = pd.concat([*tables, pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS))], ignore_index=True)
+    if images["patient_id"].nunique() == 1 and images["label"].nunique() > 1:
+        images["patient_id"] = ""  # one ID on every image is a stand-in, and no patient
+    return images, left_out
 
 
-def _examine(root: Path, candidates: list[Candidate]) -> tuple[list[tuple[Any, ...]], bytes, list[tuple[str, str]]]:
+def _examine(
+    converter: Converter, candidates: list[Candidate]
+) -> tuple[list[tuple[Any, ...]], bytes, list[tuple[str, str]]]:
     """Read, hash and shrink some files; images of one shape that follow each other are shrunk in one go.
 
     Returns rows of the manifest, the pixels of these images, and what was left out with the reason.
     """
     rows, squares, left_out = [], [], []
-    read = (_read(root, candidate) for candidate in candidates)
+    read = (_read(converter, candidate) for candidate in candidates)
     for shape, alike in groupby(read, key=lambda one: one.image and one.image.pixels.shape):
         if shape is None:
             left_out += [(as_text(read.candidate.path), read.reason) for read in alike]
@@ -300,22 +328,23 @@ def _examine(root: Path, candidates: list[Candidate]) -> tuple[list[tuple[Any, .
     return rows, b"".join(squares), left_out
 
 
-def _read(root: Path, candidate: Candidate) -> _Read:
+def _read(converter: Converter, candidate: Candidate) -> _Read:
     if as_text(candidate.path) != candidate.path:
         return _Read(candidate, None, reason="Its name is not valid text (UTF-8); rename the file.")
     try:
-        content = content_of(f"{root}/{candidate.path}")
-        return _Read(candidate, read_image(content, kinds=PICTURES), hashlib.sha256(content).hexdigest())
+        content = content_of(f"{converter.root}/{candidate.path}")
+        image, content, stored = converter.converted(candidate, content)
+        return _Read(candidate, image, hashlib.sha256(content).hexdigest(), stored=stored)
     except ImageError as error:
         return _Read(candidate, None, reason=str(error))
 
 
 def _row(read: _Read) -> tuple[Any, ...]:
     """One row of the manifest, in the order of MANIFEST_COLUMNS."""
-    candidate, image = read.candidate, read.image
+    candidate, image = read.stored or read.candidate, read.image
     height, width = image.pixels.shape
     return (
-        candidate.image_id,
+        read.candidate.image_id,
         candidate.path,
         candidate.label,
         candidate.source,
@@ -329,4 +358,6 @@ def _row(read: _Read) -> tuple[Any, ...]:
         candidate.sex,
         candidate.age,
         candidate.view,
+        candidate.device,
+        candidate.spacing,
     )
