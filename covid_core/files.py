@@ -150,19 +150,23 @@ def published_folder(folder: Path) -> Iterator[Path]:
         raise
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """Make ``target`` a hard link to ``source``, or a copy where the file system has none. Raises OSError."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
 def remove_folder(folder: Path) -> None:
     """Remove a folder so that a crash in between leaves only hidden rubbish, never half a data set or run."""
     trash = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.trash")
     os.replace(folder, trash)
     shutil.rmtree(trash, ignore_errors=True)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Have a file, which nobody changes, at the new path ``target`` too, in folders that are made: by a hard link, or
+    by a copy where the file system has none. Raises OSError."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)  # of a symbolic link, what it leads to
+    except FileExistsError:
+        raise
+    except OSError:  # another drive, or no such links there
+        shutil.copyfile(source, target)
 
 
 def sha256_of(path: Path) -> str:

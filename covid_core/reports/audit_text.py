@@ -369,7 +369,8 @@ def decision(one: Decision, in_force: bool) -> str:
         decisions.RELABEL: f"{one.image_id}: {one.before} -> {one.after}",
         decisions.GROUP: f"{one.image_id} with {one.after}",
         decisions.DISMISS: f"{one.image_id}: {' '.join(filter(None, (one.finding, one.after)))}",
-        decisions.TAKE_BACK: f"number {one.after} ({one.image_id})",
+        decisions.ADD: one.after,
+        decisions.TAKE_BACK: f"number {one.after}" + (f" ({one.image_id})" if one.image_id else ""),
     }.get(one.action, one.image_id)
     back = "" if in_force or one.action == decisions.TAKE_BACK else "  (taken back)"
     note = f"  {one.note}" if one.note else ""

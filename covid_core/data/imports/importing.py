@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
@@ -37,7 +37,7 @@ from covid_core.workspace import Workspace, new_id
 KAGGLE_DATASET = "tawsifurrahman/covid19-radiography-database"
 KAGGLE_BYTES = 780_000_000  # size of the archive as Kaggle states it; only for the share shown while it loads
 LEFTOVER_AGE = 24 * 3600  # seconds
-READING = 0.9  # share of the work of an import; the rest is looking for images that belong together
+READING, LINKING = 0.9, 0.98  # share of the work of an import that is done when images are read, and groups found
 TOGETHER = 16  # files that a thread examines in one go, for fewer hand-overs between threads
 TOGETHER_CONVERTED = 4  # of those that take long, so that a stop does not wait
 ROWS_TOGETHER = 4096  # of the manifest, until they become a table: as Python's own texts they take five times as much
@@ -78,7 +78,7 @@ def import_folder(
     """Make a data set of the images below ``root``, one folder per class at any depth; they are not copied.
 
     ``spec`` says what the names do not; the data set's name is the folder's by default. ``copy_from_here``: the folder
-    may disappear (an archive's staging folder): move it into the data set.
+    may disappear (an archive's staging folder): have its images in the data set.
 
     Raises:
         DataError: no folder, no class of that name, or no image that can be read.
@@ -89,7 +89,7 @@ def import_folder(
     where = None if copy_from_here else str(root.resolve())
     information = {"kind": "folder", "name": name or layout.wrapping or root.name, "origin": str(root), "root": where}
     information |= {"patients": layout.patients, "anew": layout.anew}
-    return _publish(workspace, root, candidates, information, progress, copy_from_here, layout.left_out)
+    return _publish(workspace, root, candidates, information, progress, layout.left_out)
 
 
 def proposal(source: Path, spec: LayoutSpec = EVERYTHING) -> Layout:
@@ -131,14 +131,26 @@ def import_path(
 
     An unsafe archive is refused before anything is written. Raises DataError; Stopped as ``import_folder``.
     """
+    with unpacked(workspace, source, progress) as (root, rest):
+        is_archive = root != source
+        return import_folder(workspace, root, name or (source.stem if is_archive else ""), spec, rest, is_archive)
+
+
+@contextlib.contextmanager
+def unpacked(workspace: Workspace, source: Path, progress: Progress) -> Iterator[tuple[Path, Progress]]:
+    """A folder as it is, or the one that a zip archive lies unpacked in for a block; and the progress that is left.
+
+    Raises DataError as ``import_path``.
+    """
     with opening(source):
         is_archive = source.is_file()
     if not is_archive:
-        return import_folder(workspace, source, name, spec, progress)
+        yield source, progress
+        return
     staging = workspace.uploads / new_id("unpacked")
     try:
         extract(source, staging, part_of(progress, 0, 0.3))
-        return import_folder(workspace, staging, name or source.stem, spec, part_of(progress, 0.3, 1), True)
+        yield staging, part_of(progress, 0.3, 1)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -187,7 +199,7 @@ def import_drawn(
                 if done % 20 == 0:
                     drawing(done / images, f"Drawing synthetic images: {done:,} of {images:,}")
         information = {"kind": "phantom", "name": name, "origin": origin, "root": None}
-        return _publish(workspace, staging, candidates, information, part_of(progress, 0.7, 1), moves=True)
+        return _publish(workspace, staging, candidates, information, part_of(progress, 0.7, 1))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -226,70 +238,106 @@ def _publish(
     candidates: list[Candidate],
     information: dict[str, Any],
     progress: Progress,
-    moves: bool = False,
     ignored: Iterable[tuple[str, str]] = (),
 ) -> Dataset:
     """Decode every candidate once, keep its pixels for the overview, find the images that belong together, and publish
-    manifest and report together. ``moves``: the files are the data set's own, and nobody else's."""
-    identifier = new_id(information["name"])
-    pixels = workspace.pixels / f".{identifier}.tmp"
+    manifest and report together. The files are linked into it where ``information`` has no root."""
     made = workspace.uploads / new_id("made")
-    try:
+    with temporary_pixels(workspace) as pixels, contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, made, ignore_errors=True)
         begin = time.perf_counter()
-        with contextlib.closing(Converter(workspace, root, made, candidates)) as converter:
-            images, unread = _read_all(converter, candidates, pixels, part_of(progress, 0, READING))
+        images, unread = read_all(workspace, root, candidates, made, pixels, part_of(progress, 0, READING))
         left_out = [*ignored, *unread]
         if images.empty:
             raise DataError(f"None of the {len(candidates)} files can be read. The first: {left_out[0][1]}")
-        if moves or made.exists():
-            _gather(root, made, images, os.replace if moves else files.link_or_copy)
-            information |= {"root": None}
         read = time.perf_counter()
-        squares = np.memmap(pixels, np.uint8, "r", shape=(len(images), SUMMARY_SIZE, SUMMARY_SIZE))
-        together = duplicates.groups(images, duplicates.pairs(squares, progress=part_of(progress, READING, 1)))
-        del squares  # Windows renames no mapped file
-        counts = images["label"].value_counts().sort_index()
-        info = {
-            **information,
-            "created": time.time(),
-            "counts": {label: int(n) for label, n in counts.items()},
-            "left_out": left_out,
-            "seconds": {"images": round(read - begin, 3), "groups": round(time.perf_counter() - read, 3)},
-        }
-        with files.published_folder(workspace.datasets / identifier) as staging:
-            images.to_parquet(staging / "manifest.parquet", index=False)
-            files.write_json(staging / "import.json", info)
+        alike = duplicates.pairs(mapped(pixels), progress=part_of(progress, READING, LINKING))
+        seconds = {"images": round(read - begin, 3), "groups": round(time.perf_counter() - read, 3)}
+        info = {**information, "left_out": left_out, "seconds": seconds}
+        if made.exists():  # some files had to be converted, so that the others join them
+            info["root"] = None
+
+        def fill(staging: Path) -> None:
             if made.exists():
                 shutil.move(made, staging / "files")
-        dataset = open_dataset(workspace, identifier)
-        os.replace(pixels, pixels_path(workspace, dataset.pixels_key, SUMMARY_SIZE))
-        with contextlib.suppress(NoRoom):  # they are found again when they are asked for
-            duplicates.store_groups(workspace, dataset, together)
-        return dataset
-    finally:
-        pixels.unlink(missing_ok=True)
-        shutil.rmtree(made, ignore_errors=True)
+            if info["root"] is None:
+                link(root, info["name"], images, staging / "files", part_of(progress, LINKING, 1))
+
+        return publish(workspace, images, info, fill, pixels, alike)
 
 
-def _gather(root: Path, made: Path, images: pd.DataFrame, place: Callable[[Path, Path], None]) -> None:
-    """Have all files of a manifest below ``made``, where those that were converted are. Raises DataError."""
-    paths = {*images["path"], *images["mask_path"]} - {""}
+@contextlib.contextmanager
+def temporary_pixels(workspace: Workspace) -> Iterator[Path]:
+    """A path for pixels that are not of a data set yet; what lies there at the end of the block goes."""
+    path = workspace.pixels / f".{new_id('import')}.tmp"
     try:
-        for folder in {os.path.dirname(path) for path in paths}:
-            (made / folder).mkdir(parents=True, exist_ok=True)
-        for path in paths:
-            if not (made / path).exists():
-                place((root / path).resolve(), made / path)
-    except OSError as error:
-        raise DataError(f"The images cannot be copied into the data set: {error.strerror}.") from error
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
-def _read_all(
-    converter: Converter, candidates: list[Candidate], pixels: Path, progress: Progress
+def mapped(pixels: Path) -> np.ndarray:
+    """Squares of SUMMARY_SIZE pixels as their file holds them. Windows renames no file that is mapped."""
+    return np.memmap(pixels, np.uint8, "r").reshape(-1, SUMMARY_SIZE, SUMMARY_SIZE)
+
+
+def publish(
+    workspace: Workspace,
+    images: pd.DataFrame,
+    information: dict[str, Any],
+    fill: Callable[[Path], object],
+    pixels: Path,
+    alike: pd.DataFrame,
+) -> Dataset:
+    """Publish manifest, report and what ``fill`` puts beside them, whole; then pixels and groups of the images.
+
+    ``information`` is that of import.json but for time and counts; ``alike`` are pairs of rows of ``images``.
+    """
+    counts = images["label"].value_counts().sort_index()
+    info = {**information, "created": time.time(), "counts": {label: int(n) for label, n in counts.items()}}
+    identifier = new_id(info["name"])
+    with files.published_folder(workspace.datasets / identifier) as staging:
+        images.to_parquet(staging / "manifest.parquet", index=False)
+        files.write_json(staging / "import.json", info)
+        fill(staging)
+    dataset = open_dataset(workspace, identifier)
+    store_derived(workspace, dataset, pixels, alike)
+    return dataset
+
+
+def store_derived(workspace: Workspace, dataset: Dataset, pixels: Path, alike: pd.DataFrame) -> None:
+    """Store what was made of a data set's images as imported: their pixels, and the groups of those in use."""
+    os.replace(pixels, pixels_path(workspace, dataset.imported.pixels_key, SUMMARY_SIZE))
+    in_use = dataset.imported.images["image_id"].isin(dataset.images["image_id"]).to_numpy()
+    with contextlib.suppress(NoRoom):  # they are found again when they are asked for
+        together = duplicates.groups(dataset.images, duplicates.renumbered(alike, in_use))
+        duplicates.store_groups(workspace, dataset, together)
+
+
+def link(root: Path, name: str, images: pd.DataFrame, folder: Path, progress: Progress) -> None:
+    """Have the files of some images, and their masks, in a folder too, by the paths that they have; those that lie
+    there already stay. Raises DataError."""
+    paths = dict.fromkeys(path for column in ("path", "mask_path") for path in images[column] if path)
+    for done, path in enumerate(paths):
+        if done % 100 == 0:
+            progress(done / len(paths), f"Linking files of {name}: {done:,} of {len(paths):,}")
+        try:
+            if not (folder / path).exists():
+                files.link_or_copy(root / path, folder / path)
+        except OSError as error:
+            raise DataError(f"{path} of {name} cannot be linked or copied: {error.strerror}.") from error
+
+
+def read_all(
+    workspace: Workspace, root: Path, candidates: list[Candidate], made: Path, pixels: Path, progress: Progress
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
-    """The manifest's table, and what was left out with the reason. The images' pixels are written to ``pixels``."""
+    """The manifest's table, and what was left out with the reason. Pixels are added to the file ``pixels``."""
     tables, rows, left_out, done = [], [], [], 0
-    with open(pixels, "wb") as handle, ThreadPoolExecutor(cores()) as pool:
+    with (
+        contextlib.closing(Converter(workspace, root, made, candidates)) as converter,
+        open(pixels, "ab") as handle,
+        ThreadPoolExecutor(cores()) as pool,
+    ):
         parts = blocks(candidates, TOGETHER_CONVERTED if converter.is_expected else TOGETHER)
         examined = ordered_map(pool, lambda part: _examine(converter, part), parts, ahead=4 * cores())
         with contextlib.closing(examined):
@@ -360,4 +408,5 @@ def _row(read: _Read) -> tuple[Any, ...]:
         candidate.view,
         candidate.device,
         candidate.spacing,
+        "",  # the batch of later images
     )
