@@ -93,7 +93,7 @@ def do_merge(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
         classes.setdefault(member, {})[label] = into.strip()
     spec = parse(MergeSpec, {"members": options.datasets, "classes": classes})
     merge = merging.planned(workspace, spec)
-    notes = list(layout_text.merge_notes(merge))
+    notes = [*layout_text.merge_notes(merge), *layout_text.merge_warnings(merge)]
     if options.dry_run:
         lines = [f"{row.Class}: {plural(row.Images, 'image')}" for row in layout_text.merge_table(merge).itertuples()]
         return {**encode(merge), "notes": notes, "text": "\n".join([*lines, *notes])}

@@ -173,7 +173,7 @@ class Dataset:
 
     @cached_property
     def _first_version(self) -> str:
-        return self._after(0).version
+        return self.decided(()).version
 
     def decided(self, made: tuple[Decision, ...]) -> "Dataset":
         """The data set as it was first imported, after decisions."""

@@ -16,13 +16,14 @@ Result = dict[str, Any]
 
 
 def import_source(workspace: Workspace, request: kinds.ImportRequest, progress: Progress) -> Result:
+    from covid_core.audit.duplicates.duplicate_pairs import pairs
     from covid_core.data.imports import importing, merging
 
     importing.sweep(workspace)
     source = Path(request.source)
     try:
         if request.dataset:
-            made = merging.added(workspace, request.dataset, source, request, getpass.getuser(), progress)
+            made = merging.added(workspace, request.dataset, source, request, getpass.getuser(), progress, pairs)
         else:
             made = importing.import_path(workspace, source, request.name, request, progress)
     finally:
@@ -38,10 +39,11 @@ def import_kaggle(workspace: Workspace, request: kinds.KaggleRequest, progress: 
 
 
 def merge_datasets(workspace: Workspace, request: kinds.MergeRequest, progress: Progress) -> Result:
+    from covid_core.audit.duplicates.duplicate_pairs import pairs
     from covid_core.data.imports import importing, merging
 
     importing.sweep(workspace)
-    return {"dataset": merging.merged(workspace, request, request.name, progress).id}
+    return {"dataset": merging.merged(workspace, request, request.name, progress, pairs).id}
 
 
 def draw_phantom(workspace: Workspace, request: kinds.PhantomRequest, progress: Progress) -> Result:

@@ -55,11 +55,15 @@ def merge_table(merge: Merge) -> pd.DataFrame:
 
 
 def merge_notes(merge: Merge) -> Iterator[str]:
-    """What a person should check before the merge."""
+    """What becomes of classes that do not stay as they are."""
     for row in merge.table.itertuples():
         if row.into != row.label:
             what = f"become {row.into}" if row.into else "are left out"
             yield f"{plural(row.images, 'image')} of {row.member}, labelled {row.label}, {what}."
+
+
+def merge_warnings(merge: Merge) -> Iterator[str]:
+    """What a person should check before the merge."""
     for one in merge.broader:
         yield f"{one.label} of {one.member} may have other causes than {one.into}: their labels may be wrong."
     for labels in merge.spellings:

@@ -50,6 +50,11 @@ DATASET = {
     "version": str,
     "left_out": [{"path": str, "reason": str}],
 }
+MERGE = {
+    "counts": COUNTS,
+    "members": [{"id": str, "name": str, "version": str, "map": By(str), "drop": [str]}],
+    "notes": [str],
+}
 DECISIONS = {
     "dataset": str,
     "images": int,
@@ -118,6 +123,10 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
     "where": [((), {"workspace": str, "reason": str, "unused": TEXT_OR_NULL})],
     "demo": [(("--images", "6"), DATASET)],
     "import": [((f"datasets/{OTHER}/files",), DATASET)],
+    "merge": [
+        ((FIRST, OTHER, "--dry-run"), MERGE),
+        ((FIRST, OTHER, "--map", f"{OTHER}:COVID=Normal"), DATASET | MERGE | {"shared": int, "conflicts": int}),
+    ],
     "kaggle": [((), DATASET)],
     "datasets": [((), {"datasets": [{"id": str, "name": str, "counts": COUNTS, "created": float}]})],
     "summary": [((FIRST,), DATASET | {"imbalance_ratio": float, "class_weights": By(float), "sources": By(COUNTS)})],

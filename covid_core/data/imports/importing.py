@@ -257,11 +257,14 @@ def _publish(
         if made.exists():  # some files had to be converted, so that the others join them
             info["root"] = None
 
+        rest = part_of(progress, LINKING, 1)
+
         def fill(staging: Path) -> None:
             if made.exists():
                 shutil.move(made, staging / "files")
             if info["root"] is None:
-                link(root, info["name"], images, staging / "files", part_of(progress, LINKING, 1))
+                link(root, info["name"], images, staging / "files", rest)
+            rest(1, "Writing the list of images")
 
         return publish(workspace, images, info, fill, pixels, alike)
 

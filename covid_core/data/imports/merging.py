@@ -1,7 +1,8 @@
 """Images of several origins in one data set: data sets that are merged, and images that are added to one later.
 
-Either way an image that shows the same picture as another origin's (see ``duplicates``) is left out and listed. Files
-are linked, or copied where the file system has no links, so that the data set needs no folder but its own.
+Either way an image that shows the same picture as another origin's is left out and listed. Such images are found by a
+Search: that of ``duplicates``, or one that also finds cropped and turned ones. Files are linked, or copied where the
+file system has no links, so that the data set needs no folder but its own.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,9 @@ from covid_core.formatting import plural
 from covid_core.specs import LayoutSpec, MergeSpec
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace, new_id
+
+Search = Callable[[np.ndarray, np.ndarray, Progress], pd.DataFrame]
+"""Positions ``first`` and ``second`` of images, uint8 (n, SUMMARY_SIZE, SUMMARY_SIZE), and others of one picture."""
 
 KIND = "merged"  # of a data set
 SPELLINGS = {  # classes as letters and digits alone, and what else they are called
@@ -119,7 +123,7 @@ class Merge:
     @property
     def spellings(self) -> list[tuple[str, ...]]:
         """Classes that stay apart although they are the same but for spelling."""
-        labels = sorted(set(self.table["into"]) - {""}, key=called)
+        labels = sorted(set(self.table["into"]) - {""}, key=lambda label: (called(label), label))
         return [alike for _, group in itertools.groupby(labels, key=called) if len(alike := tuple(group)) > 1]
 
 
@@ -159,7 +163,13 @@ def planned(workspace: Workspace, spec: MergeSpec) -> Merge:
     return merge
 
 
-def merged(workspace: Workspace, spec: MergeSpec, name: str = "", progress: Progress = silent) -> Dataset:
+def merged(
+    workspace: Workspace,
+    spec: MergeSpec,
+    name: str = "",
+    progress: Progress = silent,
+    search: Search = duplicates.pairs,
+) -> Dataset:
     """Make one data set of several as they are now: their decisions count.
 
     Of images that show the same picture, that of the first member counts; where their classes differ, none does.
@@ -173,9 +183,10 @@ def merged(workspace: Workspace, spec: MergeSpec, name: str = "", progress: Prog
     with importing.temporary_pixels(workspace) as pixels:
         for number, member in enumerate(merge.members):
             rows = images["row"][images["member"] == number].to_numpy()
-            append(pixels, open_pixels(workspace, member, SUMMARY_SIZE, part_of(progress, 0, 0.4)), rows)
-        alike = duplicates.pairs(importing.mapped(pixels), progress=part_of(progress, 0.4, 0.9))
-        reasons = _reasons(images, alike, merge.names, both_out=True)
+            append(pixels, open_pixels(workspace, member, SUMMARY_SIZE, part_of(progress, 0, 0.3)), rows)
+        alike = duplicates.pairs(importing.mapped(pixels), progress=part_of(progress, 0.3, 0.5))
+        shared = _shared(pixels, images["member"], search, part_of(progress, 0.5, 0.9))
+        reasons = _reasons(images, shared, merge.names, both_out=True)
         remaining = ~images.index.isin(list(reasons))
         _compact(pixels, remaining)
         left_out = _left_out(images, reasons)
@@ -234,17 +245,28 @@ def _ids(labels: pd.Series, paths: pd.Series, taken: Iterable[str] = ()) -> pd.S
     return short.mask(short.duplicated(keep=False) | short.isin(set(taken)), labels + "/" + paths)
 
 
+def _shared(pixels: Path, members: pd.Series, search: Search, progress: Progress) -> pd.DataFrame:
+    """Positions ``first`` and ``second`` of images of two members that show the same picture; ``first`` is of the
+    member before."""
+    squares = importing.mapped(pixels)
+    couples = list(itertools.combinations(members.unique(), 2))
+    tables = [pd.DataFrame({"first": [], "second": []}, dtype=int)]
+    for done, couple in enumerate(couples):
+        ones, others = (np.flatnonzero(members == member) for member in couple)
+        step = part_of(progress, done / len(couples), (done + 1) / len(couples))
+        table = search(squares[ones[0] : ones[-1] + 1], squares[others[0] : others[-1] + 1], step)
+        tables.append(pd.DataFrame({"first": ones[table["first"]], "second": others[table["second"]]}))
+    return pd.concat(tables, ignore_index=True)
+
+
 def _reasons(
-    images: pd.DataFrame, alike: pd.DataFrame, names: list[str], both_out: bool
+    images: pd.DataFrame, shared: pd.DataFrame, names: list[str], both_out: bool
 ) -> dict[int, tuple[str, bool]]:
     """Rows of images that show the same picture as one of a member before: why each is left out, and whether their
     classes differ. With ``both_out``, the other is left out too then."""
     member, label, image = (images[column].to_numpy() for column in ("member", "label", "new_path"))
     reasons: dict[int, tuple[str, bool]] = {}
-    for pair in alike[["first", "second"]].to_numpy():
-        first, second = sorted(pair.tolist(), key=lambda row: (member[row], row))
-        if member[first] == member[second]:
-            continue
+    for first, second in shared.to_numpy().tolist():
         if label[first] == label[second]:
             reasons.setdefault(second, (f"It shows the same image as {image[first]} of {names[member[first]]}.", False))
             continue
@@ -287,7 +309,13 @@ def _group(member: Dataset, images: pd.DataFrame, folder: Path) -> None:
 
 
 def added(
-    workspace: Workspace, identifier: str, source: Path, spec: LayoutSpec, author: str, progress: Progress = silent
+    workspace: Workspace,
+    identifier: str,
+    source: Path,
+    spec: LayoutSpec,
+    author: str,
+    progress: Progress = silent,
+    search: Search = duplicates.pairs,
 ) -> Dataset:
     """Add the images of a folder or zip archive to a data set, as a decision; every version of before can be opened.
 
@@ -299,8 +327,8 @@ def added(
         Stopped: raised by ``progress``; nothing is left behind then.
     """
     before = open_dataset(workspace, identifier)
-    old, known = before.imported, before.images if before.manifest is None else before.manifest
-    batch = next(name for name in _free_names(before) if not known[BATCH].eq(name).any())
+    old, manifest = before.imported, before.images if before.manifest is None else before.manifest
+    batch = next(name for name in _free_names(before) if not manifest[BATCH].eq(name).any())
     staging = workspace.uploads / new_id(batch)
     with importing.temporary_pixels(workspace) as pixels, contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, staging, ignore_errors=True)
@@ -311,24 +339,25 @@ def added(
         new, unread = importing.read_all(workspace, root, layout.with_sources(root), staging / batch, pixels, reading)
         both = pd.concat([old.images.assign(member=0), new.assign(member=1)], ignore_index=True)
         both = both.assign(new_path=both["path"])
-        alike = duplicates.pairs(importing.mapped(pixels), progress=part_of(progress, 0.6, 0.9))
-        reasons = _reasons(both, alike, [before.name, source.name], both_out=False)
+        alike = duplicates.pairs(importing.mapped(pixels), progress=part_of(progress, 0.6, 0.7))
+        shared = _shared(pixels, both["member"], search, part_of(progress, 0.7, 0.9))
+        reasons = _reasons(both, shared, [before.name, source.name], both_out=False)
         remaining = ~both.index.isin(list(reasons))
         left_out = [*_left_out(both, reasons), *layout.left_out, *unread]
         new = new[remaining[len(old.images) :]]
         if new.empty:
             raise DataError(f"{source.name} holds no new image. The first: {': '.join(left_out[0])}")
-        importing.link(root, source.name, new, staging / batch, progress)
+        importing.link(root, source.name, new, staging / batch, part_of(progress, 0.9, 0.95))
         if old.info["root"] is not None:
-            importing.link(old.root, old.name, old.images, staging, progress)
+            importing.link(old.root, old.name, old.images, staging, part_of(progress, 0.95, 1))
         _compact(pixels, remaining)
         rows = _moved(new, batch)
-        rows = rows.assign(image_id=_ids(rows["label"], rows["path"], known["image_id"]), **{BATCH: batch})
+        rows = rows.assign(image_id=_ids(rows["label"], rows["path"], manifest["image_id"]), **{BATCH: batch})
         with deciding(workspace, identifier) as present:
             if decisions.batches(present.decisions) != decisions.batches(before.decisions):
                 raise DataError("Somebody else has added images meanwhile. Try again.")
             with files.published(present.folder / "manifest.parquet") as temporary:
-                pd.concat([known, rows])[list(MANIFEST_COLUMNS)].to_parquet(temporary, index=False)
+                pd.concat([manifest, rows])[list(MANIFEST_COLUMNS)].to_parquet(temporary, index=False)
             _move_in(staging, batch, present)
             record = {BATCH: batch, "origin": str(source), "counts": _counts(rows), "left_out": left_out}
             later = [*present.info.get("batches", []), record]

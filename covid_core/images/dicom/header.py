@@ -214,7 +214,7 @@ def _extended_jpeg(header: Dataset) -> np.ndarray:
     if header.SamplesPerPixel != 1 or header.BitsAllocated != 16 or header.get("PixelRepresentation"):
         raise ImageError(CONTRADICTS_BITS)
     if start < 0 or struct.unpack(">BHH", content[start + 4 : start + 9]) != (12, header.Rows, header.Columns):
-        raise ImageError("The DICOM file contradicts itself about what was compressed.")
+        raise ImageError(DAMAGED)
     fragment, fragments, element = gdcm.Fragment(), gdcm.SequenceOfFragments.New(), gdcm.DataElement()
     fragment.SetByteStringValue(content)
     fragments.AddFragment(fragment)
