@@ -10,12 +10,11 @@ from functools import cached_property
 from pathlib import Path
 
 from covid_core.data.imports import metadata
-from covid_core.data.imports.layouts import Candidate
+from covid_core.data.imports.layouts import Candidate, is_plain
 from covid_core.errors import DataError, ImageError
 from covid_core.images.codec import (
     DICOM,
     KINDS,
-    PICTURE_SUFFIXES,
     PICTURES,
     TIFF,
     GreyImage,
@@ -37,7 +36,7 @@ class Converter:
 
     def __init__(self, workspace: Workspace, root: Path, made: Path, candidates: Sequence[Candidate]) -> None:
         self.workspace, self.root, self.made = workspace, root, made
-        self.is_expected = any(not _is_plain(one.path) for one in candidates)
+        self.is_expected = any(not is_plain(one.path) for one in candidates)
         self._taken = {path for one in candidates for path in (one.path, one.mask_path)}
         self._sandbox = Sandbox(cores(), SECONDS)
         self.close = self._sandbox.close
@@ -50,7 +49,7 @@ class Converter:
         """An image, its content in the data set, and what is stored of it. Raises ImageError and DataError."""
         candidate = replace(candidate, mask_path=self._mask_path(candidate.mask_path))
         if kind_of(content) not in CONVERTED:
-            kinds = PICTURES if _is_plain(candidate.path) else KINDS
+            kinds = PICTURES if is_plain(candidate.path) else KINDS
             return read_image(content, kinds=kinds), content, candidate
         image = self._sandbox.read_image(content, key=self._key)
         facts = image.facts
@@ -74,7 +73,7 @@ class Converter:
 
     def _mask_path(self, path: str) -> str:
         """That of a PNG, where a mask is none yet; one that cannot be read stays, and says so where it is shown."""
-        if not path or _is_plain(path):
+        if not path or is_plain(path):
             return path
         try:
             return self._written(path, self._sandbox.read_image(content_of(self.root / path), key=self._key))[0]
@@ -92,8 +91,3 @@ class Converter:
         except OSError as error:
             raise DataError(f"The images cannot be written into the data set: {error.strerror}.") from error
         return path, content
-
-
-def _is_plain(path: str) -> bool:
-    """Whether the name says that the file is taken as it is."""
-    return path.lower().endswith(PICTURE_SUFFIXES)

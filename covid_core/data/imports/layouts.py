@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from covid_core.errors import DataError
-from covid_core.images.codec import NAME_WITHOUT_SUFFIX, SUFFIXES
+from covid_core.images.codec import NAME_WITHOUT_SUFFIX, PICTURE_SUFFIXES, SUFFIXES
 from covid_core.specs import LayoutSpec
 
 OFF_BY_DEFAULT = frozenset({"Lung_Opacity"})  # a fourth class of the database that the course study left out
@@ -403,6 +403,11 @@ def _patient(pattern: re.Pattern[str] | None, path: str) -> str:
 
 def has_image_suffix(file: str) -> bool:
     return os.path.splitext(file)[1].lower() in SUFFIXES
+
+
+def is_plain(path: str) -> bool:
+    """Whether the name is that of a PNG or JPEG file, which is taken as it is; others have to be converted."""
+    return path.lower().endswith(PICTURE_SUFFIXES)
 
 
 def is_picture(file: str) -> bool:
