@@ -41,7 +41,9 @@ AUTHOR = option("--author", default="", help="who decides; the user of this comp
     ),
     option("--table", action="append", metavar="FILE", help="CSV, TSV or XLSX with labels; repeated tables are joined"),
     option(
-        "--columns", metavar="ROLE=COLUMN,...", help="roles: path, label, patient, source, part, sex, age, view, reader"
+        "--columns",
+        metavar="ROLE=COLUMN,...",
+        help="roles: path, label, patient, source, part, sex, age, view, device, spacing, reader",
     ),
     option("--several", choices=("leave_out", "chosen"), default="leave_out", help="images with several labels"),
     option("--patients", metavar="PATTERN", help="regular expression that names the patient in a path; '' for none"),

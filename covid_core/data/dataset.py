@@ -43,9 +43,11 @@ MANIFEST_COLUMNS = (
     "sex",
     "age",
     "view",
+    "device",
+    "spacing",
     BATCH,
 )
-LATER_COLUMNS = ("given_part", "sex", "age", "view", BATCH)  # empty in the manifests of before
+LATER_COLUMNS = ("given_part", "sex", "age", "view", "device", "spacing", BATCH)  # empty in the manifests of before
 
 
 class _Info(BaseModel):

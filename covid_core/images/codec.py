@@ -8,6 +8,7 @@ import base64
 import importlib
 import io
 import os
+import re
 import stat
 import struct
 import warnings
@@ -39,7 +40,11 @@ from covid_core.images.image import GreyImage as GreyImage  # what it reads, for
 PNG, JPEG, TIFF, DICOM = "PNG", "JPEG", "TIFF", "DICOM"
 PICTURES = (PNG, JPEG)  # what data sets are made of; decoded by code that no file was seen to hold up
 KINDS = (PNG, JPEG, TIFF, DICOM)
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+SUFFIXES = frozenset({*PICTURE_SUFFIXES, ".tif", ".tiff", ".dcm", ".dicom", ".dic"})
+NAME_WITHOUT_SUFFIX = re.compile(
+    r"[A-Za-z]{0,5}[-_ .]?\d[\d._-]*|[0-9A-F]{8}"
+)  # DICOM: IM000001, IMG-0001-00001, an UID
 LARGEST_FILE = 48 * 2**20  # bytes; a 16-bit image of 4,096 x 4,096 pixels has 33.5 MB
 STARTS = {
     PNG: (b"\x89PNG\r\n\x1a\n",),

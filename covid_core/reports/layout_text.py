@@ -6,7 +6,7 @@ import pandas as pd
 
 from covid_core.data.dataset import Dataset
 from covid_core.data.imports.archives import ENCODINGS
-from covid_core.data.imports.layouts import Layout
+from covid_core.data.imports.layouts import Layout, is_plain
 from covid_core.data.imports.merging import Merge
 from covid_core.data.imports.metadata import is_table
 from covid_core.data.split import PARTS
@@ -43,6 +43,9 @@ def layout_notes(layout: Layout) -> Iterator[str]:
         yield f"Only one class: {layout.chosen[0]}. A model needs two at least."
         for path in filter(is_table, (path for path, _ in layout.left_out)):
             yield f"{path} may hold the labels: choose it as a table (--table)."
+    if converted := sum(not is_plain(image.path) for image in layout.images):
+        yield f"{plural(converted, 'file')} in TIFF or DICOM become PNG files of the data set."
+        yield "DICOM headers give patient (as a keyed hash), sex, age, view and device, unless a table or a name does."
     if layout.patients:
         example = next(image for image in layout.images if image.patient)
         anew = " Their numbers start anew in each class." if layout.anew else ""

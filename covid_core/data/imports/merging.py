@@ -199,7 +199,7 @@ def merged(
 
         def fill(staging: Path) -> None:
             for member, own in zip(merge.members, of_members, strict=True):
-                _link(member, own, staging / "files" / member.id, part_of(progress, 0.9, 1))
+                importing.link(member.root, member.name, own, staging / "files" / member.id, part_of(progress, 0.9, 1))
                 _group(member, own, staging)
 
         information = {
@@ -298,18 +298,6 @@ def _compact(pixels: Path, remaining: np.ndarray) -> None:
         handle.truncate(len(rows) * SUMMARY_SIZE**2)
 
 
-def _link(dataset: Dataset, images: pd.DataFrame, folder: Path, progress: Progress) -> None:
-    """Have the files of some images, and their masks, in a folder too, by the paths that they have."""
-    paths = dict.fromkeys(path for column in ("path", "mask_path") for path in images[column] if path)
-    for done, path in enumerate(paths):
-        if done % 100 == 0:
-            progress(done / len(paths), f"Linking files of {dataset.name}: {done:,} of {len(paths):,}")
-        try:
-            files.link_or_copy(dataset.root / path, folder / path)
-        except OSError as error:
-            raise DataError(f"{path} of {dataset.name} cannot be linked or copied: {error.strerror}.") from error
-
-
 def _group(member: Dataset, images: pd.DataFrame, folder: Path) -> None:
     """Images that were grouped by decision in a member are so in what it is merged into, as a decision of the same
     author."""
@@ -355,7 +343,7 @@ def added(
             importing.unpacked(workspace, source, spec.encoding, part_of(progress, 0.2, 0.6))
         )
         layout = importing.proposal(root, spec)
-        new, unread = importing.read_all(root, layout.with_sources(root), pixels, reading)
+        new, unread = importing.read_all(workspace, root, layout.with_sources(root), staging / batch, pixels, reading)
         both = pd.concat([old.images.assign(member=0), new.assign(member=1)], ignore_index=True)
         both = both.assign(new_path=both["path"])
         alike = duplicates.pairs(importing.mapped(pixels), progress=part_of(progress, 0.6, 0.7))
@@ -366,14 +354,9 @@ def added(
         new = new[remaining[len(old.images) :]]
         if new.empty:
             raise DataError(f"{source.name} holds no new image. The first: {': '.join(left_out[0])}")
-        _link(
-            Dataset("", root, {"name": source.name, "root": str(root)}, new),
-            new,
-            staging / batch,
-            part_of(progress, 0.9, 0.95),
-        )
+        importing.link(root, source.name, new, staging / batch, part_of(progress, 0.9, 0.95))
         if old.info["root"] is not None:
-            _link(old, old.images, staging, part_of(progress, 0.95, 1))
+            importing.link(old.root, old.name, old.images, staging, part_of(progress, 0.95, 1))
         _compact(pixels, remaining)
         rows = _moved(new, batch)
         rows = rows.assign(image_id=_ids(rows["label"], rows["path"], manifest["image_id"]), **{BATCH: batch})

@@ -90,8 +90,8 @@ def _phantom_form() -> None:
 
 def _path_form() -> None:
     st.markdown(
-        "One folder per class with PNG or JPEG files, at any depth. Folders for parts (train, test), patients and lung "
-        "masks are understood. Images in a folder stay there and are never changed."
+        "One folder per class with PNG, JPEG, TIFF or DICOM files, at any depth. Folders for parts (train, test), "
+        "patients and lung masks are understood. Files in a folder stay there and are never changed."
     )
     typed = st.text_input(
         "Path of the folder or zip file", key="import-path", placeholder="/home/me/radiography"
