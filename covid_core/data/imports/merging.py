@@ -354,6 +354,7 @@ def added(
         new = new[remaining[len(old.images) :]]
         if new.empty:
             raise DataError(f"{source.name} holds no new image. The first: {': '.join(left_out[0])}")
+        _discard(staging / batch, {*new["path"], *new["mask_path"]})
         importing.link(root, source.name, new, staging / batch, part_of(progress, 0.9, 0.95))
         if old.info["root"] is not None:
             importing.link(old.root, old.name, old.images, staging, part_of(progress, 0.95, 1))
@@ -380,6 +381,13 @@ def _free_names(dataset: Dataset) -> Iterator[str]:
     """Folders of batches that a data set does not have yet."""
     names = (f"added-{number}" for number in itertools.count(2))
     return (name for name in names if not (dataset.root / name).exists())
+
+
+def _discard(folder: Path, remaining: set[str]) -> None:
+    """Remove files that were converted for images that are left out."""
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        if path.relative_to(folder).as_posix() not in remaining:
+            path.unlink()
 
 
 def _moved(images: pd.DataFrame, folder: str) -> pd.DataFrame:
