@@ -124,7 +124,8 @@ def test_lossy_colours_give_nearly_the_same_greys(name):
 
 @pytest.mark.filterwarnings("ignore:The pixel data is:UserWarning")
 @pytest.mark.parametrize(
-    "name", [name for name in sorted(READ) if not name.startswith(("SC_", "examples_", "GDCM", "ExplVR"))]
+    "name",  # all but colours and lossy 12-bit JPEG, which pydicom does not decode
+    [name for name in sorted(READ) if not name.startswith(("SC_", "examples_", "GDCM", "ExplVR", "JPG", "JPEG-lossy"))],
 )
 def test_no_value_differs_from_what_pydicom_decodes(name):
     """The greys that are kept are the decoded values, shifted and, for a negative, turned; nothing is lost."""
