@@ -51,6 +51,15 @@ STARTS = {
     JPEG: (b"\xff\xd8\xff",),
     TIFF: (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
 }
+OTHER_KINDS = (  # that people send under the name of another: name, and what stands where
+    ("GIF", 0, b"GIF8"),
+    ("BMP", 0, b"BM"),
+    ("WebP", 8, b"WEBP"),
+    ("HEIC or MP4", 4, b"ftyp"),
+    ("PDF", 0, b"%PDF"),
+    ("ZIP", 0, b"PK\3\4"),
+    ("gzip", 0, b"\x1f\x8b"),
+)
 DICOM_MARK_AT = 128
 FIRST_TYPES = (b"UL", b"UI", b"CS", b"OB", b"SH", b"LO", b"DA", b"TM")  # of elements that DICOM files begin with
 SHORT_VALUE = 128  # bytes; longer than any of them where no type is stored
@@ -92,7 +101,9 @@ def read_image(source: Path | bytes, window: int = 0, kinds: Sequence[str] = KIN
         raise ImageError("The file is empty.")
     kind = kind_of(content)
     if kind not in kinds:
-        raise ImageError(f"The file is not a readable {', '.join(kinds[:-1])} or {kinds[-1]} image.")
+        named = kind or next((name for name, at, mark in OTHER_KINDS if content[at : at + len(mark)] == mark), "")
+        what = f"a {named} file, not" if named else "not"
+        raise ImageError(f"The file is {what} a readable {', '.join(kinds[:-1])} or {kinds[-1]} image.")
     if kind == DICOM:
         from covid_core.images import dicom  # takes a second to import, which images that are pictures need not pay
 
