@@ -404,7 +404,7 @@ def neighbours(shown: Map) -> tuple[str, ...]:
 
 
 def _drawn(shown: Map) -> str:
-    if not shown.facts["drawn_from"]:
+    if not shown.facts.get("drawn_from"):
         return ""
     return (
         f"The map has {count(len(shown.images))} of {plural(shown.facts['drawn_from'], 'image')}: each class gives its "
