@@ -1,22 +1,30 @@
 """One way to write each kind of number, used by every page, report and command."""
 
 import math
+import re
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 
 LARGE = 0.1  # from this p on two decimals are enough
+MINUS = "\N{MINUS SIGN}"
 FIGURES = 12  # significant ones: what is beyond them is the error of binary fractions
 
 
 def decimals(value: float, digits: int) -> str:
     """A number with so many decimals, halves away from zero as by hand: 81.25 is ``81.3``, and not ``81.2``.
 
-    Python rounds halves to even, browsers up: all that people read goes through here. Thousands get separators.
+    Python rounds halves to even, browsers up: all that people read goes through here. Thousands get
+    separators, negative numbers a minus sign, which is no hyphen.
     """
     if not math.isfinite(value):
         return f"{value}"
     rounded = Decimal(f"{value:.{FIGURES}g}").quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
-    return f"{rounded + 0:,f}"  # no minus before a zero
+    return f"{rounded + 0:,f}".replace("-", MINUS)  # no minus before a zero
+
+
+def with_hyphens(text: str) -> str:
+    """The same with a hyphen before negative numbers, for files that programs read."""
+    return re.sub(rf"(?<!\w){MINUS}(?=\d)", "-", text)
 
 
 class Written(float):
@@ -35,7 +43,7 @@ def apart(one: float, other: float, digits: int) -> tuple[str, str]:
 
 def as_read(value: float, digits: int = 1) -> float:
     """A number for a table that the browser rounds: itself, or the rounded one where a browser has another rule."""
-    read = float(decimals(value, digits).replace(",", ""))
+    read = float(with_hyphens(decimals(value, digits)).replace(",", ""))
     return value if float(f"{value:.{digits}f}") == read else read
 
 

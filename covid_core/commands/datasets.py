@@ -110,7 +110,7 @@ def do_merge(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     return {**made, **facts, "notes": notes, "text": text}
 
 
-@verb("demo", option("--images", type=int, default=600), SEED, PLANT, NAME)
+@verb("demo", option("--images", type=int, default=600, help="how many; 600 by default"), SEED, PLANT, NAME)
 def do_demo(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Draw synthetic images."""
     request = {"images": options.images, "seed": options.seed, "plant": options.plant or (), "name": options.name}
@@ -202,8 +202,8 @@ def _dataset_answer(opened: data.Dataset) -> dict[str, Any]:
 @verb(
     "decide",
     "dataset",
-    option("action", choices=ACTIONS),
-    option("images", nargs="+", metavar="IMAGE_ID"),
+    option("action", choices=ACTIONS, help="what is decided"),
+    option("images", nargs="+", metavar="IMAGE_ID", help="ids of images, such as COVID/COVID-1.png"),
     option("--to", default="", metavar="CLASS", help="the new class, for relabel"),
     option("--finding", default="", help="which finding, for dismiss; the audit names them"),
     NOTE,
@@ -233,7 +233,13 @@ def do_group_duplicates(workspace: Workspace, options: argparse.Namespace) -> di
     return _decisions_answer(opened, decisions.latest(opened.decisions))
 
 
-@verb("take-back", "dataset", option("numbers", nargs="+", type=int, metavar="NUMBER"), NOTE, AUTHOR)
+@verb(
+    "take-back",
+    "dataset",
+    option("numbers", nargs="+", type=int, metavar="NUMBER", help="of decisions, as decisions lists them"),
+    NOTE,
+    AUTHOR,
+)
 def do_take_back(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Take decisions back, by their numbers."""
     author = options.author or getpass.getuser()

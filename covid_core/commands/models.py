@@ -9,7 +9,7 @@ from typing import Any
 from covid_core import presets
 from covid_core.audit.model import model_audit
 from covid_core.commands.training import runs_of
-from covid_core.commands.verbs import SEED, WAIT, option, progress, started, verb
+from covid_core.commands.verbs import ARGUMENTS, SEED, WAIT, option, progress, started, verb
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation import comparison
@@ -35,7 +35,7 @@ from covid_core.workspace import Workspace
 
 @verb(
     "compare",
-    option("runs", nargs="*", metavar="RUN"),
+    option("runs", nargs="*", metavar="RUN", help=ARGUMENTS["run"]),
     option("--study", action="append", help="all runs of a study; of folds or seeds also what they say together"),
 )
 def do_compare(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, 
 @verb(
     "predict",
     "run",
-    option("files", nargs="+", metavar="FILE"),
+    option("files", nargs="+", metavar="FILE", help="images: PNG, JPEG, TIFF, DICOM"),
     option("--coverage", type=float, default=0.9, help="how often the possible classes hold the true one: 0.7 to 0.99"),
     option("--window", type=int, default=0, help="which of the windows of an image to read it through"),
     option("--anyway", action="store_true", help="numbers of an image that failed a check, too"),

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from covid_core import presets
-from covid_core.commands.verbs import NAME, WAIT, option, verb, waited
+from covid_core.backbones import BACKBONES
+from covid_core.commands.verbs import ARGUMENTS, NAME, WAIT, option, verb, waited
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError, InvalidChoice, RunError
 from covid_core.jobs import queue
@@ -15,14 +16,14 @@ from covid_core.runs import candidates, pinned_dataset, store
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace
 
-CLASSES = option("--classes", nargs="+")
+CLASSES = option("--classes", nargs="+", help="classes to train; all of the data set by default")
 SETTING = option("--set", action="append", metavar="KEY=VALUE", help="a setting, such as epochs=10")
 
 
 @verb(
     "train",
     "dataset",
-    option("--backbone"),
+    option("--backbone", help=f"{', '.join(BACKBONES)}; {presets.DEFAULT_BACKBONE} by default"),
     NAME,
     option("--spec", help="a file with a TrainingSpec as JSON, as show prints it"),
     CLASSES,
@@ -43,8 +44,8 @@ def do_train(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
 
 @verb(
     "study",
-    option("dataset", nargs="?"),
-    option("--preset", default="course"),
+    option("dataset", nargs="?", help=ARGUMENTS["dataset"]),
+    option("--preset", default="course", help="which runs; --list lists the presets"),
     option("--list", action="store_true", help="list the presets"),
     NAME,
     option(
@@ -133,9 +134,9 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
 @verb(
     "annotate",
     "run",
-    option("--name"),
-    option("--group"),
-    option("--tags", nargs="*"),
+    option("--name", help="what the run is called; an empty one takes its own back"),
+    option("--group", help="runs of a group stand together"),
+    option("--tags", nargs="*", help="replace those that it has"),
     option("--reference", action=argparse.BooleanOptionalAction, help="compare other runs with this one"),
     option("--archived", action=argparse.BooleanOptionalAction, help="hide it in lists"),
 )

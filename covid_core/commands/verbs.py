@@ -23,16 +23,23 @@ def option(name: str, **settings: Any) -> Option:
     return name, settings
 
 
-NAME = option("--name", default="")
-SEED = option("--seed", type=int, default=0)
+ARGUMENTS = {
+    "path": "a folder or a zip archive",
+    "dataset": "id of a data set, as datasets lists it",
+    "run": "id of a run, as runs lists it",
+    "segmenter": "id of a lung segmenter, as segmenters lists it",
+    "images": "a folder with a folder per class, or the id of a data set",
+}
+NAME = option("--name", default="", help="how lists and pages call it; made from its content by default")
+SEED = option("--seed", type=int, default=0, help="what chance starts from: the same seed, the same result")
 WAIT = option("--wait", action="store_true", help="follow until it ends")
 
 
 def verb(name: str, *options: str | Option) -> Callable[[Work], Work]:
-    """Enter the decorated function as a verb; its docstring is the help. A plain argument may stand by its name."""
+    """Enter the decorated function as a verb; its docstring is the help. Those of ARGUMENTS may stand by their name."""
 
     def enter(work: Work) -> Work:
-        VERBS[name] = work, [(one, {}) if isinstance(one, str) else one for one in options]
+        VERBS[name] = work, [option(one, help=ARGUMENTS[one]) if isinstance(one, str) else one for one in options]
         return work
 
     return enter

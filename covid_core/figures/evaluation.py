@@ -4,6 +4,7 @@ Every function takes finished numbers. A run's number (``Run.number``) gives its
 figure, whichever other runs are drawn. Shares in [0, 1] are drawn as per cent.
 """
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -48,7 +49,7 @@ LEGEND_ROW = 20  # pixels
 DOT_ROW, NARROW_DOT_ROW = 30, 22  # pixels per run of the dot plot of accuracies, and where they are many
 MANY_DOTS = 12
 FEW_PAIRS = 6  # runs from which on the numbers are printed small
-PAIR_NAME = 15  # letters of a name beside the matrix of pairs, which is as wide as a phone
+PAIR_NAME, PAIR_LINES = 16, 3  # letters and lines of a name beside the matrix of pairs, which is as wide as a phone
 BAND = 0.1  # opacity of the band behind the runs of a group
 COST_TICKS = {  # round times on the logarithmic axis of the cost
     "seconds": (1, 2, 5, 10, 20, 60, 120, 300, 600, 1200, 3600, 10_800, 36_000),
@@ -191,10 +192,15 @@ def pair_matrix(names: Sequence[str], pairs: Pairs, rows: Sequence[int]) -> go.F
     colours = [[0, f"rgba({WORSE}, 0.8)"], [0.5, "rgba(128, 128, 128, 0.08)"], [1, f"rgba({CELL}, 0.8)"]]
     ranks = [f"#{place}" for place in range(1, len(names) + 1)]  # a bare number would be read as a position
     figure = _matrix(ranks, cells, -1, colours, PAIR_HEIGHT)
-    rows_named = [f"{rank}  {cut(name, PAIR_NAME)}" for rank, name in zip(ranks, names, strict=True)]
+    rows_named = [f"{rank}  {_in_lines(name)}" for rank, name in zip(ranks, names, strict=True)]
     if len(names) > FEW_PAIRS:
         figure.update_annotations(font_size=10)
     return figure.update_yaxes(tickvals=ranks, ticktext=rows_named)
+
+
+def _in_lines(name: str) -> str:
+    lines = textwrap.wrap(name, PAIR_NAME, max_lines=PAIR_LINES, placeholder="…") or [""]
+    return "<br>".join(map(literal, lines))
 
 
 def _pair_hover(pair: Paired, first: str, second: str) -> str:

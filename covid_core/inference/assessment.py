@@ -20,9 +20,10 @@ import numpy as np
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import USUAL_COVERAGE, PredictionSet, Sets
 from covid_core.images.codec import GreyImage, to_square
-from covid_core.inference import hottest_place, training_match
+from covid_core.inference import hottest_place, lungs, training_match
 from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, Check
 from covid_core.inference.hottest_place import HottestPlace
+from covid_core.inference.lungs import LungOutline
 from covid_core.inference.network import softmax
 from covid_core.inference.predictor import UNCALIBRATED, Heat, Predictor
 from covid_core.inference.reference import Judgement, Neighbour
@@ -140,14 +141,17 @@ def examined(workspace: Workspace, run: Run, assessment: Assessment, image: Grey
     """The same with what takes longer than the scores: whether the run was trained on the image, and where its heat map
     is highest."""
     (training,) = training_match.of(workspace, run, [image])
-    return replace(assessment, training=training, hottest=hottest_place_of(assessment, image))
+    outline = lungs.outline_or_why(workspace, image, run.dataset.id)
+    return replace(assessment, training=training, hottest=hottest_place_of(assessment, image, outline))
 
 
-def hottest_place_of(assessment: Assessment, image: GreyImage) -> HottestPlace | None:
+def hottest_place_of(
+    assessment: Assessment, image: GreyImage, outline: LungOutline | None = None
+) -> HottestPlace | None:
     """Where the heat map of the image's class is highest; None without an answer or a heat map."""
     if assessment.heat is None or not assessment.has_answer:
         return None
-    return hottest_place.of(assessment.heat, assessment.label, image)
+    return hottest_place.of(assessment.heat, assessment.label, image, outline.mask if outline else None)
 
 
 def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assessment]:

@@ -7,6 +7,7 @@ lungs is then asked: an outline unlike those of the segmenter's own validation i
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy  # loads scipy.ndimage when it is first used: 0.2 s that few need
@@ -17,7 +18,7 @@ from covid_core.data.dataset import Dataset, open_dataset
 from covid_core.data.masks import OWN, LungMasks, Origin, own_lungs
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.derived import KEY_LENGTH
-from covid_core.errors import RunDamaged, RunError
+from covid_core.errors import CovidCoreError, RunDamaged, RunError
 from covid_core.images.codec import GreyImage, resized_map, to_square
 from covid_core.inference.network import LiteNetwork
 from covid_core.runs import segmenters
@@ -149,6 +150,14 @@ def outline_of(
         if own is not None:
             return LungOutline(own, Origin(OWN))
     return (opened or serving(workspace, dataset)).outline(image)
+
+
+def outline_or_why(*arguments: Any) -> LungOutline:
+    """As ``outline_of``; a damaged mask or segmenter takes nothing else from the image."""
+    try:
+        return outline_of(*arguments)
+    except CovidCoreError as error:
+        return LungOutline(None, error=str(error))
 
 
 def of_images(

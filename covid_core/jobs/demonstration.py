@@ -44,14 +44,15 @@ def make(workspace: Workspace, request: DemonstrationRequest, progress: Progress
     parts: list[Part] = [
         (5, lambda report: made.append(_images(workspace, request, report))),
         (17, lambda report: runs.append(_trained(workspace, made[0], backbones[0], report))),
-        (3, lambda report: _audit_of_images(workspace, made[0], report)),
+    ]
+    if len(backbones) > 1:
+        parts.append((9, lambda report: runs.append(_trained(workspace, made[0], backbones[1], report))))
+    parts += [
+        (3, lambda report: _audit_of_images(workspace, made[0], report)),  # it uses what the trainings have computed
         (4, lambda report: _audit_of_model(workspace, runs[0], report)),
     ]
     if len(backbones) > 1:
-        parts += [
-            (9, lambda report: runs.append(_trained(workspace, made[0], backbones[1], report))),
-            (15, lambda report: _audit_of_model(workspace, runs[1], report)),
-        ]
+        parts.append((15, lambda report: _audit_of_model(workspace, runs[1], report)))
     total = sum(seconds for seconds, _ in parts)
     done = 0.0
     for number, (seconds, work) in enumerate(parts, start=1):

@@ -33,6 +33,7 @@ class Slot(NamedTuple):
 
 TRAINING_SLOT = Slot("training", 1)  # a training uses every core that it gets
 DATA_SLOT = Slot("data", 2)  # imports wait for the disk more than for the processor
+HANDOUT_SLOT = Slot("handout", 2)  # of seconds: it waits behind no import
 
 
 class Request(Spec):
@@ -127,6 +128,16 @@ class LessonRequest(Request):
     seed: int = 0
     recipe: int = 0
     visitor: str = ""
+
+
+class HandoutRequest(Request):
+    """Make the page of lessons to print.
+
+    ``lessons`` holds what was predicted of each, in per cent (None: nothing), ``prepared`` the jobs that prepared them.
+    """
+
+    lessons: dict[str, float | None]
+    prepared: tuple[str, ...] = ()
 
 
 class DemonstrationRequest(Request):
@@ -264,6 +275,8 @@ def _external_check(workspace: Workspace, request: ExternalTestRequest) -> None:
 DRAWN_PER_SECOND = 40
 AUDIT_PER_IMAGE = 0.03  # seconds, measured on 600 to 1,124 images
 COMPARISON_PER_IMAGE = 0.005  # seconds, per image of both data sets, measured on 4,014 and 1,124 images
+HANDOUT_PER_LESSON = 0.5  # seconds, and as many as HANDOUT_START before the first
+HANDOUT_START = 2.0
 DEMONSTRATION_SECONDS = 55.0  # with MobileNetV2, 30 without
 
 
@@ -423,6 +436,15 @@ KINDS: dict[str, Kind] = {
             LessonRequest,
             "covid_core.lessons.preparation:make",
             lambda workspace, request: "Preparation of the lesson",
+        ),
+        Kind(
+            "handout",
+            HandoutRequest,
+            "covid_core.lessons.summary:make",
+            lambda workspace, request: f"Summary of {plural(len(request.lessons), 'lesson')} to print",
+            single=("lessons", "prepared"),
+            seconds=lambda workspace, request: HANDOUT_START + HANDOUT_PER_LESSON * len(request.lessons),
+            slot=HANDOUT_SLOT,
         ),
         Kind(
             "demonstration",

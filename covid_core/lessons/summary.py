@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from covid_core.images.codec import data_url, jpeg_bytes
-from covid_core.lessons import outcomes
-from covid_core.lessons.catalogue import Lesson, number_of
+from covid_core.jobs import queue
+from covid_core.jobs.kinds import HandoutRequest
+from covid_core.lessons import outcomes, pictures, preparation
+from covid_core.lessons.catalogue import LESSONS, Lesson, named, number_of
 from covid_core.lessons.outcomes import Outcome
 from covid_core.lessons.pictures import Picture
 from covid_core.reports.image_report import template
+from covid_core.work import Progress
+from covid_core.workspace import Workspace
 
 TEMPLATE = Path(__file__).with_name("summary.html")
 
@@ -24,6 +28,23 @@ class Entry:
     outcome: Outcome
     prediction: float | None
     pictures: Sequence[Picture] = ()
+
+
+def make(workspace: Workspace, request: HandoutRequest, progress: Progress) -> dict[str, Any]:
+    """The job: each lesson as it is prepared, with the request's predictions. Handouts of other preparations go."""
+    entries = []
+    for place, (key, prediction) in enumerate(request.lessons.items()):
+        progress(place / len(request.lessons), named(key).title)
+        prepared = preparation.state_of(workspace, key)
+        outcome = outcomes.of(named(key), prepared)
+        shown = pictures.of_outcome(named(key), prepared, outcome)
+        entries.append(Entry(named(key), outcome, prediction, shown))
+    last = [preparation.state_of(workspace, lesson.key).job for lesson in LESSONS]
+    current = {job.id for job in last if job is not None}
+    for earlier in queue.jobs(workspace, HandoutRequest):
+        if not earlier.is_active and not current.issuperset(earlier.request.prepared):
+            queue.dismiss(earlier)
+    return {"page": to_html(entries)}
 
 
 def to_html(entries: Sequence[Entry]) -> str:

@@ -30,6 +30,7 @@ from covid_core.evaluation.image_selection import ImageAnswers
 from covid_core.evaluation.label_check import LabelCheck
 from covid_core.evaluation.metrics import Gap, Measure, ThresholdCurves
 from covid_core.evaluation.repeats import Comparison, ImageChoice, Remark, Repeat, Repeats, Tested
+from covid_core.formatting import with_hyphens
 from covid_core.reports import audit_text, comparison_text, evidence_text, repeats_text, run_figures, run_text
 from covid_core.reports.study_text import Outcome
 from covid_core.runs.pinned_dataset import Version
@@ -45,7 +46,9 @@ def encode(value: Any) -> Any:
     Numbers that are nan or infinite become None. Raises TypeError for what has no form in JSON.
     """
     value = EXCEPTIONS.get(type(value), lambda one: one)(value)
-    if value is None or isinstance(value, str | bool | int) and not isinstance(value, Enum):
+    if isinstance(value, str) and not isinstance(value, Enum):
+        return with_hyphens(value)
+    if value is None or isinstance(value, bool | int) and not isinstance(value, Enum):
         return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None

@@ -17,6 +17,9 @@ from covid_core.reports.evidence_text import EvidenceCheck
 NO_ANSWER = "I do not know."
 NO_REFERENCE = "the run keeps no reference of its training images; it can be made from the data set at any time"
 NO_SHARE = {"no lung": "no lung is marked on the image", "no heat": "the heat map is empty"}
+FRAME_FOLLOWS = (
+    " Do not rely on this answer: what surrounds the lungs may decide it. Choose a run that reads the lungs."
+)
 READINGS = {
     gate.LEFT: "turned by 90 degrees to the left",
     gate.DOWN: "upside down",
@@ -57,7 +60,10 @@ def notes(assessments: Sequence[Assessment], evidence: Sequence[EvidenceCheck]) 
     runs = [one for one in assessments if not one.error]
     rows = [
         [Note(only_classes(one)) for one in runs],
-        [Note(f"Evidence check: {made.in_short}.", made.verdict == FRAME) for made in evidence],
+        [
+            Note(f"Evidence check: {made.in_short}.{FRAME_FOLLOWS * (made.verdict == FRAME)}", made.verdict == FRAME)
+            for made in evidence
+        ],
         [note for one in runs if (note := training_note(one))],
         [note for one in runs if (note := hottest_note(one))],
     ]
@@ -96,7 +102,12 @@ def hottest_note(assessment: Assessment) -> Note | None:
     return {
         hottest_place.MARGIN: Note("The hottest place lies on the margin, where no lung is.", True),
         hottest_place.LETTERS: Note("The hottest place lies on letters or a marker.", True),
-        hottest_place.ELSEWHERE: Note("The hottest place lies neither on the margin nor on letters."),
+        hottest_place.INSIDE: Note("The hottest place lies inside the outlined lungs."),
+        hottest_place.BETWEEN: Note("The hottest place lies between the lungs, where heart and spine are.", True),
+        hottest_place.OUTSIDE: Note("The hottest place lies outside the outlined lungs.", True),
+        hottest_place.ELSEWHERE: Note(
+            "The hottest place lies neither on the margin nor on letters. It may still lie outside the lungs."
+        ),
         hottest_place.NOWHERE: Note("The heat map is empty."),
     }[assessment.hottest.on]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from covid_core.backbones import BACKBONES
-from covid_core.formatting import count, plural
+from covid_core.formatting import count, plural, with_hyphens
 from covid_core.specs import IMBALANCE_LABELS, OPTIMIZER_LABELS, TrainingSpec
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell (OWASP, "CSV injection")
@@ -27,7 +27,10 @@ def to_csv(frame: pd.DataFrame) -> bytes:
 
 
 def _harmless(cell: Any) -> Any:
-    return "'" + cell if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+    if not isinstance(cell, str):
+        return cell
+    cell = with_hyphens(cell)
+    return "'" + cell if cell.startswith(FORMULA_STARTS) else cell
 
 
 def to_latex(frame: pd.DataFrame, caption: str = "", bold: Iterable[int] = ()) -> str:
@@ -38,7 +41,7 @@ def to_latex(frame: pd.DataFrame, caption: str = "", bold: Iterable[int] = ()) -
     """
 
     def in_one_line(cell: Any) -> str:
-        return " ".join(str(cell).split())
+        return with_hyphens(" ".join(str(cell).split()))
 
     styler = frame.reset_index(drop=True).style.hide(axis="index")
     styler.format(in_one_line, na_rep="--", escape="latex").format_index(in_one_line, escape="latex", axis="columns")

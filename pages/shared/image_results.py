@@ -25,6 +25,7 @@ from covid_core.images.codec import GreyImage, data_url, jpeg_bytes, thumbnail
 from covid_core.images.image import Turn
 from covid_core.inference import training_match
 from covid_core.inference.assessment import Assessment, assess, assess_all, hottest_place_of, with_shared_refusal
+from covid_core.inference.hottest_place import HottestPlace
 from covid_core.inference.lungs import LungOutline, outline_of
 from covid_core.inference.occlusion import Occlusion, occluded
 from covid_core.inference.predictor import Predictor, trunk_path_of
@@ -69,14 +70,14 @@ def _assessment(run: Run, source: ImageSource) -> Assessment:
 def examined(runs: Sequence[Run], source: ImageSource, made: Sequence[Assessment]) -> list[Assessment]:
     """The assessments with what takes longer than the scores: the match in the training part, the hottest place."""
     image = uploads.opened(source)
+
+    def hottest(run: Run, one: Assessment) -> HottestPlace | None:
+        outline = lungs(run, source)
+        key = f"hottest {one.label} {outline.origin}"  # another segmenter may be trained meanwhile
+        return _made(run, source, key, lambda: hottest_place_of(one, image, outline)) if one.has_answer else None
+
     return [
-        replace(
-            one,
-            training=training_of(run, source, image),
-            hottest=_made(run, source, f"hottest {one.label}", lambda one=one: hottest_place_of(one, image))
-            if one.has_answer
-            else None,
-        )
+        replace(one, training=training_of(run, source, image), hottest=hottest(run, one))
         for run, one in zip(runs, made, strict=True)
     ]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import kagglehub
+import made_lessons
 import pytest
 from made_images import write_images
 
@@ -25,6 +26,7 @@ from covid_core.jobs.kinds import (
     AuditRequest,
     DemonstrationRequest,
     ExternalTestRequest,
+    HandoutRequest,
     ImportRequest,
     KaggleRequest,
     LessonRequest,
@@ -36,6 +38,7 @@ from covid_core.jobs.kinds import (
     Request,
     SegmenterRequest,
 )
+from covid_core.lessons import preparation
 from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Run
 from covid_core.specs import TrainingSpec
@@ -76,6 +79,16 @@ def trained(workspace: Workspace, run: Run, progress: Callable[[float, str], Non
 def segmented(workspace: Workspace, dataset: str, seed: int, progress: Callable[[float, str], None]) -> str:
     progress(0.5, "Learning outlines")
     return f"lungs-of-{data.open_dataset(workspace, dataset).id}"
+
+
+def handout(place: Place) -> HandoutRequest:
+    """Of a lesson that is prepared, once, with a data set of its own."""
+    lesson = preparation.place_of(place.workspace, "rare-class")
+    if not lesson.root.exists():
+        shutil.copytree(place.workspace.datasets, lesson.root / "datasets")
+        made_lessons.rare_class(place.workspace, found=(10, 10, 10, 10), dataset=place.dataset.id)
+    job = preparation.state_of(place.workspace, "rare-class").job
+    return HandoutRequest(lessons={"rare-class": 40}, prepared=[job.id])
 
 
 CASES = {
@@ -154,6 +167,7 @@ CASES = {
         {"dataset", "runs", "seconds"},
         trained,
     ),
+    "handout": Case(handout, {"lessons": {"lunch": None}}, "There is no lesson 'lunch'", {"page"}),
     "demonstration": Case(
         lambda place: DemonstrationRequest(images=60),
         {"images": 0},
@@ -185,6 +199,7 @@ REQUESTS = [
     ({"kind": "reference", "run": "r"}, ReferenceRequest(run="r")),
     ({"kind": "audit-run", "run": "r"}, ModelAuditRequest(run="r")),
     ({"kind": "lesson", "lesson": "twin", "seed": 1, "recipe": 1}, LessonRequest(lesson="twin", seed=1, recipe=1)),
+    ({"kind": "handout", "lessons": {"twin": None}}, HandoutRequest(lessons={"twin": None})),
     ({"kind": "demonstration", "images": 240, "seed": 0}, DemonstrationRequest()),
 ]
 

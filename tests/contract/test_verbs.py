@@ -17,6 +17,7 @@ from made_segmenters import made_segmenter
 
 from covid_core import weights
 from covid_core.commands import main
+from covid_core.commands.verbs import VERBS
 from covid_core.data.imports import importing
 from covid_core.jobs import queue
 from covid_core.workspace import Workspace
@@ -297,6 +298,12 @@ def faults(value: Any, kind: Any, place: str = "") -> Iterator[str]:
             yield from faults(item, kind[0], f"{place}/{number}")
     elif not isinstance(value, kind) or (isinstance(value, bool) and kind in (int, NUMBER)):
         yield f"{place} is {value!r}"
+
+
+def test_every_argument_and_option_has_a_help():
+    assert [
+        (verb, one) for verb, (_, options) in VERBS.items() for one, facts in options if not facts.get("help")
+    ] == []
 
 
 def verbs_of_parser() -> set[str]:

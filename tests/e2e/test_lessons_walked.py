@@ -76,6 +76,7 @@ def said(page: Page) -> str:
 def summed_up(page: Page, tmp_path: Path) -> str:
     """The text of the summary to print, downloaded by its button."""
     page.get_by_role("button", name="7 Summary").click()
+    page.get_by_role("button", name="Make the summary to print").click()
     summary = downloaded(page, "Summary to print", tmp_path / "summary.html")
     assert "You predicted" in summary  # once it was asked for outside the session, where nothing is known of it
     return summary

@@ -1,16 +1,20 @@
 """The Lessons page as a student and an instructor see it, in every state; nothing here trains."""
 
+import os
+
 import made_lessons
 import pytest
 from page_tests import opened, words
 
 from covid_core.data.imports import importing
-from covid_core.errors import DataError, JobRefused
-from covid_core.jobs import queue
-from covid_core.lessons import classroom, preparation
+from covid_core.errors import JobRefused
+from covid_core.jobs import queue, worker
+from covid_core.jobs.kinds import HandoutRequest
+from covid_core.lessons import classroom, pictures, preparation
 from covid_core.lessons.catalogue import LESSONS
 from covid_core.runs import store
-from pages.panels.lessons import class_panel, lesson_steps
+from covid_core.runs.store import JobFolder
+from pages.panels.lessons import class_panel
 
 MASKS = ("0a1b2c3d", "ffee0011")
 ME = classroom.visitor_of("me")
@@ -221,25 +225,20 @@ def test_no_secret_of_a_browser_is_written_and_a_wrong_code_is_refused_in_a_sent
     assert "No class is open with the code 'LUNCH'" in words(opened_by("me", "1", **{"class": "LUNCH"}))
 
 
-def test_the_summary_is_made_before_its_button(workspace, monkeypatch):
+def test_the_summary_is_a_job_that_outlives_its_page_and_is_downloaded_until_something_changes(workspace, monkeypatch):
     made_lessons.corner_tag(workspace, without=20)
-    monkeypatch.setattr(lesson_steps, "_pictures", lambda *arguments: [])
+    monkeypatch.setattr(pictures, "of_outcome", lambda *arguments: [])
+    monkeypatch.setattr(queue, "launch", lambda job: job.write_launch(os.getpid(), 1))
     classroom.predict(workspace, ME, "corner-tag", 90.0)
     page = opened_by("me", "7")
-    assert page.get("download_button")[-1].label == "Summary to print"
-
-
-def test_a_summary_that_fails_says_why_and_shows_no_progress(workspace, monkeypatch):
-    def damaged(*arguments: object) -> None:
-        raise DataError("The heat maps are damaged.")
-
-    made_lessons.corner_tag(workspace, without=20)
-    monkeypatch.setattr(lesson_steps, "_pictures", damaged)
-    classroom.predict(workspace, ME, "corner-tag", 90.0)
-    page = opened_by("me", "7")
-    assert "The heat maps are damaged." in words(page)
-    assert len(page.get("progress")) == 1  # that of the steps
-    assert "Summary to print" not in [one.label for one in page.get("download_button")]
+    page.button(key="make-lesson-corner-tag").click().run()
+    (job,) = queue.jobs(workspace, HandoutRequest)
+    assert f"stop-{job.id}" in [button.key for button in opened_by("me", "7").button]
+    assert worker.do(job.folder.path, 1) == 0
+    assert "You predicted 90 %." in JobFolder(job.folder.path).result["page"]
+    assert [one.label for one in opened_by("me", "7").get("download_button")][-1] == "Summary to print"
+    classroom.predict(workspace, ME, "corner-tag", 10.0)
+    assert "make-lesson-corner-tag" in [button.key for button in opened_by("me", "7").button]
 
 
 def test_a_lesson_is_expected_to_take_as_long_as_the_last_one_took_here(workspace):

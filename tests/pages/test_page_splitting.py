@@ -92,6 +92,14 @@ def test_a_split_that_cannot_be_is_refused_at_the_button_and_beside_its_fields(d
     assert page.button(key="train").disabled
 
 
+def test_without_sources_on_record_no_external_split_is_offered_and_one_chosen_before_is_gone(workspace, tmp_path):
+    importing.import_folder(workspace, write_images(tmp_path / "images", IMAGES, 64), "Images")
+    page = train_page(split_method="by_source")
+    assert page.radio(key="new_split_method").options == ["Group split", "Random split"]
+    assert page.radio(key="new_split_method").value == "grouped"
+    assert "An external split needs images of two sources" in words(page)
+
+
 def test_images_of_no_known_source_are_called_unknown(workspace, tmp_path):
     folder = database_folders(tmp_path / "images", IMAGES, {"COVID": "one", "Normal": "one"})
     importing.import_folder(workspace, folder, "Images")

@@ -61,12 +61,13 @@ def rare_class(
     found: Sequence[int] = (1, 6, 5, 8),
     alarms: Sequence[int] = (0, 9, 8, 30),
     patients: Sequence[str] | None = None,
+    **result: object,
 ) -> None:
     """The lesson of the rare class: for each way, how many of 10 COVID images it finds and how many false alarms;
-    ``patients`` as of ``ready``."""
+    ``patients`` and ``result`` as of ``ready``."""
     roles = ("none", "class_weights", "oversample", "undersample")
     tables = {role: test_part(*given) for role, given in zip(roles, zip(found, alarms, strict=True), strict=True)}
-    ready(workspace, "rare-class", tables, patients)
+    ready(workspace, "rare-class", tables, patients, **result)
 
 
 def corner_tag(workspace: Workspace, without: int) -> None:

@@ -11,17 +11,17 @@ from covid_core.figures.light import Figure, light
 
 WIDTH, SMALL = 660, 318  # pixels of a figure, and of one of two beside each other: 660 are A4 less its margins
 HIGHEST_SMALL = 250  # pixels of a small figure
+HIGH, LOWER = 400, 0.8  # a figure higher than that is lower on paper, where it would leave most of a page empty
 TIED = re.compile(
     r"(?<=\d) (?=%|px|s\b|ms\b|points)|(?<=\bp) (?=[<=])|(?<=p [<=]) (?=\d)|(?<=,) (?=[^ ]+\])"
 )  # spaces that never break
-MINUS = re.compile(r"(?<![^ \[(])-(?=\d)")
-WHOLE_ROWS = 12  # a longer table may go over to the next page
-NUMBER = re.compile(r"[<–\-+]?\s?\d|–$|reference$")
+WHOLE_ROWS = 6  # a longer table may go over to the next page
+NUMBER = re.compile(r"[<–−\-+]?\s?\d|–$|reference$")
 
 
 def tied(text: str) -> str:
     """A text whose numbers stay on one line with their units."""
-    return MINUS.sub("\N{MINUS SIGN}", TIED.sub("\N{NO-BREAK SPACE}", text))
+    return TIED.sub("\N{NO-BREAK SPACE}", text)
 
 
 def call(function: str, *arguments: Any) -> str:
@@ -84,7 +84,9 @@ class Chart:
     @property
     def on_paper(self) -> dict[str, Any]:
         """The figure as plain values, light and as large as it stands on A4."""
-        return light(self.figure, SMALL, HIGHEST_SMALL) if self.is_small else light(self.figure, WIDTH)
+        if self.is_small:
+            return light(self.figure, SMALL, HIGHEST_SMALL)
+        return light(self.figure, WIDTH, max(HIGH, round(LOWER * (self.figure.layout.height or HIGH))))
 
 
 @dataclass(frozen=True)

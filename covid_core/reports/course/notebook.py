@@ -39,6 +39,7 @@ from covid_core.runs.store import Run
 
 CELLS = Path(__file__).with_name("notebook_cells.txt")
 PLACE = 'Path("data")'  # in the cells: where the files are
+NOT_COMPUTED = "*From the records of the runs and data sets: predictions and history do not hold it.*"
 MARK, TEXT = "# %%", "# %% [markdown]"
 
 
@@ -147,7 +148,7 @@ def _cell(block: Block) -> Iterator[NotebookNode]:
         case Discussion(prompt):
             yield nb.new_markdown_cell(f"> **Your discussion**\n>\n> *{_plain(prompt)}*\n>\n> …")
         case Table():
-            yield nb.new_markdown_cell(f"**{_plain(block.caption)}**\n\n{_table(block)}")
+            yield nb.new_markdown_cell(f"**{_plain(block.caption)}**\n\n{_table(block)}\n\n{NOT_COMPUTED}")
         case Picture():
             shown = f"![{_plain(block.alt)}](attachment:{block.key}.png)\n\n*{_plain(block.caption)}*"
             kind = "image/jpeg" if block.content.startswith(b"\xff\xd8") else "image/png"

@@ -11,8 +11,8 @@ from covid_core.figures import audit as ladders
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import count, decimals, duration, plural, roughly, share
 from covid_core.jobs import queue
-from covid_core.jobs.kinds import LessonRequest
-from covid_core.lessons import catalogue, classroom, outcomes, own_data, pictures, preparation, summary
+from covid_core.jobs.kinds import HandoutRequest, LessonRequest
+from covid_core.lessons import catalogue, classroom, outcomes, own_data, pictures, preparation
 from covid_core.lessons.catalogue import LESSONS, Lesson
 from covid_core.lessons.outcomes import Outcome
 from covid_core.lessons.pictures import Picture
@@ -27,7 +27,6 @@ STORY, PREDICT, RUNS, OUTCOME, WHY, YOURS, SUMMARY = range(1, len(STEPS) + 1)
 AFTER_PREDICTION = (OUTCOME, WHY, SUMMARY)  # steps that give the answer away
 TILE = 168  # pixels of a picture at least: two side by side on a phone
 EMPTY = "lesson_nothing_entered"  # session: the lesson whose prediction was sent without a number
-MADE = "lesson_summary_made"  # session: whether the summary of all lessons was asked for
 
 
 def show(lesson: Lesson) -> None:
@@ -369,31 +368,34 @@ def _summary(lesson: Lesson, prepared: Prepared) -> None:
     st.markdown(shell.plain(outcome.against(prediction)) if prediction is not None else "Nothing was predicted.")
     shell.table(outcomes.table(outcome), f"lesson-{lesson.key}-summary")
     st.markdown("\n".join(f"- {shell.plain(sentence)}" for sentence in lesson.why))
-    _download("Summary to print", [lesson], f"lesson-{lesson.key}")
+    _handout([lesson], f"lesson-{lesson.key}")
 
 
-def _download(label: str, lessons: Sequence[Lesson], name: str) -> None:
-    """The summary, made before its button: a click only downloads it."""
-    bar = st.empty()
-    entries = []
-    try:
-        for place, lesson in enumerate(lessons):
-            bar.progress(place / len(lessons), f"Making the summary of “{lesson.title}”")
-            prepared = preparation.state_of(shell.workspace(), lesson.key)
-            outcome = outcome_of(lesson, prepared)
-            shown = _pictures(lesson.key, str(prepared.job.path), prepared, outcome)
-            entries.append(summary.Entry(lesson, outcome, prediction_of(lesson), shown))
-    finally:  # an error is shown without a bar that seems to go on
-        bar.empty()
-    st.download_button(
-        label,
-        summary.to_html(entries).encode(),
-        f"{name}.html",
-        "text/html",
-        key=f"download-{name}",
-        icon=":material/print:",
-        help="One page with predictions, outcomes, figures and pictures. Open it in a browser and print it.",
+def _handout(lessons: Sequence[Lesson], name: str) -> None:
+    """The summary to print. A job makes it, which goes on when the page is closed."""
+    prepared = [preparation.state_of(shell.workspace(), lesson.key).job for lesson in lessons]
+    request = HandoutRequest(
+        lessons={lesson.key: prediction_of(lesson) for lesson in lessons}, prepared=[job.id for job in prepared if job]
     )
+
+    def listed() -> list[queue.Job[HandoutRequest]]:
+        return [job for job in queue.jobs(shell.workspace(), HandoutRequest) if job.request == request]
+
+    working = job_panel.panel(listed)
+    made = [job for job in listed() if job.status.state == store.COMPLETED]
+    if made:
+        st.download_button(
+            "Summary to print",
+            made[-1].folder.result["page"].encode(),
+            f"{name}.html",
+            "text/html",
+            key=f"download-{name}",
+            icon=":material/print:",
+            help="One page with predictions, outcomes, figures and pictures. Open it in a browser and print it.",
+        )
+    elif not working:
+        options = {"icon": ":material/summarize:", "key": f"make-{name}"}
+        job_panel.start_button("Make the summary to print", request, **options)
 
 
 DRAWN = (_story, _predict, _runs, _came_out, _why, _your_images, _summary)
@@ -428,17 +430,12 @@ def state_in_words(lesson: Lesson, prepared: Prepared) -> str:
 
 def foot_of_all(prepared: Mapping[str, Prepared]) -> None:
     """The summary of all lessons that are ready and may be seen, and the reset of all."""
-    with st.container(horizontal=True):
-        shown = [lesson for lesson in LESSONS if prepared[lesson.key].is_ready and _is_revealed(lesson)]
-        if shown:
-            options = {"icon": ":material/summarize:", "key": "make-summary"}
-            if st.button("Summary of the lessons", **options) or st.session_state.get(MADE):
-                st.session_state[MADE] = True
-                with shell.errors_shown():
-                    _download("Summary to print", shown, "lessons")
-        there = [lesson for lesson in LESSONS if prepared[lesson.key].status is not None]
-        if there:
-            _reset_popover(there, "Reset all lessons", "reset-all")
+    shown = [lesson for lesson in LESSONS if prepared[lesson.key].is_ready and _is_revealed(lesson)]
+    if shown:
+        _handout(shown, "lessons")
+    there = [lesson for lesson in LESSONS if prepared[lesson.key].status is not None]
+    if there:
+        _reset_popover(there, "Reset all lessons", "reset-all")
 
 
 def _reset_popover(lessons: Sequence[Lesson], label: str, key: str) -> None:

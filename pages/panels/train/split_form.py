@@ -24,7 +24,7 @@ from covid_core.figures import data as figures
 from covid_core.formatting import count, decimals, plural, share
 from covid_core.reports import audit_text, layout_text
 from covid_core.specs import SPLIT_LABELS, Labels, SplitSpec, parse
-from pages.panels.train.spec_fields import field, now, split_fields
+from pages.panels.train.spec_fields import FIELDS, field, now, split_fields
 from pages.shared import audit_panel, shell
 
 FEWEST_TESTED = 10  # images of a class; with fewer the interval of a sensitivity spans more than a quarter
@@ -33,11 +33,15 @@ MOST_SPLITS = 8  # each of 21,165 images takes 6 MB
 
 def show(dataset: Dataset, classes: tuple[str, ...]) -> None:
     """The fields, then who is where. Raises DataError or InvalidChoice for a split that cannot be made."""
-    has_authors_split = {TRAIN, TEST} <= set(dataset.images["given_part"])
-    field(
-        "split_method",
-        options={way: label for way, label in SPLIT_LABELS.items() if way != "given" or has_authors_split},
-    )
+    offered = {
+        "given": {TRAIN, TEST} <= set(dataset.images["given_part"]),
+        "by_source": dataset.images["source"].nunique() > 1,
+    }
+    ways = {way: label for way, label in SPLIT_LABELS.items() if offered.get(way, True)}
+    captions = dict(zip(SPLIT_LABELS, FIELDS["split_method"]["captions"], strict=True))
+    field("split_method", options=ways, captions=[captions[way] for way in ways])
+    if not offered["by_source"]:
+        st.caption("An external split needs images of two sources; this data set has no such record.")
     if now("split_method") == "by_source":
         _pick_sources(dataset, classes)
         if not now("held_out"):

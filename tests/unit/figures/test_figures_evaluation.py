@@ -160,7 +160,7 @@ def test_a_pair_matrix_names_each_run_once_and_counts_it_across():
     tables = {name: all_parts({"train": 9, "validation": 9, "test": 30}, skill) for skill, name in enumerate("ab")}
     found = ranking([Candidate(name, name, assess(table, "1"), (), "s") for name, table in tables.items()])
     figure = figures.pair_matrix(["MobileNetV2 fine-tuned, last 30 layers", "b"], found.pairs, [0, 1])
-    assert list(figure.layout.yaxis.ticktext) == ["#1  MobileNetV2 fi…", "#2  b"]
+    assert list(figure.layout.yaxis.ticktext) == ["#1  MobileNetV2<br>fine-tuned, last<br>30 layers", "#2  b"]
     assert list(figure.data[0].x) == ["#1", "#2"]
     assert {note.y for note in figure.layout.annotations} == {0, 1}
 

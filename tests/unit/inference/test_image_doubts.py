@@ -11,7 +11,7 @@ from PIL import Image
 from covid_core.images.codec import png_bytes, read_image
 from covid_core.images.image import GreyImage
 from covid_core.inference import hottest_place, training_match
-from covid_core.inference.hottest_place import ELSEWHERE, LETTERS, MARGIN, NOWHERE
+from covid_core.inference.hottest_place import BETWEEN, ELSEWHERE, INSIDE, LETTERS, MARGIN, NOWHERE, OUTSIDE
 from covid_core.runs import store
 from covid_core.specs import TrainingSpec
 
@@ -69,6 +69,18 @@ def test_the_hottest_place_is_named_by_what_lies_there(hottest, on):
     place = hottest_place.of(heat, "COVID", with_letter((42, 44)))
     assert place.on == on
     assert place.down == pytest.approx(hottest[0] / 256, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("hottest", "on"),
+    [((128, 60), INSIDE), ((128, 128), BETWEEN), ((128, 30), OUTSIDE), ((220, 128), OUTSIDE), ((128, 254), MARGIN)],
+)
+def test_where_the_lungs_are_known_the_hottest_place_is_named_by_them(hottest, on):
+    lungs = np.zeros((64, 64), bool)
+    lungs[10:50, 10:25] = lungs[10:50, 40:55] = True
+    heat = np.zeros((256, 256), np.float32)
+    heat[hottest] = 1
+    assert hottest_place.of(lambda _label, _shape: heat, "COVID", with_letter((42, 44)), lungs).on == on
 
 
 def test_an_empty_map_is_highest_nowhere():

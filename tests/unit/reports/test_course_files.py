@@ -1,8 +1,10 @@
 """The formats of a course report whose pictures a browser makes: Word, PDF and the zip."""
 
+import asyncio
 import io
 import os
 import zipfile
+from dataclasses import replace
 
 import docx
 import pytest
@@ -10,10 +12,12 @@ from choreographer.browsers.chromium import Chromium
 from docx.oxml.ns import qn
 from made_runs import all_parts, made_run
 from PIL import Image
+from plotly.graph_objects import Figure
 
 from covid_core.commands import main
+from covid_core.errors import InvalidChoice
 from covid_core.figures import light
-from covid_core.reports.course import formats, sections, subject
+from covid_core.reports.course import formats, pictures, sections, subject
 from covid_core.reports.course.document import Chart, Discussion, Picture, Table
 
 SIZES = {"train": 60, "validation": 30, "test": 60}
@@ -35,6 +39,32 @@ def document(about):
 
 def of_kind(document, *kinds):
     return [block for section in document.sections for block in section.blocks if isinstance(block, kinds)]
+
+
+@pytest.mark.parametrize("hanging", [1, 2])
+def test_where_a_browser_hangs_another_one_draws_and_after_that_there_is_an_error(monkeypatch, hanging):
+    started = []
+
+    async def drawn(*arguments: object) -> dict[tuple[str, str], bytes]:
+        started.append(arguments)
+        if len(started) <= hanging:
+            await asyncio.Event().wait()
+        return {("accuracy", "svg"): b"<svg"}
+
+    monkeypatch.setattr(pictures, "_drawn", drawn)
+    monkeypatch.setattr(pictures, "LONGEST", 0.2)
+    if hanging == 1:
+        assert pictures.pictures([], ["svg"], titled=False) == {("accuracy", "svg"): b"<svg"}
+    else:
+        with pytest.raises(InvalidChoice, match="Chrome"):
+            pictures.pictures([], ["svg"], titled=False)
+    assert len(started) == 2
+
+
+def test_a_high_figure_is_lower_on_paper_and_another_one_is_not():
+    chart = Chart("bars", "Bars", "", "", Figure(layout={"height": 600}))
+    assert chart.on_paper["layout"]["height"] < 500
+    assert replace(chart, figure=Figure(layout={"height": 340})).on_paper["layout"]["height"] == 340
 
 
 @needs_browser

@@ -164,7 +164,7 @@ def test_beside_an_answer_stand_its_classes_its_evidence_its_training_and_its_ho
             "One of these classes only: COVID, Normal or Viral Pneumonia. Other diseases are called one of them.",
             False,
         ),
-        ("Evidence check: reads the frame (own masks).", True),
+        (f"Evidence check: reads the frame (own masks).{prediction_text.FRAME_FOLLOWS}", True),
         ("This image was in the training part, as COVID-7. It shows nothing about new images.", True),
         ("The hottest place lies on letters or a marker.", True),
     ]
@@ -181,5 +181,5 @@ def test_what_runs_have_alike_is_one_sentence_and_what_differs_bears_their_names
     assert texts[2:] == [
         "One: This image was not in the training part.",
         "Two: Not compared with the training images: its data set is gone.",
-        "The hottest place lies neither on the margin nor on letters.",
+        "The hottest place lies neither on the margin nor on letters. It may still lie outside the lungs.",
     ]

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from covid_core.formatting import points
 from covid_core.reports import tables
 from covid_core.reports.course import word
+from covid_core.reports.encode import encode
 from covid_core.specs import AugmentationSpec, FineTuning, TrainingSpec
 
 SPEC = TrainingSpec(dataset="d", classes=("A", "B"))
@@ -32,6 +34,15 @@ def test_a_column_name_that_a_spreadsheet_would_run_gets_an_apostrophe():
 def test_negative_numbers_stay_numbers_and_keep_all_digits():
     content = read(tables.to_csv(pd.DataFrame({"x": [-0.1234567890123456]})))
     assert content["x"].iat[0] == -0.1234567890123456
+
+
+def test_files_that_programs_read_have_hyphens_where_people_read_minus_signs():
+    text = points(-0.021, -0.04, 0.01)
+    frame = pd.DataFrame({"Difference": [text]})
+    ascii_text = "-2.1 points [-4.0, 1.0]"
+    assert text != ascii_text
+    assert read(tables.to_csv(frame))["Difference"].iat[0] == f"'{ascii_text}"
+    assert ascii_text in tables.to_latex(frame) and encode(text) == ascii_text
 
 
 def test_undefined_is_an_empty_cell():
