@@ -157,6 +157,18 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(trash, ignore_errors=True)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Have a file, which nobody changes, at the new path ``target`` too, in folders that are made: by a hard link, or
+    by a copy where the file system has none. Raises OSError."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)  # of a symbolic link, what it leads to
+    except FileExistsError:
+        raise
+    except OSError:  # another drive, or no such links there
+        shutil.copyfile(source, target)
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as handle:

@@ -90,6 +90,14 @@ class LayoutSpec(Spec):
         return patients
 
 
+class MergeSpec(Spec):
+    """Data sets that become one: their ids, and of each what its classes are called there, "" for those left out; a
+    class without a name here stays what it is."""
+
+    members: tuple[str, ...]
+    classes: dict[str, dict[str, str]] = {}
+
+
 class SplitSpec(Spec):
     """Who goes where. All parts are alike in their classes, as far as groups and sources allow.
 

@@ -13,11 +13,15 @@ from pathlib import Path
 
 import platformdirs
 
-from covid_core.errors import UnknownId
+from covid_core import files
+from covid_core.errors import DataError, UnknownId
 
 HOME = "COVID_CORE_HOME"
 SOURCE = Path(__file__).resolve().parents[1]  # the checkout, or the folder of installed packages
 NAME = "workspace"
+KEY_BYTES = 32
+PATIENCE = 5.0  # seconds; the key takes milliseconds
+BUSY = "Another import makes the key of the patients' IDs right now. Try again in a moment."
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -88,6 +92,17 @@ class Workspace:
     features = _Folder("cache/features")
     tables = _Folder("cache/tables")  # small derived tables and thumbnails, made once per data set version
     uploads = _Folder("cache/uploads")  # archives handed in through the browser, removed when their import ends
+
+    def patient_key(self) -> bytes:
+        """What patients' IDs are hashed under, made once; nobody but this installation's user can read its file."""
+        path = self.root / "patients.key"
+        self.root.mkdir(parents=True, exist_ok=True)
+        with files.FileLock(self.root / ".patients.lock").held(PATIENCE, DataError(BUSY)):
+            if not path.exists():
+                with files.published(path) as temporary:
+                    temporary.touch(0o600)
+                    temporary.write_bytes(secrets.token_bytes(KEY_BYTES))
+            return path.read_bytes()
 
 
 def new_id(name: str) -> str:

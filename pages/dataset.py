@@ -18,6 +18,7 @@ from covid_core.data.pixels import decode_rows, open_pixels
 from covid_core.data.summary import PixelSummary
 from covid_core.figures import data as figures
 from covid_core.formatting import count, decimals, moment, plural, share
+from covid_core.reports.layout_text import left_out, shared_sources
 from covid_core.work import Progress
 from pages.panels.dataset import import_form
 from pages.shared import gallery, import_jobs, shell
@@ -107,8 +108,7 @@ def _show_tabs(dataset: Dataset) -> None:
 
 def _in_words(dataset: Dataset) -> str:
     """The data set in two sentences."""
-    left_out = len(dataset.left_out)
-    unread = f"The import left out {plural(left_out, 'file')}" if left_out else "Every file could be read"
+    unread = left_out(dataset).removesuffix(".") or "Every file could be read"
     out = len(dataset.taken_out)
     decided = f"; {plural(out, 'image is', 'images are')} left out by decision" if out else ""
     return f"**{plural(len(dataset.images), 'image')} {_balance_in_words(dataset.counts)}** {unread}{decided}."
@@ -477,6 +477,8 @@ def _sources(dataset: Dataset) -> None:
         f"{share(facts.majority)}. {share(facts.one_class)} of the images come from a source with a single class "
         f"({plural(facts.sources, 'source')} in all).{unknown}"
     )
+    if shared := shared_sources(dataset):
+        st.markdown(shared)
     st.markdown(
         "A bar in one colour is a source with one class. If every bar has one colour, the source is a *confounder*: no "
         "split of these images separates disease and source. Only an *external test set* does."
@@ -533,8 +535,8 @@ def _left_out(dataset: Dataset) -> None:
         return
     if not table.empty:
         st.markdown(
-            f"The import left out {plural(len(table), 'file')} of {count(len(table) + len(dataset.imported.images))}: "
-            "in no class, no split and no figure."
+            f"{left_out(dataset)} Of {plural(len(table) + len(dataset.imported.images), 'file')}, these are in no "
+            "class, no split and no figure."
         )
         shell.table(table.rename(columns={"path": "File", "reason": "Reason"}), "left-out")
     if decided.empty:

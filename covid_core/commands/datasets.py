@@ -16,10 +16,10 @@ from covid_core.data.imports import archives
 from covid_core.errors import InvalidChoice
 from covid_core.formatting import count, plural
 from covid_core.jobs import kinds
-from covid_core.jobs.kinds import ImportRequest, KaggleRequest, PhantomRequest, Request
+from covid_core.jobs.kinds import ImportRequest, KaggleRequest, MergeRequest, PhantomRequest, Request
 from covid_core.reports import audit_text, layout_text
 from covid_core.reports.encode import encode
-from covid_core.specs import LayoutSpec, parse
+from covid_core.specs import LayoutSpec, MergeSpec, parse
 from covid_core.synthetic.phantom import PLANTS
 from covid_core.workspace import Workspace
 
@@ -41,11 +41,14 @@ AUTHOR = option("--author", default="", help="who decides; the user of this comp
     ),
     option("--table", action="append", metavar="FILE", help="CSV, TSV or XLSX with labels; repeated tables are joined"),
     option(
-        "--columns", metavar="ROLE=COLUMN,...", help="roles: path, label, patient, source, part, sex, age, view, reader"
+        "--columns",
+        metavar="ROLE=COLUMN,...",
+        help="roles: path, label, patient, source, part, sex, age, view, device, spacing, reader",
     ),
     option("--several", choices=("leave_out", "chosen"), default="leave_out", help="images with several labels"),
     option("--patients", metavar="PATTERN", help="regular expression that names the patient in a path; '' for none"),
     option("--patients-anew", choices=("yes", "no"), help="whether patients' numbers start anew in each class"),
+    option("--into", default="", metavar="DATASET", help="add the images to this data set; its versions stay"),
     option(
         "--encoding", choices=archives.ENCODINGS, default="", help="of names in the archive; the likeliest by default"
     ),
@@ -59,7 +62,8 @@ def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
     layout = importing.proposal(Path(options.path), spec)
     if options.dry_run:
         return {**encode(layout), "text": "\n".join(layout_text.layout_lines(layout))}
-    made = _made(workspace, ImportRequest(source=options.path, name=options.name, **spec.model_dump()))
+    to = {"source": options.path, "name": options.name, "dataset": options.into}
+    made = _made(workspace, ImportRequest(**to, **spec.model_dump()))
     return {**made, "text": "\n".join([made["text"], *layout_text.layout_notes(layout)])}
 
 
@@ -70,6 +74,40 @@ def _layout_of(options: argparse.Namespace) -> LayoutSpec:
     fields = {name: getattr(options, name) for name in names} | {"parts": parts, "anew": anew}
     columns = presets.parse_assignments(options.columns.split(",")) if options.columns else {}
     return parse(LayoutSpec, {**fields, "tables": options.table or (), "columns": columns})
+
+
+@verb(
+    "merge",
+    option("datasets", nargs="+", metavar="DATASET"),
+    NAME,
+    option("--map", action="append", metavar="DATASET:LABEL=CLASS", help="another name of a class; may be repeated"),
+    option("--drop", action="append", metavar="DATASET:LABEL", help="a class to leave out; may be repeated"),
+    option("--dry-run", action="store_true", help="only say what would be merged"),
+)
+def do_merge(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Make one data set of several: shared images count once, contradicting classes are left out and listed."""
+    from covid_core.data.imports import merging
+
+    classes: dict[str, dict[str, str]] = {}
+    for text in [*(options.map or ()), *(f"{one}=" for one in options.drop or ())]:
+        member, _, names = text.partition(":")
+        label, equals, into = names.rpartition("=")
+        if not label or not equals or text in (options.map or ()) and not into.strip():
+            raise InvalidChoice(f"A class is written DATASET:LABEL, a map DATASET:LABEL=CLASS, received: {text!r}.")
+        classes.setdefault(member, {})[label] = into.strip()
+    spec = parse(MergeSpec, {"members": options.datasets, "classes": classes})
+    merge = merging.planned(workspace, spec)
+    notes = [*layout_text.merge_notes(merge), *layout_text.merge_warnings(merge)]
+    if options.dry_run:
+        lines = [f"{row.Class}: {plural(row.Images, 'image')}" for row in layout_text.merge_table(merge).itertuples()]
+        return {**encode(merge), "notes": notes, "text": "\n".join([*lines, *notes])}
+    made = _made(workspace, MergeRequest(name=options.name, **spec.model_dump()))
+    opened = data.open_dataset(workspace, made["dataset"])
+    facts = {key: opened.info[key] for key in ("members", "shared", "conflicts")}
+    text = "\n".join(
+        filter(None, [made["text"], layout_text.left_out(opened), layout_text.shared_sources(opened), *notes])
+    )
+    return {**made, **facts, "notes": notes, "text": text}
 
 
 @verb("demo", option("--images", type=int, default=600, help="how many; 600 by default"), SEED, PLANT, NAME)
@@ -125,6 +163,9 @@ def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     audit = dataset_audit.make(workspace, opened, other, progress())
     answer = {"dataset": opened.id, "version": opened.version, "images": len(opened.images), **encode(audit)}
     lines = [f"{opened.name}: {plural(len(opened.images), 'image')}", *audit_text.audit_lines(audit)]
+    answer["contradicting_patients"] = encode(contradicting := tables.contradicting_patients(opened.images))
+    if (opened.images["patient_id"] != "").any():
+        lines.append(audit_text.patients(contradicting))
     if other is not None:
         shared = dataset_audit.shared(workspace, opened, other)
         answer["against"] = {"dataset": other.id, "version": other.version, **encode(shared)}

@@ -1,13 +1,14 @@
 """A data set: the table of its images and the folder that describes it. Image files are referred to, never changed.
 
-Files of ``datasets/ID/``: ``manifest.parquet`` (written once by import), ``import.json`` (name, origin, what was left
-out), ``decisions.csv`` (what people decided since; see ``decisions``), and ``files/`` where the images came from an
-archive or were made here.
+Files of ``datasets/ID/``: ``manifest.parquet`` (written by import, and longer when images are added), ``import.json``
+(name, origin, what was left out), ``decisions.csv`` (what people decided since; see ``decisions``), and ``files/``
+where the images came from an archive or another data set, or were made here.
 """
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from pydantic import BaseModel, FiniteFloat
 
 from covid_core import files
 from covid_core.data import decisions
-from covid_core.data.decisions import TAKE_BACK, TOGETHER, Decision
+from covid_core.data.decisions import BATCH, TAKE_BACK, TOGETHER, Decision
 from covid_core.derived import KEY_LENGTH
 from covid_core.errors import DataError
 from covid_core.hashing import hash_of
@@ -42,8 +43,11 @@ MANIFEST_COLUMNS = (
     "sex",
     "age",
     "view",
+    "device",
+    "spacing",
+    BATCH,
 )
-LATER_COLUMNS = ("given_part", "sex", "age", "view")  # empty in the manifests of before
+LATER_COLUMNS = ("given_part", "sex", "age", "view", "device", "spacing", BATCH)  # empty in the manifests of before
 
 
 class _Info(BaseModel):
@@ -65,7 +69,7 @@ class Dataset:
     ``images`` has one row per readable image that is in use, in import order, with the columns MANIFEST_COLUMNS, and
     ``together`` where images were grouped by decision; ``path`` and ``mask_path`` are relative to ``root``; an unknown
     source, patient, mask or part (``given_part``, that of the authors' split) is an empty string. ``decisions`` are all
-    that led to these images; ``manifest`` holds the images as they were imported.
+    that led to these images; ``manifest`` holds the images as they were imported, also those that were added later.
     """
 
     id: str
@@ -86,13 +90,14 @@ class Dataset:
 
     @property
     def is_synthetic(self) -> bool:
-        """Whether the images were drawn by the phantom and show no patient."""
-        return self.info["kind"] == "phantom"
+        """Whether images were drawn by the phantom and show no patient; of a merged data set, some of them."""
+        return self.info["kind"] == "phantom" or bool(self.info.get("synthetic"))
 
     @property
     def left_out(self) -> pd.DataFrame:
-        """Files that import could not read: columns path, reason."""
-        return pd.DataFrame(self.info["left_out"], columns=["path", "reason"])
+        """Files that import left out: columns path, reason."""
+        later = [row for batch in _batches(self.info, self.decisions) for row in batch["left_out"]]
+        return pd.DataFrame([*self.info["left_out"], *later], columns=["path", "reason"])
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -107,8 +112,11 @@ class Dataset:
 
     @cached_property
     def imported(self) -> "Dataset":
-        """The data set as it was imported, without any decision."""
-        return self if self.manifest is None else Dataset(self.id, self.folder, self.info, self.manifest)
+        """The data set as it was imported, with the images added since, without any decision on one of them."""
+        if self.manifest is None:
+            return self
+        there = self.manifest[BATCH].isin(decisions.batches(self.decisions))
+        return Dataset(self.id, self.folder, self.info, self.manifest[there].reset_index(drop=True))
 
     @cached_property
     def taken_out(self) -> pd.DataFrame:
@@ -136,8 +144,9 @@ class Dataset:
             yield self
         out = decisions.left_out(self.decisions)
         for version, number in sorted(self.versions.items(), key=lambda one: -one[1]):
-            is_earlier = version != self.version and decisions.left_out(self.decisions[:number]) <= out
-            if is_earlier and is_stored(version):
+            made = self.decisions[:number]
+            is_earlier = version != self.version and decisions.left_out(made) <= out
+            if is_earlier and decisions.batches(made) >= decisions.batches(self.decisions) and is_stored(version):
                 yield self._after(number)
 
     def at(self, version: str) -> "Dataset":
@@ -152,22 +161,26 @@ class Dataset:
         """The version after the first decisions; hashed once per process, since pages ask at every turn."""
         changes = decisions.changes(self.decisions[:number])
         if not changes:
-            return self.imported.version
-        key = hashlib.sha256(repr((self.imported.version, changes)).encode("utf-8", "surrogatepass")).hexdigest()
+            return self._first_version
+        key = hashlib.sha256(repr((self._first_version, changes)).encode("utf-8", "surrogatepass")).hexdigest()
         if key not in _VERSIONS:
             _VERSIONS[key] = self._after(number).version
         return _VERSIONS[key]
 
     def _after(self, number: int) -> "Dataset":
         """As it was after its first decisions."""
-        return self.imported.decided(self.decisions[:number])
+        return self.decided(self.decisions[:number])
+
+    @cached_property
+    def _first_version(self) -> str:
+        return self.decided(()).version
 
     def decided(self, made: tuple[Decision, ...]) -> "Dataset":
-        """The data set as imported, after decisions."""
-        if not made:
-            return self
-        images = decisions.applied(self.images, made)
-        return Dataset(self.id, self.folder, self.info, images, made, self.images)
+        """The data set as it was first imported, after decisions."""
+        manifest = self.images if self.manifest is None else self.manifest
+        if not made and not manifest[BATCH].any():
+            return self if self.manifest is None else Dataset(self.id, self.folder, self.info, manifest)
+        return Dataset(self.id, self.folder, self.info, decisions.applied(manifest, made), made, manifest)
 
     @cached_property
     def pixels_key(self) -> str:
@@ -178,7 +191,7 @@ class Dataset:
     def facts_key(self) -> str:
         """Hash over what import found beside the images: sources, patients and masks. Two imports of the same images
         have the same version and may differ in these, so what depends on them is kept under both."""
-        later = [column for column in LATER_COLUMNS if self.imported.images[column].any()]
+        later = [column for column in LATER_COLUMNS if column != BATCH and self.imported.images[column].any()]
         return hash_of(self.imported.images[["source", "patient_id", "mask_path", *later]])[:KEY_LENGTH]
 
     def path_of(self, row: int) -> Path:
@@ -216,7 +229,7 @@ def decide(workspace: Workspace, identifier: str, wanted: Sequence[Decision], au
     its image is not in use; none is written then.
     """
     wanted = list(dict.fromkeys(wanted))  # the same twice would have to be taken back twice
-    with _deciding(workspace, identifier) as opened:
+    with deciding(workspace, identifier) as opened:
         author = decisions.checked(wanted, opened.images, opened.imported.classes, author)
         labels = dict(zip(opened.images["image_id"], opened.images["label"], strict=True))
         decisions.append(opened.folder, wanted, author, labels)
@@ -225,8 +238,9 @@ def decide(workspace: Workspace, identifier: str, wanted: Sequence[Decision], au
 
 def take_back(workspace: Workspace, identifier: str, numbers: Sequence[int], author: str, note: str = "") -> Dataset:
     """Take decisions back by their numbers, and return the data set as it is then. Raises InvalidChoice, DataError."""
-    with _deciding(workspace, identifier) as opened:
-        decisions.check_take_back(numbers, opened.decisions)
+    with deciding(workspace, identifier) as opened:
+        manifest = opened.images if opened.manifest is None else opened.manifest
+        decisions.check_take_back(numbers, opened.decisions, manifest)
         of = {one.number: one for one in opened.decisions}
         wanted = [
             Decision(TAKE_BACK, of[number].image_id, str(number), note=note, before=of[number].before)
@@ -237,7 +251,7 @@ def take_back(workspace: Workspace, identifier: str, numbers: Sequence[int], aut
 
 
 @contextlib.contextmanager
-def _deciding(workspace: Workspace, identifier: str) -> Iterator[Dataset]:
+def deciding(workspace: Workspace, identifier: str) -> Iterator[Dataset]:
     """The data set, while nobody else decides about it."""
     busy = DataError("Somebody else is deciding about these images right now. Try again in a moment.")
     lock = files.FileLock(folder_of(workspace.datasets, identifier, "data set") / decisions.LOCK)
@@ -251,6 +265,12 @@ def _info_in(folder: Path) -> dict[str, Any]:
     return info
 
 
+def _batches(info: Mapping[str, Any], made: Sequence[Decision]) -> list[dict[str, Any]]:
+    """The batches of images that were added and are there."""
+    there = decisions.batches(made)
+    return [batch for batch in info.get("batches", []) if batch[BATCH] in there]
+
+
 def list_datasets(workspace: Workspace) -> list[dict[str, Any]]:
     """What the folders of all readable data sets say of them (id, name, kind, counts, created), newest first.
 
@@ -261,7 +281,8 @@ def list_datasets(workspace: Workspace) -> list[dict[str, Any]]:
         try:
             info = _info_in(folder)
             made = decisions.read(folder)
-            listed.append({**info, "counts": decisions.counts(info["counts"], made), "id": folder.name})
+            imported = sum((Counter(batch["counts"]) for batch in _batches(info, made)), Counter(info["counts"]))
+            listed.append({**info, "counts": decisions.counts(imported, made), "id": folder.name})
         except (OSError, ValueError, DataError):
             listed.append({"id": folder.name, "name": folder.name, "damaged": True, "created": 0.0, "counts": {}})
     return sorted(listed, key=lambda info: info["created"], reverse=True)
@@ -278,6 +299,7 @@ def delete_dataset(workspace: Workspace, identifier: str) -> None:
         for one in (dataset._after(number) for number in dataset.versions.values()):
             for cache in (workspace.pixels, workspace.features):
                 _remove_all(cache, one.pixels_key[:KEY_LENGTH])
+                _remove_all(cache, one.imported.pixels_key[:KEY_LENGTH])
             _remove_all(workspace.tables, f"*{one.version[:KEY_LENGTH]}")  # also where another was compared with it
     files.remove_folder(folder)
 

@@ -1,5 +1,5 @@
-"""What people decided about images of a data set: leave out, relabel, group, dismiss a finding. Files are never
-changed.
+"""What people decided about images of a data set: leave out, relabel, group, dismiss a finding, add further images.
+Files are never changed.
 
 ``decisions.csv`` in the data set's folder holds one line per decision, with author and time, and only grows: a decision
 is taken back by a further line that names it. What is in force is applied whenever the data set is opened, so its
@@ -26,8 +26,10 @@ from covid_core.formatting import plural
 
 FILE, LOCK = "decisions.csv", "decisions.lock"
 LEAVE_OUT, RELABEL, GROUP, DISMISS, TAKE_BACK = "leave out", "relabel", "group", "dismiss", "take back"
+ADD = "add"  # a batch of images, which an import wrote; its image_id is empty
 ACTIONS = (LEAVE_OUT, RELABEL, GROUP, DISMISS)
 COLUMNS = ("number", "when", "author", "action", "image_id", "finding", "before", "after", "note")
+BATCH = "batch"  # column of images: that of ADD; empty for those of the first import
 TOGETHER = "together"  # column of images: equal for images that were grouped, empty for others
 LONGEST_AUTHOR, LONGEST_NOTE = 80, 500  # characters
 
@@ -37,9 +39,9 @@ class Decision:
     """One line of the table.
 
     ``after``: the new class of RELABEL, the group's name of GROUP (images of one name belong together), the other image
-    of a pair whose finding is dismissed, the number of the decision that TAKE_BACK takes back. ``finding``: what
-    DISMISS dismisses. ``number`` (from 1), ``when`` (ISO 8601, UTC), ``author`` and ``before`` (the image's class until
-    then) are filled in when it is written.
+    of a pair whose finding is dismissed, the batch of ADD, the number of the decision that TAKE_BACK takes back.
+    ``finding``: what DISMISS dismisses. ``number`` (from 1), ``when`` (ISO 8601, UTC), ``author`` and ``before`` (the
+    image's class until then) are filled in when it is written.
     """
 
     action: str
@@ -85,7 +87,7 @@ def read(folder: Path) -> tuple[Decision, ...]:
 def _of_row(row: list[str], number: int, folder: Path) -> Decision:
     try:
         one = Decision(**{**dict(zip(COLUMNS, row, strict=True)), "number": int(row[0])})
-        is_whole = one.number == number and one.action in (*ACTIONS, TAKE_BACK)
+        is_whole = one.number == number and one.action in (*ACTIONS, ADD, TAKE_BACK)
         is_whole &= datetime.fromisoformat(one.when).tzinfo is not None
         if is_whole and (one.action != TAKE_BACK or one.after.isdecimal()):
             return one
@@ -147,15 +149,22 @@ def left_out(decisions: Iterable[Decision]) -> frozenset[str]:
     return frozenset(one.image_id for one in in_force(decisions) if one.action == LEAVE_OUT)
 
 
+def batches(decisions: Iterable[Decision]) -> frozenset[str]:
+    """The batches of images that are there, "" for those of the first import."""
+    return frozenset({"", *(one.after for one in in_force(decisions) if one.action == ADD)})
+
+
 def latest(decisions: Sequence[Decision]) -> tuple[Decision, ...]:
     """What the last call decided: lines that share the last one's time and author."""
     return tuple(one for one in decisions if (one.when, one.author) == (decisions[-1].when, decisions[-1].author))
 
 
 def applied(images: pd.DataFrame, decisions: Iterable[Decision]) -> pd.DataFrame:
-    """The images after the decisions in force: without those left out, with new classes, and, where any were grouped,
-    a column TOGETHER. Images that nobody decided about stay as they are, in their order."""
+    """The images after the decisions in force: those of the batches that are there, without those left out, with new
+    classes, and, where any were grouped, a column TOGETHER. Images that nobody decided about stay as they are, in their
+    order."""
     valid = in_force(decisions)
+    images = images[images[BATCH].isin(batches(valid))]
     labels = {one.image_id: one.after for one in valid if one.action == RELABEL}
     groups = _groups(valid)
     remaining = images[~images["image_id"].isin(left_out(valid))].reset_index(drop=True)
@@ -183,17 +192,20 @@ def _groups(valid: Iterable[Decision]) -> dict[str, str]:
 
 
 def counts(imported: Mapping[str, int], decisions: Iterable[Decision]) -> dict[str, int]:
-    """Images per class after the decisions, from those at import: what a list shows without opening the images."""
+    """Images per class after the decisions, from those of the import and of the batches that are there: what a list
+    shows without opening the images."""
     listed = tuple(decisions)
+    valid = [one for one in in_force(listed) if one.action != ADD]
     base: dict[str, str] = {}
     for one in listed:
         base.setdefault(one.image_id, one.before)
+    for one in valid:
         if base[one.image_id] not in imported:
             raise DataError(f"Line {one.number} of {FILE} names a class {base[one.image_id]!r} that no image had.")
-    label = base | {one.image_id: one.after for one in in_force(listed) if one.action == RELABEL}
+    label = base | {one.image_id: one.after for one in valid if one.action == RELABEL}
     out = left_out(listed)
     now = Counter(imported)
-    for name in {one.image_id for one in in_force(listed)}:
+    for name in {one.image_id for one in valid}:
         now[base[name]] -= 1
         now[label[name]] += name not in out
     return {label: images for label, images in now.items() if images}
@@ -261,9 +273,16 @@ def _check(one: Decision, present: Mapping[str, str], classes: Sequence[str]) ->
         raise InvalidChoice(f"Say which finding of {one.image_id} is dismissed.")
 
 
-def check_take_back(numbers: Sequence[int], decisions: Sequence[Decision]) -> None:
-    """Raise InvalidChoice where one of these is no decision in force."""
-    valid = {one.number for one in in_force(decisions)}
+def check_take_back(numbers: Sequence[int], decisions: Sequence[Decision], images: pd.DataFrame) -> None:
+    """Raise InvalidChoice where one of these is no decision in force, or adds images (columns image_id and BATCH, of
+    all batches) that later decisions are about."""
+    valid = {one.number: one for one in in_force(decisions)}
     unknown = [number for number in numbers if number not in valid]
     if unknown or not numbers:
         raise InvalidChoice(f"There is no decision {unknown[0] if unknown else ''} in force that could be taken back.")
+    back = {valid[number].after for number in numbers if valid[number].action == ADD}
+    added = set(images["image_id"][images[BATCH].isin(back)])
+    rest = [one for number, one in valid.items() if number not in numbers and one.action != ADD]
+    about = [str(one.number) for one in rest if {one.image_id, one.after} & added]
+    if about:
+        raise InvalidChoice(f"Take back {', '.join(about)} first, or as well: these decide about the added images.")

@@ -211,6 +211,13 @@ def of_length_one(rows: np.ndarray) -> np.ndarray:
     return np.divide(rows, length, out=np.zeros_like(rows), where=length > BLANK)
 
 
+def renumbered(alike: pd.DataFrame, remaining: np.ndarray) -> pd.DataFrame:
+    """Pairs by their positions among the ``remaining`` images, bool (n,); pairs of others go."""
+    place = np.cumsum(remaining) - 1
+    both = alike[remaining[alike["first"]] & remaining[alike["second"]]]
+    return both.assign(first=place[both["first"]], second=place[both["second"]])
+
+
 def groups(images: pd.DataFrame, alike: pd.DataFrame) -> np.ndarray:
     """Of shape (images,): position of the first image of each image's group.
 

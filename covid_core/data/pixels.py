@@ -58,10 +58,15 @@ def _copied_into(path: Path, workspace: Workspace, dataset: Dataset, size: int) 
     if whole is None:
         return False
     rows = np.flatnonzero(imported.images["image_id"].isin(dataset.images["image_id"]))
-    with open(path, "wb") as handle:
-        for some in blocks(rows, COPIED_AT_ONCE):
-            handle.write(whole[some].tobytes())
+    append(path, whole, rows)
     return True
+
+
+def append(path: Path, pixels: np.ndarray, rows: np.ndarray) -> None:
+    """Write some images, of shape (n, size, size), behind what a file of pixels holds."""
+    with open(path, "ab") as handle:
+        for some in blocks(rows, COPIED_AT_ONCE):
+            handle.write(pixels[some].tobytes())
 
 
 def _cached(path: Path, shape: tuple[int, int, int]) -> np.ndarray | None:

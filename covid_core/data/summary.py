@@ -124,7 +124,10 @@ def source_summary(table: pd.DataFrame) -> SourceSummary:
 # What is on record of each image beside its class
 
 AGE_BANDS = (0, 18, 40, 60, 80, math.inf)  # years; the lower bound is in the band
-RECORDED = {"sex": "Sex", "age": "Age", "view": "View", "given_part": "Part of the authors' split", "source": "Source"}
+RECORDED = {
+    **{"sex": "Sex", "age": "Age", "view": "View", "device": "Device", "spacing": "Pixel spacing (mm)"},
+    **{"given_part": "Part of the authors' split", "source": "Source"},
+}
 
 
 OF_SUBGROUPS = ("sex", "age", "view", "source", "device")  # facts by which figures and parts are divided

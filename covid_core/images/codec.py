@@ -8,6 +8,7 @@ import base64
 import importlib
 import io
 import os
+import re
 import stat
 import struct
 import warnings
@@ -41,13 +42,26 @@ PICTURES = (PNG, JPEG)  # what data sets are made of; decoded by code that no fi
 KINDS = (PNG, JPEG, TIFF, DICOM)
 WHITE_BORDER = 0.9  # share of a mask's border; white lungs hardly reach it, and black ones leave it white
 ALL_WHITE = 0.98  # share of a mask; beyond it black specks may be faults of a mask that is all lung
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+SUFFIXES = frozenset({*PICTURE_SUFFIXES, ".tif", ".tiff", ".dcm", ".dicom", ".dic"})
+NAME_WITHOUT_SUFFIX = re.compile(
+    r"[A-Za-z]{0,5}[-_ .]?\d[\d._-]*|[0-9A-F]{8}"
+)  # DICOM: IM000001, IMG-0001-00001, an UID
 LARGEST_FILE = 48 * 2**20  # bytes; a 16-bit image of 4,096 x 4,096 pixels has 33.5 MB
 STARTS = {
     PNG: (b"\x89PNG\r\n\x1a\n",),
     JPEG: (b"\xff\xd8\xff",),
     TIFF: (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
 }
+OTHER_KINDS = (  # that people send under the name of another: name, and what stands where
+    ("GIF", 0, b"GIF8"),
+    ("BMP", 0, b"BM"),
+    ("WebP", 8, b"WEBP"),
+    ("HEIC or MP4", 4, b"ftyp"),
+    ("PDF", 0, b"%PDF"),
+    ("ZIP", 0, b"PK\3\4"),
+    ("gzip", 0, b"\x1f\x8b"),
+)
 DICOM_MARK_AT = 128
 FIRST_TYPES = (b"UL", b"UI", b"CS", b"OB", b"SH", b"LO", b"DA", b"TM")  # of elements that DICOM files begin with
 SHORT_VALUE = 128  # bytes; longer than any of them where no type is stored
@@ -89,7 +103,9 @@ def read_image(source: Path | bytes, window: int = 0, kinds: Sequence[str] = KIN
         raise ImageError("The file is empty.")
     kind = kind_of(content)
     if kind not in kinds:
-        raise ImageError(f"The file is not a readable {', '.join(kinds[:-1])} or {kinds[-1]} image.")
+        named = kind or next((name for name, at, mark in OTHER_KINDS if content[at : at + len(mark)] == mark), "")
+        what = f"a {named} file, not" if named else "not"
+        raise ImageError(f"The file is {what} a readable {', '.join(kinds[:-1])} or {kinds[-1]} image.")
     if kind == DICOM:
         from covid_core.images import dicom  # takes a second to import, which images that are pictures need not pay
 

@@ -3,7 +3,8 @@
 ``images.codec`` opens pictures, ``images.dicom`` DICOM files; both make a ``GreyImage``.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +48,8 @@ class GreyImage:
     A stored curve (a VOI LUT, a sigmoid) has been applied to ``deep`` already where it was chosen, so that its window
     is all of what the curve gives. Centre and width are nan of a choice that ``deep`` cannot show, a curve that was not
     chosen or anything else than the one that was: it takes another reading.
+
+    ``facts`` are those of a DICOM header for a data set (see ``dicom.facts_of``); empty of an image to predict.
     """
 
     pixels: np.ndarray
@@ -59,6 +62,7 @@ class GreyImage:
     chosen: int = 0
     not_chest: tuple[str, ...] = ()
     spacing: tuple[float, float] | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def with_depth(

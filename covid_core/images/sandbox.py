@@ -25,7 +25,7 @@ from covid_core.errors import ImageError
 from covid_core.images import sandbox_worker
 from covid_core.images.codec import LARGEST_FILE
 from covid_core.images.image import TOO_MUCH_MEMORY, GreyImage
-from covid_core.images.sandbox_worker import Broken
+from covid_core.images.sandbox_worker import NO_KEY, Broken
 
 SECONDS = 4.5  # for one image, so that the answer comes within 5; one of 12 megapixels takes about one
 MEGABYTES = 512  # beyond what a warm decoder has: an image of 16 megapixels and 16 bits takes 200
@@ -51,17 +51,18 @@ class Sandbox:
         for one in list(self._idle):
             one.start()
 
-    def read_image(self, content: bytes, window: int = 0) -> GreyImage:
+    def read_image(self, content: bytes, window: int = 0, key: bytes = NO_KEY) -> GreyImage:
         """As ``codec.read_image``, of a stranger's file. Raises ImageError, within the time limit, and nothing else.
 
-        ``window`` is a place among the image's ``windows``.
+        ``window`` is a place among the image's ``windows``. With a ``key`` of 32 bytes, the image comes as a data set
+        holds it: without ``deep`` and windows, with ``facts``.
         """
         if len(content) > LARGEST_FILE:
             raise ImageError(f"The file is larger than {LARGEST_FILE // 2**20} MiB.")
         with self._free:
             one = self._idle.pop()
             try:
-                image = one.read_image(content, window)
+                image = one.read_image(content, window, key)
             finally:
                 # The last one that worked is used first; one that has just been started comes to work last
                 self._idle.append(one) if one.is_warm else self._idle.appendleft(one)
@@ -102,14 +103,14 @@ class _Decoder:
                 handle.close()
             process.wait()
 
-    def read_image(self, content: bytes, window: int) -> GreyImage:
+    def read_image(self, content: bytes, window: int, key: bytes) -> GreyImage:
         if self.process is not None and self.process.poll() is not None:
             self.end()  # it ended while nobody looked: memory ran short, or somebody killed it
         process = self.start()
         is_whole = False
         try:
             self._wait_until_warm(process)
-            image, error, failed_at = self._reply(process, content, window)
+            image, error, failed_at = self._reply(process, content, window, key)
             is_whole = self.is_warm  # false also where the whole answer came as the time ran out
         finally:
             if not is_whole:
@@ -134,12 +135,12 @@ class _Decoder:
             raise ImageError("The process that reads images did not start; the server's log tells why.")
 
     def _reply(
-        self, process: subprocess.Popen[bytes], content: bytes, window: int
+        self, process: subprocess.Popen[bytes], content: bytes, window: int, key: bytes
     ) -> tuple[GreyImage | None, str, str]:
         requests, answers = _pipes(process)
         try:
             with _killed_after(process, self.seconds) as late:
-                sandbox_worker.send_request(requests, content, window)
+                sandbox_worker.send_request(requests, content, window, key)
                 return sandbox_worker.receive_answer(answers)
         except (Broken, OSError):
             if late.is_set():

@@ -7,6 +7,7 @@ input ends. Answers are JSON and plain pixels, never pickles: a file that took o
 """
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import IO, Any
 
 import numpy as np
@@ -25,11 +27,22 @@ from covid_core.errors import ImageError
 from covid_core.images.image import MOST_PIXELS, TOO_MUCH_MEMORY, GreyImage, WindowChoice
 
 READY = b"ready"
-REQUEST = struct.Struct("<Qi")  # bytes of the file, place of the window
+REQUEST = struct.Struct("<Qi32s")  # bytes of the file, place of the window, key
+NO_KEY = bytes(32)  # of a request for an image to predict
 ANSWER = struct.Struct("<I")  # bytes of the JSON object; the pixels follow it
 LONGEST_ANSWER = 2**18  # bytes of it
 PIPE_SIZE = 2**20  # bytes that a pipe takes before the other side has to read; the least that Linux always grants
-DESCRIPTION = ("mode", "notes", "warnings", "window", "windows", "chosen", "not_chest", "spacing")  # all but pixels
+DESCRIPTION = (
+    "mode",
+    "notes",
+    "warnings",
+    "window",
+    "windows",
+    "chosen",
+    "not_chest",
+    "spacing",
+    "facts",
+)  # all but pixels
 UNEXPECTED = "The file cannot be read: it is damaged, or of a kind that the reader does not know."
 
 
@@ -37,14 +50,14 @@ class Broken(Exception):
     """The other side has gone, or says what it never would."""
 
 
-def send_request(handle: IO[bytes], content: bytes, window: int) -> None:
-    send(handle, REQUEST.pack(len(content), window))
+def send_request(handle: IO[bytes], content: bytes, window: int, key: bytes = NO_KEY) -> None:
+    send(handle, REQUEST.pack(len(content), window, key))
     send(handle, content)
 
 
-def receive_request(handle: IO[bytes]) -> tuple[bytes, int]:
-    length, window = REQUEST.unpack(receive(handle, REQUEST.size))
-    return receive(handle, length), window
+def receive_request(handle: IO[bytes]) -> tuple[bytes, int, bytes]:
+    length, window, key = REQUEST.unpack(receive(handle, REQUEST.size))
+    return receive(handle, length), window, key
 
 
 def send_answer(handle: IO[bytes], image: GreyImage | None, error: str = "", failed_at: str = "") -> None:
@@ -92,6 +105,7 @@ def _image(about: dict[str, Any], pixels: np.ndarray, deep: np.ndarray | None) -
         int(about["chosen"]),
         tuple(map(str, about["not_chest"])),
         _pair(about["spacing"]),
+        {str(name): str(value) for name, value in about["facts"].items()},
     )
 
 
@@ -141,10 +155,20 @@ def main() -> None:
     send(answers, READY)
     with contextlib.suppress(Broken, OSError):  # the server has ended; so does this
         while True:
-            content, window = receive_request(requests)
+            content, window, key = receive_request(requests)
+            read = codec.read_image if key == NO_KEY else functools.partial(_as_stored, key)
             with _alarm(seconds):
-                _answer(answers, codec.read_image, content, window)
+                _answer(answers, read, content, window)
             del content
+
+
+def _as_stored(key: bytes, content: bytes, window: int) -> GreyImage:
+    """An image as a data set holds it: 8 bits, and what a DICOM header says of it."""
+    from covid_core.images import codec, dicom
+
+    image = codec.read_image(content, window)
+    facts = dicom.facts_of(content, key) if codec.kind_of(content) == codec.DICOM else {}
+    return replace(image, deep=None, window=None, windows=(), chosen=0, facts=facts)
 
 
 def _answer(answers: IO[bytes], read: Callable[[bytes, int], GreyImage], content: bytes, window: int) -> None:

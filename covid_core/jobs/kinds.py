@@ -18,7 +18,7 @@ from covid_core.errors import CovidCoreError, JobRefused
 from covid_core.formatting import plural
 from covid_core.runs import segmenters, store
 from covid_core.runs.pinned_dataset import dataset_of
-from covid_core.specs import LayoutSpec, Spec, TrainingSpec, parse
+from covid_core.specs import LayoutSpec, MergeSpec, Spec, TrainingSpec, parse
 from covid_core.workspace import Workspace
 
 NOT_OF_REQUEST = ("kind", "created")  # keys of request.json beside those of the request
@@ -46,10 +46,12 @@ class Request(Spec):
 
 
 class ImportRequest(Request, LayoutSpec):
-    """Import a folder or an archive; ``remove_source`` removes an upload afterwards, whatever came of it."""
+    """Import a folder or an archive, or add its images to the ``dataset`` with that id; ``remove_source`` removes an
+    upload afterwards, whatever came of it."""
 
     source: str
     name: str = ""
+    dataset: str = ""
     remove_source: bool = False
 
     @property
@@ -59,6 +61,12 @@ class ImportRequest(Request, LayoutSpec):
 
 class KaggleRequest(Request, LayoutSpec):
     """Download the COVID-19 Radiography Database and import it; ``classes`` None leaves Lung_Opacity out."""
+
+    name: str = ""
+
+
+class MergeRequest(Request, MergeSpec):
+    """Make one data set of several."""
 
     name: str = ""
 
@@ -210,6 +218,12 @@ def _dataset_name(workspace: Workspace, identifier: str) -> str:
     return next((str(info["name"]) for info in list_datasets(workspace) if info["id"] == identifier), identifier)
 
 
+def _import_title(workspace: Workspace, request: ImportRequest) -> str:
+    name = request.name or Path(request.source).name
+    into = f" into {_dataset_name(workspace, request.dataset)}" if request.dataset else ""
+    return f"Importing {name}{into}"
+
+
 def _run_name(workspace: Workspace, identifier: str) -> str:
     try:
         return store.open_run(workspace, identifier).name
@@ -230,6 +244,12 @@ def _finished_run(workspace: Workspace, request: ReferenceRequest | ModelAuditRe
     if not run.result or run.status().state not in store.USABLE:
         raise JobRefused(f"{run.name} is not finished. Wait until it is.")
     dataset_of(workspace, run)
+
+
+def _merge_check(workspace: Workspace, request: MergeRequest) -> None:
+    from covid_core.data.imports import merging  # with all that reads images
+
+    merging.planned(workspace, request)
 
 
 def _audit_check(workspace: Workspace, request: AuditRequest) -> None:
@@ -329,7 +349,17 @@ KINDS: dict[str, Kind] = {
             "import",
             ImportRequest,
             "covid_core.jobs.tasks:import_source",
-            lambda workspace, request: f"Importing {request.name or Path(request.source).name}",
+            _import_title,
+            check=lambda workspace, request: request.dataset and open_dataset(workspace, request.dataset),
+        ),
+        Kind(
+            "merge",
+            MergeRequest,
+            "covid_core.jobs.tasks:merge_datasets",
+            lambda workspace, request: (
+                f"Merging {' and '.join(_dataset_name(workspace, member) for member in request.members)}"
+            ),
+            check=_merge_check,
         ),
         Kind(
             "kaggle",

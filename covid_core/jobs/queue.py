@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -30,7 +30,7 @@ Trained = TypeVar("Trained", Run, TrainingSpec)
 RequestType = TypeVar("RequestType", bound=Request)
 
 MOST_WAITING = 30  # processes in the queue, each of about 120 MB; a study of the course has five
-OF_DATASETS = ("dataset", "against")  # fields of requests that hold a data set's id
+OF_DATASETS = ("dataset", "against", "members")  # fields of requests that hold data sets' ids
 SUBMIT_PATIENCE = 10.0  # seconds; starting a job takes less than one
 OUT_OF_QUEUE = "Taken out of the queue by the user."
 NICENESS = 10  # the pages stay quick while a worker trains
@@ -198,7 +198,13 @@ def _status(folder: JobFolder) -> Status:
 def jobs_on(workspace: Workspace, dataset: str) -> list[Job[Request]]:
     """Jobs that wait or work and need a data set: its audit, its map, a comparison or a test with it."""
     listed = jobs(workspace, Request)
-    return [job for job in listed if job.is_active and any(_matches(job.request, one, dataset) for one in OF_DATASETS)]
+    return [job for job in listed if job.is_active and dataset in _datasets_of(job.request)]
+
+
+def _datasets_of(request: Request) -> Iterator[str]:
+    for field in OF_DATASETS:
+        value = getattr(request, field, None) or ()
+        yield from (value,) if isinstance(value, str) else value
 
 
 def dismiss(job: Job[RequestType]) -> None:

@@ -1,5 +1,6 @@
 """The functions that KINDS names, but for those of trainings and lessons. Each imports what it needs when it starts."""
 
+import getpass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,16 @@ Result = dict[str, Any]
 
 
 def import_source(workspace: Workspace, request: kinds.ImportRequest, progress: Progress) -> Result:
-    from covid_core.data.imports import importing
+    from covid_core.audit.duplicates.duplicate_pairs import pairs
+    from covid_core.data.imports import importing, merging
 
     importing.sweep(workspace)
+    source = Path(request.source)
     try:
-        made = importing.import_path(workspace, Path(request.source), request.name, request, progress)
+        if request.dataset:
+            made = merging.added(workspace, request.dataset, source, request, getpass.getuser(), progress, pairs)
+        else:
+            made = importing.import_path(workspace, source, request.name, request, progress)
     finally:
         kinds.discard_upload(workspace, request)
     return {"dataset": made.id}
@@ -30,6 +36,14 @@ def import_kaggle(workspace: Workspace, request: kinds.KaggleRequest, progress: 
 
     importing.sweep(workspace)
     return {"dataset": importing.import_kaggle(workspace, request.name, request, progress).id}
+
+
+def merge_datasets(workspace: Workspace, request: kinds.MergeRequest, progress: Progress) -> Result:
+    from covid_core.audit.duplicates.duplicate_pairs import pairs
+    from covid_core.data.imports import importing, merging
+
+    importing.sweep(workspace)
+    return {"dataset": merging.merged(workspace, request, request.name, progress, pairs).id}
 
 
 def draw_phantom(workspace: Workspace, request: kinds.PhantomRequest, progress: Progress) -> Result:

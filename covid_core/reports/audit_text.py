@@ -207,6 +207,16 @@ def clusters(images: pd.DataFrame) -> str:
     return f"A group split keeps {of} in one part ({ONE_CLUSTER})."
 
 
+def patients(contradicting: pd.DataFrame) -> str:
+    """How many patients have images of several classes (``tables.contradicting_patients``), and what that means."""
+    if not len(contradicting):
+        return "No patient has images of several classes."
+    return (
+        f"{plural(len(contradicting), 'patient has', 'patients have')} images of several classes. The class of a "
+        "patient may change over time; otherwise a label is wrong."
+    )
+
+
 def leakage(crossing: int, ungrouped: int, method: str) -> str:
     """How many duplicates cross the parts of a split, why, and what to do.
 
@@ -369,7 +379,8 @@ def decision(one: Decision, in_force: bool) -> str:
         decisions.RELABEL: f"{one.image_id}: {one.before} -> {one.after}",
         decisions.GROUP: f"{one.image_id} with {one.after}",
         decisions.DISMISS: f"{one.image_id}: {' '.join(filter(None, (one.finding, one.after)))}",
-        decisions.TAKE_BACK: f"number {one.after} ({one.image_id})",
+        decisions.ADD: one.after,
+        decisions.TAKE_BACK: f"number {one.after}" + (f" ({one.image_id})" if one.image_id else ""),
     }.get(one.action, one.image_id)
     back = "" if in_force or one.action == decisions.TAKE_BACK else "  (taken back)"
     note = f"  {one.note}" if one.note else ""
@@ -393,7 +404,7 @@ def neighbours(shown: Map) -> tuple[str, ...]:
 
 
 def _drawn(shown: Map) -> str:
-    if not shown.facts["drawn_from"]:
+    if not shown.facts.get("drawn_from"):
         return ""
     return (
         f"The map has {count(len(shown.images))} of {plural(shown.facts['drawn_from'], 'image')}: each class gives its "

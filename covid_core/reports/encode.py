@@ -23,6 +23,7 @@ from covid_core.audit.shortcuts import probe_ladder
 from covid_core.audit.shortcuts.probe_ladder import Ladder, Reason, Rung, Sources
 from covid_core.data.dataset import Dataset
 from covid_core.data.imports.layouts import Layout
+from covid_core.data.imports.merging import Merge
 from covid_core.evaluation import image_selection, repeats
 from covid_core.evaluation.assessment import Measured
 from covid_core.evaluation.image_selection import ImageAnswers
@@ -92,6 +93,10 @@ def _layout(one: Layout) -> Fields:
         "encoding": one.encoding,
         "left_out": [{"path": path, "reason": reason} for path, reason in one.left_out],
     }
+
+
+def _merge(one: Merge) -> Fields:
+    return {"counts": one.counts.sum(axis=1).to_dict(), "members": one.records, "classes": one.table}
 
 
 def _audit(one: DatasetAudit) -> Fields:
@@ -250,6 +255,7 @@ EXCEPTIONS: dict[type, Callable[[Any], Any]] = {
     LabelCheck: _labels,
     Ladder: _ladder,
     Layout: _layout,
+    Merge: _merge,
     Map: _map,
     Gap: comparison_text.gap,
     ImageChoice: run_text.images,

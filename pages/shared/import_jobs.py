@@ -6,8 +6,16 @@ from covid_core.backbones import backbone_named
 from covid_core.data import dataset as data
 from covid_core.formatting import duration, plural
 from covid_core.jobs import demonstration, queue
-from covid_core.jobs.kinds import DemonstrationRequest, ImportRequest, KaggleRequest, PhantomRequest, Request
+from covid_core.jobs.kinds import (
+    DemonstrationRequest,
+    ImportRequest,
+    KaggleRequest,
+    MergeRequest,
+    PhantomRequest,
+    Request,
+)
 from covid_core.jobs.queue import Job
+from covid_core.reports import layout_text
 from pages.shared import job_panel, shell
 
 IMAGES_AT_FIRST = 600
@@ -83,7 +91,8 @@ def panel() -> bool:
     """
     finished: list[Job[Request]] = []
     job_panel.panel(
-        lambda: queue.jobs(shell.workspace(), ImportRequest, PhantomRequest, KaggleRequest), done=finished.append
+        lambda: queue.jobs(shell.workspace(), ImportRequest, PhantomRequest, KaggleRequest, MergeRequest),
+        done=finished.append,
     )
     for job in finished:
         with shell.errors_shown():
@@ -97,8 +106,7 @@ def _select(identifier: str) -> None:
     st.query_params["dataset"] = identifier
     st.query_params.pop("image", None)
     made = shell.open_dataset(identifier)
-    left_out = len(made.left_out)
     text = f"**{shell.plain(made.name)}** is ready and selected: {plural(len(made.images), 'image')}."
-    if left_out:
-        text += f" The import left out {plural(left_out, 'file')}; the tab Left out has the reasons."
+    if left_out := layout_text.left_out(made):
+        text += f" {left_out} The tab Left out has the reasons."
     st.success(text, icon=":material/check_circle:")

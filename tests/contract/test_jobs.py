@@ -31,6 +31,7 @@ from covid_core.jobs.kinds import (
     KaggleRequest,
     LessonRequest,
     MapRequest,
+    MergeRequest,
     ModelAuditRequest,
     PhantomRequest,
     ReferenceRequest,
@@ -111,6 +112,12 @@ CASES = {
         "/no/such/folder",
         {"dataset"},
     ),
+    "merge": Case(
+        lambda place: MergeRequest(members=(place.dataset.id, place.elsewhere.id)),
+        {"members": ["gone-12345", "gone-67890"]},
+        "no data set with the id",
+        {"dataset"},
+    ),
     "kaggle": Case(lambda place: KaggleRequest(classes=("a", "b")), {"classes": ["none"]}, "none", {"dataset"}),
     "phantom": Case(lambda place: PhantomRequest(images=40), {"images": 6, "plant": ["a bug"]}, "a bug", {"dataset"}),
     "audit": Case(
@@ -180,6 +187,7 @@ REQUESTS = [
         PhantomRequest(images=600, plant=["corner-tag"]),
     ),
     ({"kind": "import", "source": "/images"}, ImportRequest(source="/images")),
+    ({"kind": "merge", "members": ["x", "y"]}, MergeRequest(members=("x", "y"))),
     ({"kind": "kaggle"}, KaggleRequest()),
     ({"kind": "audit", "dataset": "x", "against": None}, AuditRequest(dataset="x")),
     ({"kind": "map", "dataset": "x"}, MapRequest(dataset="x")),

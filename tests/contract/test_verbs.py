@@ -51,6 +51,11 @@ DATASET = {
     "version": str,
     "left_out": [{"path": str, "reason": str}],
 }
+MERGE = {
+    "counts": COUNTS,
+    "members": [{"id": str, "name": str, "version": str, "map": By(str), "drop": [str]}],
+    "notes": [str],
+}
 DECISIONS = {
     "dataset": str,
     "images": int,
@@ -119,6 +124,10 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
     "where": [((), {"workspace": str, "reason": str, "unused": TEXT_OR_NULL})],
     "demo": [(("--images", "6"), DATASET)],
     "import": [((f"datasets/{OTHER}/files",), DATASET)],
+    "merge": [
+        ((FIRST, OTHER, "--dry-run"), MERGE),
+        ((FIRST, OTHER, "--map", f"{OTHER}:COVID=Normal"), DATASET | MERGE | {"shared": int, "conflicts": int}),
+    ],
     "kaggle": [((), DATASET)],
     "datasets": [((), {"datasets": [{"id": str, "name": str, "counts": COUNTS, "created": float}]})],
     "summary": [((FIRST,), DATASET | {"imbalance_ratio": float, "class_weights": By(float), "sources": By(COUNTS)})],
@@ -132,6 +141,7 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
                 "findings": [{"image_id": str, "finding": str, "score": NUMBER, "limit": NUMBER}],
                 "copies": [{"first": str, "second": str, "kind": str, "conflict": bool}],
                 "conflicts": int,
+                "contradicting_patients": [{"patient_id": str, "counts": COUNTS, "image_ids": [str]}],
                 "ladder": LADDER,
                 "ladder_reason": str,
                 "sources": {"known": int, "association": NUMBER, "within": By(list), "in_words": [str]},

@@ -357,3 +357,12 @@ def test_mutated_pictures_are_read_or_refused_and_nothing_else():
 def test_a_jpeg_with_a_second_picture_inside_reads_as_its_first():
     """I15: phones and cameras add a preview or a depth map."""
     assert read_image(mpo()).pixels.shape == make.image(8).shape
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [(b"GIF89a", "GIF"), (b"RIFF\0\0\0\0WEBPVP8 ", "WebP"), (b"\0\0\0\x18ftypheic", "HEIC"), (b"%PDF-1.7", "PDF")],
+)
+def test_a_file_of_another_kind_is_called_by_its_kind(start, kind):
+    with pytest.raises(ImageError, match=f"is a {kind}.*not a readable"):
+        read_image(start + bytes(200))

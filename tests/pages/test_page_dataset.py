@@ -14,9 +14,10 @@ from streamlit.testing.v1 import AppTest
 
 from covid_core.data import dataset as data
 from covid_core.data import decisions, pixels
+from covid_core.data.imports import importing
 from covid_core.data.imports.importing import SUMMARY_SIZE
 from covid_core.jobs import kinds, queue
-from covid_core.jobs.kinds import AuditRequest, ImportRequest
+from covid_core.jobs.kinds import AuditRequest, ImportRequest, MergeRequest
 from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Status
 from covid_core.synthetic.phantom import PLANTS
@@ -544,6 +545,30 @@ def test_all_classes_of_a_table_are_chosen_where_the_folders_were_the_classes_be
     assert "4 images of 4." in words(page)
     pressed(page, "import-path-go")
     assert started[0].request()["classes"] == ["False", "True"]
+
+
+def test_data_sets_are_merged_under_the_names_that_are_chosen(workspace, tmp_path, started):
+    _, first = made_dataset(tmp_path, workspace)
+    other = importing.import_folder(workspace, class_folders(tmp_path / "other", {"covid-19": 2, "Pneumonia": 3}))
+    page = adding(opened("dataset", add="own"), "Merge data sets")
+    page.multiselect(key="merge-of").set_value([first.id, other.id]).run()
+    box = next(box for box in page.selectbox if box.label == "Pneumonia (3)")
+    box.set_value("Viral Pneumonia").run()
+    assert page.warning
+    pressed(page, "merge-go")
+    request = queue.jobs(workspace, MergeRequest)[0].request
+    assert request.members == (first.id, other.id)
+    assert request.classes == {other.id: {"covid-19": "COVID", "Pneumonia": "Viral Pneumonia"}}
+
+
+def test_images_of_a_folder_go_into_the_data_set_that_is_chosen(workspace, tmp_path, started):
+    _, dataset = made_dataset(tmp_path, workspace)
+    more = class_folders(tmp_path / "more", {"COVID": 2, "Normal": 1})
+    page = adding(opened("dataset", add="own"), "Folder or zip on this machine")
+    page.text_input(key="import-path").set_value(str(more)).run()
+    page.selectbox(key="import-into-path").set_value(dataset.id).run()
+    pressed(page, "import-path-go")
+    assert queue.jobs(workspace, ImportRequest)[0].request.dataset == dataset.id
 
 
 @pytest.mark.parametrize("name", COLLECTIONS)

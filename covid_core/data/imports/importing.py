@@ -1,6 +1,7 @@
 """Make a data set from a folder, an archive, Kaggle or the phantom. Nothing is published before it is whole.
 
-Every file is read once: decoded, hashed and shrunk by the same thread while its bytes are at hand.
+Every file is read once: decoded, hashed and shrunk by the same thread while its bytes are at hand. PNG and JPEG files
+are taken as they are; TIFF and DICOM files become PNG files of the data set (``conversion``).
 """
 
 import contextlib
@@ -8,7 +9,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, groupby, islice
@@ -23,10 +24,11 @@ from covid_core.data import duplicates
 from covid_core.data.dataset import MANIFEST_COLUMNS, Dataset, open_dataset
 from covid_core.data.imports import metadata
 from covid_core.data.imports.archives import content_in, encodings_of, extract, names_in
+from covid_core.data.imports.conversion import Converter
 from covid_core.data.imports.layouts import EVERYTHING, Candidate, Layout, as_text, names_below, opening, understood
 from covid_core.data.pixels import SUMMARY_SIZE, pixels_path
 from covid_core.errors import DataError, ImageError, NoRoom
-from covid_core.images.codec import PICTURES, GreyImage, content_of, png_bytes, read_image, to_squares
+from covid_core.images.codec import GreyImage, content_of, png_bytes, to_squares
 from covid_core.specs import LayoutSpec
 from covid_core.synthetic import phantom
 from covid_core.work import Progress, blocks, cores, ordered_map, part_of, silent
@@ -35,20 +37,22 @@ from covid_core.workspace import Workspace, new_id
 KAGGLE_DATASET = "tawsifurrahman/covid19-radiography-database"
 KAGGLE_BYTES = 780_000_000  # size of the archive as Kaggle states it; only for the share shown while it loads
 LEFTOVER_AGE = 24 * 3600  # seconds
-READING = 0.9  # share of the work of an import; the rest is looking for images that belong together
+READING, LINKING = 0.9, 0.98  # share of the work of an import that is done when images are read, and groups found
 TOGETHER = 16  # files that a thread examines in one go, for fewer hand-overs between threads
+TOGETHER_CONVERTED = 4  # of those that take long, so that a stop does not wait
 ROWS_TOGETHER = 4096  # of the manifest, until they become a table: as Python's own texts they take five times as much
 SHRUNK_TOGETHER = 2**20  # pixels, 16 images of 256 px: threads wait for each other less in a few long calls
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What reading one file told: the image and its bytes' hash, or the reason why it is left out."""
+    """What reading one file told: the image, its bytes' hash and what is stored of it, or why it is left out."""
 
     candidate: Candidate
     image: GreyImage | None
     sha256: str = ""
     reason: str = ""
+    stored: Candidate | None = None  # where it is another: the path of what was made of it, and facts of its header
 
 
 def sweep(workspace: Workspace) -> None:
@@ -74,7 +78,7 @@ def import_folder(
     """Make a data set of the images below ``root``, one folder per class at any depth; they are not copied.
 
     ``spec`` says what the names do not; the data set's name is the folder's by default. ``copy_from_here``: the folder
-    may disappear (an archive's staging folder): move it into the data set.
+    may disappear (an archive's staging folder): have its images in the data set.
 
     Raises:
         DataError: no folder, no class of that name, or no image that can be read.
@@ -85,8 +89,7 @@ def import_folder(
     where = None if copy_from_here else str(root.resolve())
     information = {"kind": "folder", "name": name or layout.wrapping or root.name, "origin": str(root), "root": where}
     information |= {"patients": layout.patients, "anew": layout.anew}
-    move = root if copy_from_here else None
-    return _publish(workspace, root, candidates, information, progress, move, layout.left_out)
+    return _publish(workspace, root, candidates, information, progress, layout.left_out)
 
 
 def proposal(source: Path, spec: LayoutSpec = EVERYTHING) -> Layout:
@@ -129,14 +132,27 @@ def import_path(
 
     An unsafe archive is refused before anything is written. Raises DataError; Stopped as ``import_folder``.
     """
+    with unpacked(workspace, source, spec.encoding, progress) as (root, rest):
+        is_archive = root != source
+        return import_folder(workspace, root, name or (source.stem if is_archive else ""), spec, rest, is_archive)
+
+
+@contextlib.contextmanager
+def unpacked(workspace: Workspace, source: Path, encoding: str, progress: Progress) -> Iterator[tuple[Path, Progress]]:
+    """A folder as it is, or the one that a zip archive, whose names may have an ``encoding``, lies unpacked in for a
+    block; and the progress that is left.
+
+    Raises DataError as ``import_path``.
+    """
     with opening(source):
         is_archive = source.is_file()
     if not is_archive:
-        return import_folder(workspace, source, name, spec, progress)
+        yield source, progress
+        return
     staging = workspace.uploads / new_id("unpacked")
     try:
-        extract(source, staging, spec.encoding, part_of(progress, 0, 0.3))
-        return import_folder(workspace, staging, name or source.stem, spec, part_of(progress, 0.3, 1), True)
+        extract(source, staging, encoding, part_of(progress, 0, 0.3))
+        yield staging, part_of(progress, 0.3, 1)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -185,7 +201,7 @@ def import_drawn(
                 if done % 20 == 0:
                     drawing(done / images, f"Drawing synthetic images: {done:,} of {images:,}")
         information = {"kind": "phantom", "name": name, "origin": origin, "root": None}
-        return _publish(workspace, staging, candidates, information, part_of(progress, 0.7, 1), move=staging)
+        return _publish(workspace, staging, candidates, information, part_of(progress, 0.7, 1))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -224,52 +240,111 @@ def _publish(
     candidates: list[Candidate],
     information: dict[str, Any],
     progress: Progress,
-    move: Path | None = None,
     ignored: Iterable[tuple[str, str]] = (),
 ) -> Dataset:
     """Decode every candidate once, keep its pixels for the overview, find the images that belong together, and publish
-    manifest and report together."""
-    identifier = new_id(information["name"])
-    pixels = workspace.pixels / f".{identifier}.tmp"
-    try:
+    manifest and report together. The files are linked into it where ``information`` has no root."""
+    made = workspace.uploads / new_id("made")
+    with temporary_pixels(workspace) as pixels, contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, made, ignore_errors=True)
         begin = time.perf_counter()
-        images, unread = _read_all(root, candidates, pixels, part_of(progress, 0, READING))
+        images, unread = read_all(workspace, root, candidates, made, pixels, part_of(progress, 0, READING))
         left_out = [*ignored, *unread]
         if images.empty:
             raise DataError(f"None of the {len(candidates)} files can be read. The first: {left_out[0][1]}")
         read = time.perf_counter()
-        squares = np.memmap(pixels, np.uint8, "r", shape=(len(images), SUMMARY_SIZE, SUMMARY_SIZE))
-        together = duplicates.groups(images, duplicates.pairs(squares, progress=part_of(progress, READING, 1)))
-        del squares  # Windows renames no mapped file
-        counts = images["label"].value_counts().sort_index()
-        info = {
-            **information,
-            "created": time.time(),
-            "counts": {label: int(n) for label, n in counts.items()},
-            "left_out": left_out,
-            "seconds": {"images": round(read - begin, 3), "groups": round(time.perf_counter() - read, 3)},
-        }
-        with files.published_folder(workspace.datasets / identifier) as staging:
-            images.to_parquet(staging / "manifest.parquet", index=False)
-            files.write_json(staging / "import.json", info)
-            if move is not None:
-                shutil.move(move, staging / "files")
-        dataset = open_dataset(workspace, identifier)
-        os.replace(pixels, pixels_path(workspace, dataset.pixels_key, SUMMARY_SIZE))
-        with contextlib.suppress(NoRoom):  # they are found again when they are asked for
-            duplicates.store_groups(workspace, dataset, together)
-        return dataset
+        alike = duplicates.pairs(mapped(pixels), progress=part_of(progress, READING, LINKING))
+        seconds = {"images": round(read - begin, 3), "groups": round(time.perf_counter() - read, 3)}
+        info = {**information, "left_out": left_out, "seconds": seconds}
+        if made.exists():  # some files had to be converted, so that the others join them
+            info["root"] = None
+
+        rest = part_of(progress, LINKING, 1)
+
+        def fill(staging: Path) -> None:
+            if made.exists():
+                shutil.move(made, staging / "files")
+            if info["root"] is None:
+                link(root, info["name"], images, staging / "files", rest)
+            rest(1, "Writing the list of images")
+
+        return publish(workspace, images, info, fill, pixels, alike)
+
+
+@contextlib.contextmanager
+def temporary_pixels(workspace: Workspace) -> Iterator[Path]:
+    """A path for pixels that are not of a data set yet; what lies there at the end of the block goes."""
+    path = workspace.pixels / f".{new_id('import')}.tmp"
+    try:
+        yield path
     finally:
-        pixels.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
-def _read_all(
-    root: Path, candidates: list[Candidate], pixels: Path, progress: Progress
+def mapped(pixels: Path) -> np.ndarray:
+    """Squares of SUMMARY_SIZE pixels as their file holds them. Windows renames no file that is mapped."""
+    return np.memmap(pixels, np.uint8, "r").reshape(-1, SUMMARY_SIZE, SUMMARY_SIZE)
+
+
+def publish(
+    workspace: Workspace,
+    images: pd.DataFrame,
+    information: dict[str, Any],
+    fill: Callable[[Path], object],
+    pixels: Path,
+    alike: pd.DataFrame,
+) -> Dataset:
+    """Publish manifest, report and what ``fill`` puts beside them, whole; then pixels and groups of the images.
+
+    ``information`` is that of import.json but for time and counts; ``alike`` are pairs of rows of ``images``.
+    """
+    counts = images["label"].value_counts().sort_index()
+    info = {**information, "created": time.time(), "counts": {label: int(n) for label, n in counts.items()}}
+    identifier = new_id(info["name"])
+    with files.published_folder(workspace.datasets / identifier) as staging:
+        images.to_parquet(staging / "manifest.parquet", index=False)
+        files.write_json(staging / "import.json", info)
+        fill(staging)
+    dataset = open_dataset(workspace, identifier)
+    store_derived(workspace, dataset, pixels, alike)
+    return dataset
+
+
+def store_derived(workspace: Workspace, dataset: Dataset, pixels: Path, alike: pd.DataFrame) -> None:
+    """Store what was made of a data set's images as imported: their pixels, and the groups of those in use."""
+    os.replace(pixels, pixels_path(workspace, dataset.imported.pixels_key, SUMMARY_SIZE))
+    in_use = dataset.imported.images["image_id"].isin(dataset.images["image_id"]).to_numpy()
+    with contextlib.suppress(NoRoom):  # they are found again when they are asked for
+        together = duplicates.groups(dataset.images, duplicates.renumbered(alike, in_use))
+        duplicates.store_groups(workspace, dataset, together)
+
+
+def link(root: Path, name: str, images: pd.DataFrame, folder: Path, progress: Progress) -> None:
+    """Have the files of some images, and their masks, in a folder too, by the paths that they have; those that lie
+    there already stay. Raises DataError."""
+    paths = dict.fromkeys(path for column in ("path", "mask_path") for path in images[column] if path)
+    for done, path in enumerate(paths):
+        if done % 100 == 0:
+            progress(done / len(paths), f"Linking files of {name}: {done:,} of {len(paths):,}")
+        try:
+            if not (folder / path).exists():
+                files.link_or_copy(root / path, folder / path)
+        except OSError as error:
+            raise DataError(f"{path} of {name} cannot be linked or copied: {error.strerror}.") from error
+
+
+def read_all(
+    workspace: Workspace, root: Path, candidates: list[Candidate], made: Path, pixels: Path, progress: Progress
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
-    """The manifest's table, and what was left out with the reason. The images' pixels are written to ``pixels``."""
+    """The manifest's table, and what was left out with the reason. Pixels are added to the file ``pixels``."""
     tables, rows, left_out, done = [], [], [], 0
-    with open(pixels, "wb") as handle, ThreadPoolExecutor(cores()) as pool:
-        examined = ordered_map(pool, lambda part: _examine(root, part), blocks(candidates, TOGETHER), ahead=4 * cores())
+    with (
+        contextlib.closing(Converter(workspace, root, made, candidates)) as converter,
+        open(pixels, "ab") as handle,
+        ThreadPoolExecutor(cores()) as pool,
+    ):
+        parts = blocks(candidates, TOGETHER_CONVERTED if converter.is_expected else TOGETHER)
+        examined = ordered_map(pool, lambda part: _examine(converter, part), parts, ahead=4 * cores())
         with contextlib.closing(examined):
             for part_rows, squares, part_left_out in examined:
                 rows += part_rows
@@ -280,16 +355,21 @@ def _read_all(
                     rows = []
                 done += len(part_rows) + len(part_left_out)
                 progress(done / len(candidates), f"Reading images: {done:,} of {len(candidates):,}")
-    return pd.concat([*tables, pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS))], ignore_index=True), left_out
+    images = pd.concat([*tables, pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS))], ignore_index=True)
+    if images["patient_id"].nunique() == 1 and images["label"].nunique() > 1:
+        images["patient_id"] = ""  # one ID on every image is a stand-in, and no patient
+    return images, left_out
 
 
-def _examine(root: Path, candidates: list[Candidate]) -> tuple[list[tuple[Any, ...]], bytes, list[tuple[str, str]]]:
+def _examine(
+    converter: Converter, candidates: list[Candidate]
+) -> tuple[list[tuple[Any, ...]], bytes, list[tuple[str, str]]]:
     """Read, hash and shrink some files; images of one shape that follow each other are shrunk in one go.
 
     Returns rows of the manifest, the pixels of these images, and what was left out with the reason.
     """
     rows, squares, left_out = [], [], []
-    read = (_read(root, candidate) for candidate in candidates)
+    read = (_read(converter, candidate) for candidate in candidates)
     for shape, alike in groupby(read, key=lambda one: one.image and one.image.pixels.shape):
         if shape is None:
             left_out += [(as_text(read.candidate.path), read.reason) for read in alike]
@@ -301,22 +381,23 @@ def _examine(root: Path, candidates: list[Candidate]) -> tuple[list[tuple[Any, .
     return rows, b"".join(squares), left_out
 
 
-def _read(root: Path, candidate: Candidate) -> _Read:
+def _read(converter: Converter, candidate: Candidate) -> _Read:
     if as_text(candidate.path) != candidate.path:
         return _Read(candidate, None, reason="Its name is not valid text (UTF-8); rename the file.")
     try:
-        content = content_of(f"{root}/{candidate.path}")
-        return _Read(candidate, read_image(content, kinds=PICTURES), hashlib.sha256(content).hexdigest())
+        content = content_of(f"{converter.root}/{candidate.path}")
+        image, content, stored = converter.converted(candidate, content)
+        return _Read(candidate, image, hashlib.sha256(content).hexdigest(), stored=stored)
     except ImageError as error:
         return _Read(candidate, None, reason=str(error))
 
 
 def _row(read: _Read) -> tuple[Any, ...]:
     """One row of the manifest, in the order of MANIFEST_COLUMNS."""
-    candidate, image = read.candidate, read.image
+    candidate, image = read.stored or read.candidate, read.image
     height, width = image.pixels.shape
     return (
-        candidate.image_id,
+        read.candidate.image_id,
         candidate.path,
         candidate.label,
         candidate.source,
@@ -330,4 +411,7 @@ def _row(read: _Read) -> tuple[Any, ...]:
         candidate.sex,
         candidate.age,
         candidate.view,
+        candidate.device,
+        candidate.spacing,
+        "",  # the batch of later images
     )

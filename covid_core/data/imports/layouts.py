@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from covid_core.errors import DataError
-from covid_core.images.codec import SUFFIXES
+from covid_core.images.codec import NAME_WITHOUT_SUFFIX, PICTURE_SUFFIXES, SUFFIXES
 from covid_core.specs import LayoutSpec
 
 OFF_BY_DEFAULT = frozenset({"Lung_Opacity"})  # a fourth class of the database that the course study left out
@@ -39,11 +39,10 @@ PARTS = {  # names of folders that hold a part of a data set that its authors sp
 }
 NEUTRAL, MASKS, INSIDE = "neutral", "masks", "inside"
 ROLES = (  # the first whose pattern is the whole name of a folder, without regard to case; any other may be a class
-    (NEUTRAL, r"(images?|imgs?|png|jpe?g|files)([ _-]?\d+)?"),
+    (NEUTRAL, r"(images?|imgs?|png|jpe?g|dicoms?|dcm|tiff?|files)([ _-]?\d+)?"),
     (MASKS, r"(lungs?[ _-]?)?(masks?|segmentations?)"),
     (INSIDE, r"(patient|subject|person|case|study|series|session|visit|exam)[ _-]?\d+|[ps]\d{4,}|p\d\d"),
 )
-PREDICTED = (".dcm", ".dicom", ".tif", ".tiff")  # read when they are predicted, and not into data sets
 MASK_NAME = re.compile(r"[ _-](lung)?(mask|seg(mentation)?)$", re.IGNORECASE)
 PATIENTS = {  # how paths name patients, likeliest first: as in CheXpert, MIMIC-CXR, Kermany's set and ChestX-ray14
     "Folders such as patient00012 or p10000032": r"(?i)(?:^|/)((?:patient|subject|person|case)[ _-]?\d+|p\d{4,})/",
@@ -54,7 +53,7 @@ MOST_IN_CLASSES = 0.5  # share of patients' numbers in several classes from whic
 TABLE = ".metadata.xlsx"  # beside a class folder: a table of sources, as in the COVID-19 Radiography Database
 EVERYTHING = LayoutSpec()
 NO_CLASSES = (
-    "No class folders with PNG or JPEG images in {root}. Expected CLASS/*.png or CLASS/images/*.png, "
+    "No class folders with PNG, JPEG, TIFF or DICOM images in {root}. Expected CLASS/*.png or CLASS/images/*.png, "
     "one folder per class."
 )
 
@@ -62,7 +61,8 @@ NO_CLASSES = (
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A file that may become an image. ``mask_path`` and ``path`` are relative to the root, as POSIX text; ``part`` is
-    that of its authors ("train", "validation", "test"); ``sex`` is M or F, ``age`` in years; the unknown is empty."""
+    that of its authors ("train", "validation", "test"); ``sex`` is M or F, ``age`` in years, ``spacing`` a pixel's side
+    in mm; the unknown is empty."""
 
     path: str
     label: str
@@ -73,6 +73,8 @@ class Candidate:
     sex: str = ""
     age: str = ""
     view: str = ""
+    device: str = ""
+    spacing: str = ""
     has_namesakes: bool = False
 
     @property
@@ -223,7 +225,7 @@ def understood(names: Iterable[str], root: str, spec: LayoutSpec = EVERYTHING) -
         if folder.label:  # outside of classes nobody expects a file to be an image
             images += [Candidate(path, folder.label, part=folder.part) for path in paths if path not in masks]
             rest = [as_text(f"{way}/{file}".lstrip("/")) for file in folder.files if not file.endswith(TABLE)]
-            others[folder.label] += [(path, "Not a PNG or JPEG file.") for path in rest]
+            others[folder.label] += [(path, "Not a PNG, JPEG, TIFF or DICOM file.") for path in rest]
         else:
             others[""] += [(as_text(path), "It lies in no class folder.") for path in paths if path not in masks]
         tables += [f"{way}/{file}".lstrip("/") for file in folder.files if file.endswith(TABLE)]
@@ -348,13 +350,11 @@ def _name_classes(
             folder.label = named or folder.label
     elif len(labels) < 2 and (not labels or all(folder.has_part_inside for folder in of_images)):
         parts = sorted({folder.part for folder in of_images} - {""})
-        unread = any(file.lower().endswith(PREDICTED) for folder in folders.values() for file in folder.files)
         raise DataError(
             f"The folders of {root} are parts of a data set ({', '.join(parts)}), not classes. Where are the labels? "
             "Expected one folder per class, above or below them, or a table with the label of each file."
             if parts
             else NO_CLASSES.format(root=root)
-            + (" DICOM and TIFF files are read on the Predict page, not into a data set." if unread else "")
         )
     inside = defaultdict(set)
     for folder in of_images:
@@ -403,8 +403,18 @@ def _patient(pattern: re.Pattern[str] | None, path: str) -> str:
     return "" if not named else "/".join(filter(None, named.groups())) or named.group()
 
 
-def is_picture(file: str) -> bool:
+def has_image_suffix(file: str) -> bool:
     return os.path.splitext(file)[1].lower() in SUFFIXES
+
+
+def is_plain(path: str) -> bool:
+    """Whether the name is that of a PNG or JPEG file, which is taken as it is; others have to be converted."""
+    return path.lower().endswith(PICTURE_SUFFIXES)
+
+
+def is_picture(file: str) -> bool:
+    """Whether the name is that of an image, or of a DICOM file that archives write without a suffix."""
+    return has_image_suffix(file) or NAME_WITHOUT_SUFFIX.fullmatch(file) is not None
 
 
 def _stem(path: str) -> str:

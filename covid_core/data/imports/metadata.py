@@ -20,7 +20,16 @@ from pathlib import Path, PurePath
 
 import pandas as pd
 
-from covid_core.data.imports.layouts import Candidate, Layout, as_text, completed, is_picture, masks_among, part_of_name
+from covid_core.data.imports.layouts import (
+    Candidate,
+    Layout,
+    as_text,
+    completed,
+    has_image_suffix,
+    is_picture,
+    masks_among,
+    part_of_name,
+)
 from covid_core.errors import DataError
 from covid_core.formatting import count, decimals, file_size
 from covid_core.specs import LayoutSpec
@@ -29,7 +38,7 @@ KINDS = (".csv", ".tsv", ".txt", ".xlsx", ".csv.gz")
 MOST_ROWS = 2_000_000  # MIMIC-CXR, the largest public collection of chest images, has 377,110
 MOST_BYTES = 500 * 10**6  # of a table, unpacked
 LISTED, LISTED_PART = "listed name", "part that lists it"  # columns of files that only list names
-ROLES = ("path", "label", "patient", "source", "part", "sex", "age", "view", "reader")
+ROLES = ("path", "label", "patient", "source", "part", "sex", "age", "view", "device", "spacing", "reader")
 GUESSES = {  # names that tables of one's own give to columns, without case, spaces and signs
     "path": "path file filename filepath image imagepath imageid imageindex imagename name",
     "label": "label labels class classname finding findings diagnosis target",
@@ -39,6 +48,8 @@ GUESSES = {  # names that tables of one's own give to columns, without case, spa
     "sex": "sex gender patientsex patientgender",
     "age": "age patientage",
     "view": "view viewposition projection",
+    "device": "device scanner model manufacturermodelname",
+    "spacing": "spacing pixelspacing",
     "reader": "reader readerid radid radiologist annotator",
 }
 POSITIVE, UNCERTAIN = {"1", "1.0", "true", "yes"}, {"-1", "-1.0"}
@@ -155,11 +166,11 @@ def _separated(name: str, text: str) -> pd.DataFrame:
     separator = max("\t;, ", key=head[0].count) if head[0].count(",") == 0 else ","
     first = next(csv.reader(head, delimiter=separator))
     options = {"sep": separator, "dtype": str, "keep_default_na": False, "nrows": MOST_ROWS + 1, "engine": "c"}
-    if len(first) == 1 and is_picture(first[0]):
+    if len(first) == 1 and has_image_suffix(first[0]):
         listed = pd.read_csv(io.StringIO(text), header=None, names=[LISTED], **options)
         return listed.assign(part=part_of_name(PurePath(name).stem))
     without_head = next((one["columns"] for one in _collections().values() if "columns" in one), [])
-    if len(first) == len(without_head) and is_picture(first[1]):
+    if len(first) == len(without_head) and has_image_suffix(first[1]):
         return pd.read_csv(io.StringIO(text), header=None, names=without_head, **options)
     return pd.read_csv(io.StringIO(text), **options)
 
@@ -259,6 +270,8 @@ def labelled(names: Sequence[str], table: pd.DataFrame, columns: Columns, root: 
                 sex=sex_of(value.get("sex", "")),
                 age=age_of(value.get("age", "")),
                 view=value.get("view", "").upper(),
+                device=value.get("device", ""),
+                spacing=value.get("spacing", ""),
             )
         )
     images.sort(key=lambda image: image.label)

@@ -5,7 +5,7 @@ round; every step is checked. An image has at most 65,536 levels, so steps are c
 
 Only the tags in ``header.KEYWORDS`` are read. Their values never stand in a text that leaves this package, except
 numbers: what is said comes from ``tags.toml``, so nothing personal can be in it, whatever field a hospital
-wrote it into.
+wrote it into. Of an image for a data set ``facts`` reads more, and lets the name of the device out.
 """
 
 import warnings
@@ -14,8 +14,18 @@ from dataclasses import replace
 from pydicom.pixels import get_decoder
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
 
+from covid_core.images.dicom.facts import facts_of as facts_of
 from covid_core.images.dicom.greys import colours, grey_image
-from covid_core.images.dicom.header import GREYS, checked, decoded, parsed, reasons_to_doubt, reasons_to_refuse, spacing
+from covid_core.images.dicom.header import (
+    GREYS,
+    checked,
+    decoded,
+    parsed,
+    reason_of_view,
+    reasons_to_doubt,
+    reasons_to_refuse,
+    spacing,
+)
 from covid_core.images.image import GreyImage, with_content
 
 
@@ -31,7 +41,7 @@ def read(content: bytes, window: int = 0) -> GreyImage:
         photometric = checked(header)
         pixels = decoded(header)
         notes: list[str] = []
-        unfit = tuple(reasons_to_refuse(header))
+        unfit = tuple(filter(None, (*reasons_to_refuse(header), reason_of_view(header))))
         doubts = unfit + tuple(reasons_to_doubt(header))
         if photometric not in GREYS:
             grey = colours(header, photometric, pixels, notes)

@@ -9,13 +9,14 @@ import struct
 import tomllib
 import unicodedata
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydicom import Dataset, dcmread
+from pydicom.encaps import generate_frames
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels import get_decoder
@@ -46,6 +47,8 @@ TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in KEYWORDS]
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")  # of the image, or else at the detector
 SQUARE_WITHIN = 0.01  # of pixels: larger differences between height and width change the proportions of a chest
 OTHER_MODALITIES, OTHER_VIEWS = TABLES["other_modalities"], TABLES["other_views"]
+FRONTAL_VIEWS: dict[str, str] = {word: view for view, words in TABLES["frontal_views"].items() for word in words}
+LATERAL = "LATERAL"
 OTHER_PARTS: dict[str, str] = {word: part for part, words in TABLES["other_parts"].items() for word in words}
 IMAGE_MODALITIES = frozenset({"CR", "DR", "DX", "RG", "HC", "OT", "SC"})  # the last three do not say what they hold
 CHEST_PARTS = (  # beginnings or parts of what hospitals write for a chest, without accents
@@ -69,6 +72,7 @@ UNPACKED_MOST = 2 * MOST_PIXELS + LEVELS  # bytes of a deflated file
 DAMAGED = "The DICOM file is damaged or cut off."
 NO_IMAGE = "The DICOM file holds no image; it is a report, a plan or a directory, or it was cut off."
 CONTRADICTS_BITS = "The DICOM file contradicts itself about the bits of a pixel."
+START_OF_EXTENDED = b"\xff\xc1"  # marker of sequential JPEG with Huffman codes, 8 or 12 bits
 SEVERAL_FRAMES = "The DICOM file holds {frames} pictures; export the one that is meant as a file of its own."
 # One of several frames is never chosen for the user: nothing says which one is meant, and of a cine loop or a
 # tomosynthesis none is a chest image.
@@ -88,17 +92,17 @@ def as_sentence(sentence: str) -> Iterator[None]:
         raise ImageError(sentence) from None
 
 
-def parsed(content: bytes) -> Dataset:
-    """The tags of a file. ``transfer_syntax`` is set on it."""
+def parsed(content: bytes, tags: Sequence[BaseTag | int] = TAGS) -> Dataset:
+    """Some tags of a file. ``transfer_syntax`` is set on it."""
     has_mark = content[128:132] == b"DICM"
     with as_sentence(DAMAGED):
         syntax, start = _syntax_and_start(content) if has_mark else ("", 0)
         if has_mark and syntax == DeflatedExplicitVRLittleEndian:
-            header = read_dataset(io.BytesIO(_inflated(content[start:])), False, True, specific_tags=TAGS)
+            header = read_dataset(io.BytesIO(_inflated(content[start:])), False, True, specific_tags=list(tags))
             header.transfer_syntax = ExplicitVRLittleEndian
             return header
         # Without the mark the caller has seen that the first element is one that files begin with
-        header = dcmread(io.BytesIO(content), force=not has_mark, specific_tags=TAGS)
+        header = dcmread(io.BytesIO(content), force=not has_mark, specific_tags=list(tags))
         header.transfer_syntax = header.file_meta.get("TransferSyntaxUID") or _bare_syntax(header)
     return header
 
@@ -187,7 +191,9 @@ def decoded(header: Dataset) -> np.ndarray:
     unsupported = f"The compression {name} is not supported; export the image uncompressed."
     if decoder is None or not decoder.is_available:
         raise ImageError(unsupported)
-    with as_sentence(unsupported if syntax == JPEGExtended12Bit and header.BitsStored > 8 else DAMAGED):
+    with as_sentence(DAMAGED):
+        if syntax == JPEGExtended12Bit and header.BitsStored > 8:
+            return _extended_jpeg(header)
         low_bits = _unused_low_bits(header)
         if low_bits is not None:
             if decoder.is_encapsulated:
@@ -197,6 +203,33 @@ def decoded(header: Dataset) -> np.ndarray:
     if pixels.ndim == 3 and about["photometric_interpretation"] != "RGB":
         raise ImageError("The image's colours are stored in a way that is not supported; export it in grey.")
     return pixels
+
+
+def _extended_jpeg(header: Dataset) -> np.ndarray:
+    """Greys of lossy 12-bit JPEG, which gdcm reads and pydicom does not let it read."""
+    import gdcm
+
+    content = next(generate_frames(header.PixelData, number_of_frames=1))
+    start = content.find(START_OF_EXTENDED)
+    if header.SamplesPerPixel != 1 or header.BitsAllocated != 16 or header.get("PixelRepresentation"):
+        raise ImageError(CONTRADICTS_BITS)
+    if start < 0 or struct.unpack(">BHH", content[start + 4 : start + 9]) != (12, header.Rows, header.Columns):
+        raise ImageError(DAMAGED)
+    fragment, fragments, element = gdcm.Fragment(), gdcm.SequenceOfFragments.New(), gdcm.DataElement()
+    fragment.SetByteStringValue(content)
+    fragments.AddFragment(fragment)
+    element.SetTag(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((header.Columns, header.Rows, 1))
+    image.SetDataElement(element)
+    grey = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2")  # turned round later, where it is MONOCHROME1
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(JPEGExtended12Bit))))
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, 0))
+    unpacked = image.GetBuffer().encode("utf-8", "surrogateescape")  # gdcm gives bytes as text
+    return np.frombuffer(unpacked, "<u2").reshape(header.Rows, header.Columns)
 
 
 def _unused_low_bits(header: Dataset) -> int | None:
@@ -228,17 +261,34 @@ def reasons_to_refuse(header: Dataset) -> Iterator[str]:
     other = next((OTHER_PARTS[word] for word in _words(header, "BodyPartExamined") if word in OTHER_PARTS), "")
     if other and not _names_chest(header):
         yield f"The file says that it shows {other}, not a chest."
-    views, row = _words(header, "ViewPosition"), (*_orientation(header), "")[0]
-    if lying := next((OTHER_VIEWS[word] for word in views if word in OTHER_VIEWS), ""):
-        yield f"The file says that the view is {lying}; the runs know plain frontal images only."
-    elif (
-        any(word in LATERAL_VIEWS or "LATERAL" in word for word in views)
-        or (not views and _has_lateral_code(header))
-        or (not views and row in ("A", "P"))
-    ):
-        yield "The file says that it is a lateral view; the runs know frontal images only."
     if _word(header, "PresentationIntentType") == "FOR PROCESSING":
         yield "The file holds the detector's raw image (FOR PROCESSING). Send the processed one (FOR PRESENTATION)."
+
+
+def reason_of_view(header: Dataset) -> str:
+    """Why the view is none that runs know, in a sentence; nothing where it is, or is unknown."""
+    view = view_of(header)
+    if view == LATERAL:
+        return "The file says that it is a lateral view; the runs know frontal images only."
+    other = OTHER_VIEWS.get(view, "")
+    return f"The file says that the view is {other}; the runs know plain frontal images only." if other else ""
+
+
+def view_of(header: Dataset) -> str:
+    """The view in the field's own spelling: PA, AP, LATERAL, a key of OTHER_VIEWS, or nothing where it is unknown."""
+    words, row = _words(header, "ViewPosition"), (*_orientation(header), "")[0]
+    if other := next((word for word in words if word in OTHER_VIEWS), ""):
+        return other
+    if any(word in LATERAL_VIEWS or "LATERAL" in word for word in words):
+        return LATERAL
+    if words:
+        return next((FRONTAL_VIEWS[word] for word in words if word in FRONTAL_VIEWS), "")
+    codes = _view_codes(header)
+    if row in ("A", "P") or any(
+        value in LATERAL_CODES or re.search("(?i)lateral(?!.*decubitus)", meaning) for value, meaning in codes
+    ):
+        return LATERAL
+    return next((FRONTAL_VIEWS[value] for value, _ in codes if value in FRONTAL_VIEWS), "")
 
 
 def reasons_to_doubt(header: Dataset) -> Iterator[str]:
@@ -293,14 +343,11 @@ def _orientation(header: Dataset) -> tuple[str, ...]:
         return tuple(str(one).strip().upper()[:1] for one in value) if isinstance(value, MultiValue) else ()
 
 
-def _has_lateral_code(header: Dataset) -> bool:
+def _view_codes(header: Dataset) -> list[tuple[str, str]]:
+    """Values and meanings of the view's codes."""
     with as_sentence(DAMAGED):
         items = header.get("ViewCodeSequence") or []
-        return any(
-            str(item.get("CodeValue", "")).strip() in LATERAL_CODES
-            or re.search("(?i)lateral(?!.*decubitus)", str(item.get("CodeMeaning", "")))
-            for item in items
-        )
+        return [(str(item.get("CodeValue", "")).strip(), str(item.get("CodeMeaning", ""))) for item in items]
 
 
 def spacing(header: Dataset) -> tuple[float, float] | None:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
-from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, TAKE_BACK, Decision
+from covid_core.data.decisions import ADD, DISMISS, GROUP, LEAVE_OUT, RELABEL, TAKE_BACK, Decision
 from covid_core.formatting import moment, plural
 from covid_core.reports import tables
 from covid_core.runs import candidates
@@ -23,6 +23,7 @@ DONE = {
     RELABEL: ("image", "with another class"),
     GROUP: ("image", "kept together with others"),
     DISMISS: ("finding", "dismissed"),
+    ADD: ("addition", "of images"),
 }
 
 
@@ -81,6 +82,7 @@ def _row(one: Decision, valid: bool) -> dict[str, object]:
         RELABEL: (one.before, one.after),
         GROUP: ("", f"together with {one.after}"),
         DISMISS: (one.finding, f"dismissed (with {one.after})" if one.after else "dismissed"),
+        ADD: ("", one.after),
         TAKE_BACK: ("", f"takes back number {one.after}"),
     }[one.action]
     state = "" if one.action == TAKE_BACK else "in force" if valid else "taken back"

@@ -1,6 +1,8 @@
-"""Adding a data set: synthetic images, a folder or archive on this machine, an upload, Kaggle. All run as jobs."""
+"""Adding a data set, or images to one: synthetic images, a folder or archive on this machine, an upload, Kaggle, data
+sets that are merged. All run as jobs."""
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,14 +13,14 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from covid_core import files
 from covid_core.data import dataset as data
-from covid_core.data.imports import archives, importing, layouts, metadata
+from covid_core.data.imports import archives, importing, layouts, merging, metadata
 from covid_core.data.imports.layouts import Layout
 from covid_core.errors import DataError
 from covid_core.formatting import count, plural
 from covid_core.jobs import kinds, queue
-from covid_core.jobs.kinds import ImportRequest, KaggleRequest, PhantomRequest
-from covid_core.reports.layout_text import layout_notes, layout_table
-from covid_core.specs import LayoutSpec, parse
+from covid_core.jobs.kinds import ImportRequest, KaggleRequest, MergeRequest, PhantomRequest
+from covid_core.reports.layout_text import layout_notes, layout_table, merge_notes, merge_table, merge_warnings
+from covid_core.specs import LayoutSpec, MergeSpec, parse
 from covid_core.synthetic import phantom
 from covid_core.workspace import new_id
 from pages.shared import import_jobs, run_cache, shell
@@ -45,6 +47,7 @@ def add_dataset() -> None:
         OWN: _path_form,
         "Upload a zip": _upload_form,
         "Kaggle": _kaggle_form,
+        "Merge data sets": _merge_form,
     }
     st.session_state.setdefault(WAY, next(iter(ways)))
     way = st.segmented_control(
@@ -87,8 +90,8 @@ def _phantom_form() -> None:
 
 def _path_form() -> None:
     st.markdown(
-        "One folder per class with PNG or JPEG files, at any depth. Folders for parts (train, test), patients and lung "
-        "masks are understood. Images in a folder stay there and are never changed."
+        "One folder per class with PNG, JPEG, TIFF or DICOM files, at any depth. Folders for parts (train, test), "
+        "patients and lung masks are understood. Files in a folder stay there and are never changed."
     )
     typed = st.text_input(
         "Path of the folder or zip file", key="import-path", placeholder="/home/me/radiography"
@@ -101,9 +104,36 @@ def _path_form() -> None:
     encoding = _pick_encoding(source, str(source)) if is_archive else ""
     spec = _corrected(*importing.files_of(source, encoding), encoding, str(source))
     stem = source.stem if source.suffix.lower() == ".zip" else source.name
-    name = st.text_input("Name", value=stem, max_chars=80, key=f"import-name-{source}")
+    into = _pick_target("path")
+    name = stem if into else st.text_input("Name", value=stem, max_chars=80, key=f"import-name-{source}")
     if st.button("Import", type="primary", icon=":material/download:", key="import-path-go", disabled=not spec.classes):
-        import_jobs.start(ImportRequest(source=str(source), name=name.strip(), **spec.model_dump()))
+        request = {"source": str(source), "name": name.strip(), "dataset": into}
+        import_jobs.start(ImportRequest(**request, **spec.model_dump()))
+
+
+def _pick_target(key: str) -> str:
+    """Id of the data set that images are added to, "" where they are a new one."""
+    names = _names()
+    if not names:
+        return ""
+    into = st.selectbox(
+        "Images go into",
+        ["", *names],
+        format_func=lambda name: names.get(name, "A new data set"),
+        key=f"import-into-{key}",
+    )
+    if into:
+        st.caption(
+            "Images that are there already are left out. Decisions stay, and runs of before open with their version."
+        )
+    return into
+
+
+def _names() -> dict[str, str]:
+    """Names of the readable data sets by id; with the id where two have the same."""
+    listed = [info for info in data.list_datasets(shell.workspace()) if not info.get("damaged")]
+    often = Counter(info["name"] for info in listed)
+    return {one["id"]: one["name"] if often[one["name"]] == 1 else f"{one['name']} ({one['id']})" for one in listed}
 
 
 def _pick_encoding(archive: Path | BinaryIO, key: str) -> str:
@@ -242,12 +272,13 @@ def _upload_form() -> None:
     encoding = _pick_encoding(uploaded, uploaded.file_id)
     content = functools.partial(archives.content_in, uploaded, encoding=encoding)
     spec = _corrected(archives.names_in(uploaded, encoding), content, uploaded.name, encoding, uploaded.file_id)
+    into = _pick_target("zip")
     label = f"Import {shell.plain(uploaded.name)}"
     if st.button(label, type="primary", icon=":material/download:", key="import-zip-go", disabled=not spec.classes):
-        import_jobs.start(_upload_request(uploaded, spec))
+        import_jobs.start(_upload_request(uploaded, spec, into))
 
 
-def _upload_request(uploaded: UploadedFile, spec: LayoutSpec) -> ImportRequest:
+def _upload_request(uploaded: UploadedFile, spec: LayoutSpec, into: str) -> ImportRequest:
     """Save an upload where its import finds it, and removes it."""
     stem = Path(uploaded.name).stem[:80]
     target = shell.workspace().uploads / f"{new_id(stem)}.zip"
@@ -255,7 +286,8 @@ def _upload_request(uploaded: UploadedFile, spec: LayoutSpec) -> ImportRequest:
         files.write_bytes(target, uploaded.getbuffer())
     except OSError as error:
         raise DataError(f"The upload cannot be saved: {error.strerror}.") from error
-    return ImportRequest(source=str(target), name=stem, remove_source=True, **spec.model_dump())
+    request = {"source": str(target), "name": stem, "dataset": into, "remove_source": True}
+    return ImportRequest(**request, **spec.model_dump())
 
 
 def _kaggle_form() -> None:
@@ -273,6 +305,52 @@ def _kaggle_form() -> None:
     if st.button("Download and import", type="primary", icon=":material/cloud_download:", key="import-kaggle-go"):
         name = "COVID-19 Radiography Database"
         import_jobs.start(KaggleRequest(name=name, classes=KAGGLE_CLASSES if fourth else None))
+
+
+def _merge_form() -> None:
+    st.markdown(
+        "Several data sets become one, in which each is a source. Images that two of them share count once. Shared "
+        "images with contradicting classes are left out and listed."
+    )
+    names = _names()
+    chosen = st.multiselect("Data sets", list(names), format_func=names.__getitem__, key="merge-of")
+    if len(chosen) < 2:
+        st.caption("Choose two at least. Of shared images, those of the first count.")
+        return
+    members = [shell.open_dataset(one) for one in chosen]
+    spec = MergeSpec(members=chosen, classes=_pick_names(members))
+    merge = merging.planned(shell.workspace(), spec)
+    for warning in merge_warnings(merge):
+        st.warning(shell.plain(warning), icon=":material/warning:")
+    images = {name: st.column_config.NumberColumn(format="localized") for name in (*merge.names, "Images")}
+    shell.table(merge_table(merge), "merge", column_config=images, alt="Images of each class and data set")
+    for note in merge_notes(merge):
+        st.markdown(f"- {shell.plain(note)}")
+    name = st.text_input("Name", value=" + ".join(merge.names)[:80], max_chars=80, key=f"merge-name-{'/'.join(chosen)}")
+    if st.button("Merge", type="primary", icon=":material/merge:", key="merge-go"):
+        import_jobs.start(MergeRequest(name=name.strip(), **spec.model_dump()))
+
+
+def _pick_names(members: list[data.Dataset]) -> dict[str, dict[str, str]]:
+    """What each class of the members is called in the merged data set, "" where it is left out, if not as before."""
+    guesses = merging.proposed(members)
+    there = list(dict.fromkeys(label for member in members for label in member.classes))
+    classes: dict[str, dict[str, str]] = {}
+    for member in members:
+        st.markdown(f"**{shell.plain(member.name)}**")
+        with st.container(horizontal=True):
+            for label, images in member.counts.items():
+                into = st.selectbox(
+                    f"{shell.plain(label)} ({count(images)})",
+                    ["", *there],
+                    index=1 + there.index(guesses.get(member.id, {}).get(label, label)),
+                    format_func=lambda name: name or "Left out",
+                    key=f"merge-{member.id}-{label}-{'/'.join(there)}",
+                    width=220,
+                )
+                if into != label:
+                    classes.setdefault(member.id, {})[label] = into
+    return classes
 
 
 def remove_dataset() -> None:

@@ -173,3 +173,18 @@ def test_nothing_is_given_back_of_a_file_that_is_not_mapped(tmp_path):
 def resident(path: Path) -> int:
     """Bytes of the mapped file that are in this process's memory."""
     return sum(found.rss for found in psutil.Process().memory_maps() if found.path == str(path))
+
+
+def test_a_file_is_linked_or_else_copied_beside_the_first(tmp_path, monkeypatch):
+    source = tmp_path / "a.png"
+    source.write_bytes(b"pixels")
+    files.link_or_copy(source, tmp_path / "linked.png")
+    assert (tmp_path / "linked.png").samefile(source)
+
+    def no_links(*_):
+        raise OSError("the file system has no links")
+
+    monkeypatch.setattr(os, "link", no_links)
+    files.link_or_copy(source, tmp_path / "copied.png")
+    assert (tmp_path / "copied.png").read_bytes() == b"pixels"
+    assert not (tmp_path / "copied.png").samefile(source)

@@ -260,12 +260,12 @@ def test_deleting_a_data_set_removes_what_was_derived_from_its_images(workspace,
     assert not list(workspace.datasets.iterdir())
 
 
-def test_what_is_no_png_or_jpeg_file_is_listed_and_left_out(workspace, image_folder):
+def test_what_is_no_image_file_is_listed_and_left_out(workspace, image_folder):
     root = image_folder({"A": 2, "B": 2})
-    (root / "A" / "scan.tif").write_bytes(b"II*")
+    (root / "A" / "scan.raw").write_bytes(b"II*")
     left_out = importing.import_folder(workspace, root).left_out
-    assert left_out["path"].tolist() == ["A/scan.tif"]
-    assert left_out["reason"].tolist() == ["Not a PNG or JPEG file."]
+    assert left_out["path"].tolist() == ["A/scan.raw"]
+    assert left_out["reason"].tolist() == ["Not a PNG, JPEG, TIFF or DICOM file."]
 
 
 def test_a_sweep_removes_what_killed_imports_left_a_day_ago_and_nothing_else(workspace):
