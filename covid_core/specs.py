@@ -67,6 +67,8 @@ class LayoutSpec(Spec):
     ``tables`` are files that label the images, ``columns`` say which of their columns is what (path, label, patient,
     source, part, sex, age, view, reader). Of an image with several labels, "leave_out" takes none, "chosen" the one
     that is a chosen class.
+
+    ``encoding`` is how names in an archive are written where they are not marked as UTF-8; "" takes the likeliest.
     """
 
     classes: tuple[str, ...] | None = None
@@ -76,6 +78,7 @@ class LayoutSpec(Spec):
     tables: tuple[str, ...] = ()
     columns: dict[str, str] = {}
     several: Literal["leave_out", "chosen"] = "leave_out"
+    encoding: str = ""
 
     @field_validator("patients")
     @classmethod

@@ -18,7 +18,7 @@ from covid_core.data.pixels import decode_rows, open_pixels
 from covid_core.data.summary import PixelSummary
 from covid_core.figures import data as figures
 from covid_core.formatting import count, decimals, moment, plural, share
-from covid_core.reports.layout_text import left_out
+from covid_core.reports.layout_text import left_out, shared_sources
 from covid_core.work import Progress
 from pages.panels.dataset import import_form
 from pages.shared import gallery, import_jobs, shell
@@ -477,6 +477,8 @@ def _sources(dataset: Dataset) -> None:
         f"{share(facts.majority)}. {share(facts.one_class)} of the images come from a source with a single class "
         f"({plural(facts.sources, 'source')} in all).{unknown}"
     )
+    if shared := shared_sources(dataset):
+        st.markdown(shared)
     st.markdown(
         "A bar in one colour is a source with one class. If every bar has one colour, the source is a *confounder*: no "
         "split of these images separates disease and source. Only an *external test set* does."

@@ -63,6 +63,19 @@ def _by_chance(counts: np.ndarray, sizes: np.ndarray) -> float:
     return float((1 + np.count_nonzero(closeness[1:] >= closeness[0] * (1 - 1e-9))) / (1 + DRAWS))
 
 
+def contradicting_patients(images: pd.DataFrame) -> pd.DataFrame:
+    """Patients whose images have several classes, those with most images first: columns patient_id, counts (images by
+    class) and image_ids. An image without a patient is nobody's."""
+    of_patients = images[images["patient_id"] != ""]
+    several = of_patients.groupby("patient_id")["label"].transform("nunique") > 1
+    rows = [
+        (patient, of_patient["label"].value_counts().sort_index().to_dict(), of_patient["image_id"].to_list())
+        for patient, of_patient in of_patients[several].groupby("patient_id")
+    ]
+    rows.sort(key=lambda row: -len(row[2]))
+    return pd.DataFrame(rows, columns=["patient_id", "counts", "image_ids"])
+
+
 def with_parts(pairs: pd.DataFrame, parts: Mapping[str, str]) -> pd.DataFrame:
     """Pairs of images with the part of a split that each image is in by ``parts``; empty where it is in none."""
     sides = zip(PARTS, ("first", "second"), strict=True)

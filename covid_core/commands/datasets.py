@@ -12,6 +12,7 @@ from covid_core.commands.verbs import NAME, SEED, option, progress, verb
 from covid_core.data import dataset as data
 from covid_core.data import decisions, duplicates
 from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, Decision
+from covid_core.data.imports import archives
 from covid_core.errors import InvalidChoice
 from covid_core.formatting import count, plural
 from covid_core.jobs import kinds
@@ -48,6 +49,9 @@ AUTHOR = option("--author", default="", help="who decides; the user of this comp
     option("--patients", metavar="PATTERN", help="regular expression that names the patient in a path; '' for none"),
     option("--patients-anew", choices=("yes", "no"), help="whether patients' numbers start anew in each class"),
     option("--into", default="", metavar="DATASET", help="add the images to this data set; its versions stay"),
+    option(
+        "--encoding", choices=archives.ENCODINGS, default="", help="of names in the archive; the likeliest by default"
+    ),
     option("--dry-run", action="store_true", help="only say what would be imported"),
 )
 def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
@@ -66,7 +70,7 @@ def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
 def _layout_of(options: argparse.Namespace) -> LayoutSpec:
     parts = None if options.parts is None else presets.parse_assignments(options.parts)
     anew = None if options.patients_anew is None else options.patients_anew == "yes"
-    names = ("classes", "patients", "several")
+    names = ("classes", "patients", "several", "encoding")
     fields = {name: getattr(options, name) for name in names} | {"parts": parts, "anew": anew}
     columns = presets.parse_assignments(options.columns.split(",")) if options.columns else {}
     return parse(LayoutSpec, {**fields, "tables": options.table or (), "columns": columns})
@@ -100,7 +104,9 @@ def do_merge(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     made = _made(workspace, MergeRequest(name=options.name, **spec.model_dump()))
     opened = data.open_dataset(workspace, made["dataset"])
     facts = {key: opened.info[key] for key in ("members", "shared", "conflicts")}
-    text = "\n".join(filter(None, [made["text"], layout_text.left_out(opened), *notes]))
+    text = "\n".join(
+        filter(None, [made["text"], layout_text.left_out(opened), layout_text.shared_sources(opened), *notes])
+    )
     return {**made, **facts, "notes": notes, "text": text}
 
 
@@ -157,6 +163,9 @@ def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     audit = dataset_audit.make(workspace, opened, other, progress())
     answer = {"dataset": opened.id, "version": opened.version, "images": len(opened.images), **encode(audit)}
     lines = [f"{opened.name}: {plural(len(opened.images), 'image')}", *audit_text.audit_lines(audit)]
+    answer["contradicting_patients"] = encode(contradicting := tables.contradicting_patients(opened.images))
+    if (opened.images["patient_id"] != "").any():
+        lines.append(audit_text.patients(contradicting))
     if other is not None:
         shared = dataset_audit.shared(workspace, opened, other)
         answer["against"] = {"dataset": other.id, "version": other.version, **encode(shared)}

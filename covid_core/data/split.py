@@ -76,7 +76,10 @@ def make_split(
     else:  # images of each class stay for the later parts
         drawing.draw(TEST, math.ceil(len(chosen) * spec.test), 2, rng)
     if not (drawing.part == VALIDATION).any():
-        drawing.draw(VALIDATION, round(len(chosen) * spec.validation), 1, rng)
+        dealt = len(chosen)
+        if spec.method in ("by_source", "given"):  # a large test part makes the two others smaller alike
+            dealt = min(dealt, np.count_nonzero(drawing.part != TEST) / (1 - spec.test))
+        drawing.draw(VALIDATION, round(dealt * spec.validation), 1, rng)
     made = chosen.assign(part=drawing.part)[COLUMNS]
     _check(made, classes, spec)
     return made.assign(half=halves(made, spec.seed))

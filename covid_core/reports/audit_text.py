@@ -207,6 +207,16 @@ def clusters(images: pd.DataFrame) -> str:
     return f"A group split keeps {of} in one part ({ONE_CLUSTER})."
 
 
+def patients(contradicting: pd.DataFrame) -> str:
+    """How many patients have images of several classes (``tables.contradicting_patients``), and what that means."""
+    if not len(contradicting):
+        return "No patient has images of several classes."
+    return (
+        f"{plural(len(contradicting), 'patient has', 'patients have')} images of several classes. The class of a "
+        "patient may change over time; otherwise a label is wrong."
+    )
+
+
 def leakage(crossing: int, ungrouped: int, method: str) -> str:
     """How many duplicates cross the parts of a split, why, and what to do.
 
@@ -390,7 +400,16 @@ def described_by(shown: Map) -> str:
 
 def neighbours(shown: Map) -> tuple[str, ...]:
     """What an image's neighbours on the map have in common with it, each sentence with the figures it rests on."""
-    return tuple(filter(None, [_neighbours_class(shown), _class_or_source(shown)]))
+    return tuple(filter(None, [_neighbours_class(shown), _class_or_source(shown), _drawn(shown)]))
+
+
+def _drawn(shown: Map) -> str:
+    if not shown.facts["drawn_from"]:
+        return ""
+    return (
+        f"The map has {count(len(shown.images))} of {plural(shown.facts['drawn_from'], 'image')}: each class gives its "
+        "share. The others are not checked for outliers and suspicious labels."
+    )
 
 
 def _purity(one: Purity) -> str:

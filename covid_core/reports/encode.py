@@ -87,6 +87,7 @@ def _layout(one: Layout) -> Fields:
         "other_classes": {label: images for label, images in one.counts.items() if label not in one.chosen},
         "patients": {"pattern": one.patients, "anew": one.anew, "in_several_parts": one.crossing},
         "tables": one.tables,
+        "encoding": one.encoding,
         "left_out": [{"path": path, "reason": reason} for path, reason in one.left_out],
     }
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from covid_core.data.dataset import Dataset
+from covid_core.data.imports.archives import ENCODINGS
 from covid_core.data.imports.layouts import Layout, is_plain
 from covid_core.data.imports.merging import Merge
 from covid_core.data.imports.metadata import is_table
@@ -36,6 +37,8 @@ def _others(row: dict[str, int]) -> list[str]:
 
 def layout_notes(layout: Layout) -> Iterator[str]:
     """What a person should check before the import."""
+    if layout.encoding:
+        yield f"Names in the archive are read as {layout.encoding} ({ENCODINGS[layout.encoding]})."
     if len(layout.chosen) == 1:
         yield f"Only one class: {layout.chosen[0]}. A model needs two at least."
         for path in filter(is_table, (path for path, _ in layout.left_out)):
@@ -90,3 +93,14 @@ def left_out(dataset: Dataset) -> str:
     ]
     text = "; ".join(filter(None, parts))
     return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def shared_sources(dataset: Dataset) -> str:
+    """That members of a merged data set share sources, since they share images; nothing where they do not."""
+    shared = dataset.info.get("shared", 0) + dataset.info.get("conflicts", 0) // 2
+    if not shared:
+        return ""
+    return (
+        f"The merged data sets had {plural(shared, 'image')} in common, so they share sources. A test on one of them, "
+        "trained on the others, is not fully external."
+    )

@@ -128,7 +128,8 @@ def is_outdated(audited: Audited, at_work: bool) -> None:
     if not audited.is_current:
         reason = (
             f"**This audit is of the data set before {plural(audited.changes, 'decision')}.** Images that were left "
-            "out since are hidden, and classes are those of now. Limits, probes and sources are as they were."
+            "out since are hidden, images added since are not measured, and classes are those of now. Limits, probes "
+            "and sources are as they were."
         )
     if not reason:
         return

@@ -140,6 +140,7 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
                 "findings": [{"image_id": str, "finding": str, "score": NUMBER, "limit": NUMBER}],
                 "copies": [{"first": str, "second": str, "kind": str, "conflict": bool}],
                 "conflicts": int,
+                "contradicting_patients": [{"patient_id": str, "counts": COUNTS, "image_ids": [str]}],
                 "ladder": LADDER,
                 "ladder_reason": str,
                 "sources": {"known": int, "association": NUMBER, "within": By(list), "in_words": [str]},

@@ -431,3 +431,15 @@ def test_a_run_says_which_version_it_used(here, workspace):
     page = decide(audit_page("Duplicates"), "pair-Leave out the first")
     page = audit_page("Decisions")
     assert table(page, "Images as")["Images as"].tolist() == ["they were imported"]
+
+
+def test_patients_with_images_of_several_classes_are_listed(here, workspace):
+    dataset = here()
+    path = dataset.folder / "manifest.parquet"
+    patients = ["one", "two"] * 6 + ["one"] + [""] * (len(dataset.images) - 13)
+    pd.read_parquet(path).assign(patient_id=patients).to_parquet(path)
+    dataset_audit.make(workspace, here())
+    page = audit_page("Duplicates")
+    listed = table(page, "Patient")
+    assert listed["Patient"].tolist() == ["one"]
+    assert listed["Images"].tolist() == [7]

@@ -7,18 +7,21 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from made_collections import COLLECTIONS, write
 from made_data import COUNTS, class_folders, made_database, made_dataset
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from covid_core.data import dataset as data
 from covid_core.data import decisions, pixels
+from covid_core.data.imports import importing
 from covid_core.data.imports.importing import SUMMARY_SIZE
-from covid_core.jobs import queue
-from covid_core.jobs.kinds import AuditRequest, ImportRequest
+from covid_core.jobs import kinds, queue
+from covid_core.jobs.kinds import AuditRequest, ImportRequest, MergeRequest
 from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Status
 from covid_core.synthetic.phantom import PLANTS
+from covid_core.work import silent
 from pages.panels.dataset.import_form import PLANT_WORDS
 
 TABS = ("Overview", "Images", "Pixels", "Sizes and sources", "Left out")
@@ -542,3 +545,39 @@ def test_all_classes_of_a_table_are_chosen_where_the_folders_were_the_classes_be
     assert "4 images of 4." in words(page)
     pressed(page, "import-path-go")
     assert started[0].request()["classes"] == ["False", "True"]
+
+
+def test_data_sets_are_merged_under_the_names_that_are_chosen(workspace, tmp_path, started):
+    _, first = made_dataset(tmp_path, workspace)
+    other = importing.import_folder(workspace, class_folders(tmp_path / "other", {"covid-19": 2, "Pneumonia": 3}))
+    page = adding(opened("dataset", add="own"), "Merge data sets")
+    page.multiselect(key="merge-of").set_value([first.id, other.id]).run()
+    box = next(box for box in page.selectbox if box.label == "Pneumonia (3)")
+    box.set_value("Viral Pneumonia").run()
+    assert page.warning
+    pressed(page, "merge-go")
+    request = queue.jobs(workspace, MergeRequest)[0].request
+    assert request.members == (first.id, other.id)
+    assert request.classes == {other.id: {"covid-19": "COVID", "Pneumonia": "Viral Pneumonia"}}
+
+
+def test_images_of_a_folder_go_into_the_data_set_that_is_chosen(workspace, tmp_path, started):
+    _, dataset = made_dataset(tmp_path, workspace)
+    more = class_folders(tmp_path / "more", {"COVID": 2, "Normal": 1})
+    page = adding(opened("dataset", add="own"), "Folder or zip on this machine")
+    page.text_input(key="import-path").set_value(str(more)).run()
+    page.selectbox(key="import-into-path").set_value(dataset.id).run()
+    pressed(page, "import-path-go")
+    assert queue.jobs(workspace, ImportRequest)[0].request.dataset == dataset.id
+
+
+@pytest.mark.parametrize("name", COLLECTIONS)
+def test_a_public_collection_is_understood_without_a_correction(workspace, tmp_path, started, name):
+    folder = write(COLLECTIONS[name], tmp_path / "set")
+    page = adding(opened("dataset"), "Folder or zip on this machine")
+    page.text_input(key="import-path").set_value(str(folder)).run()
+    pressed(page, "import-path-go")
+
+    request = kinds.request_in(started[0].request())
+    made = data.open_dataset(workspace, kinds.of(request).work(workspace, request, silent)["dataset"])
+    assert made.counts == COLLECTIONS[name].counts

@@ -33,6 +33,7 @@ FORMAT = 3  # of the kept file; a change of what it holds, or of what images are
 WIDTH = 50  # principal components that neighbours are searched in; the usual number before t-SNE
 WIDE = 100  # that labels are judged by; on synthetic images with clear lesions 50 find as many exchanged labels
 LEAST = 10  # images; fewer need no map
+MOST_IMAGES = 20_000  # of more, so many are drawn: 100,000 need 4 GB of memory, and a page of them is slow
 SEED = 0  # of the folds that labels are cross-validated in
 PLACES = ("pca_x", "pca_y", "tsne_x", "tsne_y")
 LABELS = ("given", "given_score", "other", "other_score", "is_suspicious")
@@ -60,6 +61,7 @@ class _Facts(BaseModel):
     sources: int
     made: float
     seconds: float
+    drawn_from: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +74,8 @@ class Map:
     did not score). ``given`` is the label when the map was made; ``is_current`` says whether it is of this
     version. ``facts``: features, pca_share (of all variance, along the two directions shown), accuracy of
     that classifier over ``judged`` images (None: not fitted, for the ``reason``), neighbours, sources
-    (images whose source is known), made (seconds since 1970), seconds.
+    (images whose source is known), made (seconds since 1970), seconds, drawn_from (all images, where the map holds but
+    MOST_IMAGES of them, else 0).
     """
 
     images: pd.DataFrame
@@ -119,13 +122,13 @@ class Map:
 
 def expected_seconds(images: int) -> float:
     """About how long a map takes."""
-    return START_SECONDS + SECONDS_PER_IMAGE * images
+    return START_SECONDS + SECONDS_PER_IMAGE * min(images, MOST_IMAGES)
 
 
 def stored(workspace: Workspace, dataset: Dataset) -> Map | None:
     """The map that was made of this version of the data set; None where there is none, or where it is torn."""
     opened = derived.read(_path(workspace, dataset), _opened)
-    if opened is None or not opened[0]["image_id"].equals(dataset.images["image_id"]):
+    if opened is None or not np.array_equal(opened[0]["image_id"], dataset.images["image_id"].iloc[_sample(dataset)]):
         return None
     return Map(_placed(opened[0], dataset), opened[1])
 
@@ -157,15 +160,18 @@ def _placed(images: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
 def make(workspace: Workspace, dataset: Dataset, progress: Progress = silent, *, frozen: Frozen | None = None) -> Map:
     """Make the map of a data set and keep it. Raises DataError where images are too few or gone, and NoRoom.
 
+    Of more than MOST_IMAGES images so many are drawn, each class by its share; the others are not on the map.
     ``frozen``: features of a pretrained network; without them the pixels are the features.
     """
     if len(dataset.images) < LEAST:
         raise DataError(f"A map needs {LEAST} images at least; {dataset.name} has {count(len(dataset.images))}.")
     began = time.monotonic()
+    rows = _sample(dataset)
     groups = duplicates.with_groups(workspace, dataset, part_of(progress, 0, 0.05))
-    features, described = _features(workspace, dataset, frozen, part_of(progress, 0.05, 0.1))
-    images, facts = drawn(features, groups, part_of(progress, 0.1, 1))
+    features, described = _features(workspace, dataset, rows, frozen, part_of(progress, 0.05, 0.1))
+    images, facts = drawn(features, groups.iloc[rows].reset_index(drop=True), part_of(progress, 0.1, 1))
     facts |= {"features": described, "made": time.time(), "seconds": time.monotonic() - began}
+    facts["drawn_from"] = len(groups) if len(rows) < len(groups) else 0
     facts = _Facts.model_validate(facts).model_dump()
     images.attrs = facts
     derived.write_table(workspace, _path(workspace, dataset), images, optional=True)
@@ -174,13 +180,22 @@ def make(workspace: Workspace, dataset: Dataset, progress: Progress = silent, *,
     return Map(_placed(images, dataset), facts)
 
 
+def _sample(dataset: Dataset) -> np.ndarray:
+    """Positions of the images that are on the map, ascending."""
+    labels = dataset.images["label"].reset_index(drop=True)
+    if len(labels) <= MOST_IMAGES:
+        return np.arange(len(labels))
+    drawn_labels = labels.groupby(labels).sample(frac=MOST_IMAGES / len(labels), random_state=SEED)
+    return np.sort(drawn_labels.index.to_numpy())
+
+
 def _features(
-    workspace: Workspace, dataset: Dataset, frozen: Frozen | None, progress: Progress
+    workspace: Workspace, dataset: Dataset, rows: np.ndarray, frozen: Frozen | None, progress: Progress
 ) -> tuple[np.ndarray, Features]:
-    """Features of shape (images, d), and a description of them."""
+    """Features of shape (rows, d), and a description of them."""
     if frozen is not None:
-        return frozen.table, Features(frozen.name, frozen.table.shape[1])
-    pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, progress)
+        return frozen.table[rows], Features(frozen.name, frozen.table.shape[1])
+    pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, progress)[rows]
     return probes.shrunk(pixels, probes.SIDE).reshape(len(pixels), -1), Features()
 
 

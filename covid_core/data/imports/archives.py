@@ -2,10 +2,13 @@
 
 import lzma
 import shutil
+import unicodedata
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
+
+import charset_normalizer
 
 from covid_core.data.imports.layouts import is_hidden
 from covid_core.errors import DataError
@@ -25,22 +28,77 @@ MOST_FILES = 200_000
 MOST_BYTES = 20 * 10**9
 LARGEST_RATIO = 200  # packed images hardly shrink; a higher ratio over 1 MB is a bomb
 CHUNK = 2**20
+ENCODINGS = {  # of names, as programs write them where they write no UTF-8; of equals, the earlier is taken
+    "utf_8": "any language",
+    "cp437": "Western Europe, DOS",
+    "cp850": "Western Europe, Windows archives",
+    "cp866": "Russian, DOS",
+    "cp1252": "Western Europe, Windows",
+    "cp1251": "Russian, Windows",
+    "cp932": "Japanese",
+    "cp949": "Korean",
+    "gbk": "Chinese, simplified",
+    "big5": "Chinese, traditional",
+    "cp852": "Central Europe, DOS",
+    "cp1250": "Central Europe, Windows",
+    "cp737": "Greek, DOS",
+    "cp1253": "Greek, Windows",
+    "cp857": "Turkish, DOS",
+    "cp862": "Hebrew, DOS",
+}
+USUAL = "cp437"  # what the format of zip archives says of names without a mark for UTF-8
+MESS = 0.4  # share of characters that may be odd in a text, for charset_normalizer
+ODD, ALIKE = 0.1, 0.05  # what a second alphabet, or anything but letters, adds to it; texts as good as each other
+ONE_ALPHABET = {"HIRAGANA": "CJK", "KATAKANA": "CJK"}  # Japanese is written with all three
 
 
-def names_in(archive: Path | BinaryIO) -> list[str]:
-    """All files in a zip archive but hidden ones, as POSIX paths. Raises DataError when it cannot be read."""
+def encodings_of(archive: Path | BinaryIO) -> dict[str, str]:
+    """ENCODINGS, that in which the names of an archive are likeliest written first, each with a name as it then is.
+
+    Empty where no name needs it: they are plain, or marked as UTF-8. Raises DataError when it cannot be read.
+    """
+    with _opened(archive, USUAL) as opened:
+        unmarked = [member.orig_filename for member in _files_in(opened) if not member.flag_bits & 0x800]
+    names = [name.encode(USUAL) for name in unmarked if not name.isascii()]
+    if not names:
+        return {}
+    matches = charset_normalizer.from_bytes(b"\n".join(names), cp_isolation=list(ENCODINGS), threshold=MESS)
+    oddness = {match.encoding: match.chaos - ODD * match.coherence + ODD * _alphabets(str(match)) for match in matches}
+    order = list(ENCODINGS)
+    likely = sorted(oddness, key=lambda encoding: (round(oddness[encoding] / ALIKE), order.index(encoding)))
+    return {encoding: names[0].decode(encoding, "replace") for encoding in dict.fromkeys([*likely, *order])}
+
+
+def _alphabets(text: str) -> int:
+    """How many alphabets the letters of a text beyond ASCII have, and what is no letter or half a letter as well."""
+    signs = [sign for sign in text if not sign.isascii()]
+    alphabets = {unicodedata.name(sign, "-").split()[0] if sign.isalpha() else "-" for sign in signs}
+    return len({ONE_ALPHABET.get(name, name) for name in alphabets}) + len(alphabets & {"-", "HALFWIDTH"})
+
+
+def _opened(archive: Path | BinaryIO, encoding: str = "") -> zipfile.ZipFile:
+    """A zip archive whose unmarked names are read in an encoding; "" takes the likeliest. Raises DataError."""
+    encoding = encoding or next(iter(encodings_of(archive)), USUAL)
     try:
-        with zipfile.ZipFile(archive) as opened:
-            names = [str(PurePosixPath(_name_of(member))) for member in _files_in(opened)]
+        return zipfile.ZipFile(archive, metadata_encoding=encoding)
+    except UnicodeDecodeError as error:
+        raise DataError(f"The names in the archive are not written in {error.encoding}: choose another.") from error
     except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise DataError(f"The archive cannot be read: {error}.") from error
+        raise DataError(f"The archive cannot be read: {_reason(error)}.") from error
+
+
+def names_in(archive: Path | BinaryIO, encoding: str = "") -> list[str]:
+    """All files in a zip archive but hidden ones, as POSIX paths; ``encoding`` is one of ENCODINGS, or "" for the
+    likeliest. Raises DataError when it cannot be read."""
+    with _opened(archive, encoding) as opened:
+        names = [str(PurePosixPath(_name_of(member))) for member in _files_in(opened)]
     return [name for name in names if not any(is_hidden(PurePosixPath(part)) for part in PurePosixPath(name).parts)]
 
 
-def content_in(archive: Path | BinaryIO, name: str) -> bytes:
+def content_in(archive: Path | BinaryIO, name: str, encoding: str = "") -> bytes:
     """Content of a file in a zip archive, by its name as ``names_in`` gives it. Raises DataError."""
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with _opened(archive, encoding) as opened:
             member = next(one for one in _files_in(opened) if str(PurePosixPath(_name_of(one))) == name)
             _check_member(member)
             return opened.read(member)
@@ -48,14 +106,14 @@ def content_in(archive: Path | BinaryIO, name: str) -> bytes:
         raise DataError(f"The file {name} of the archive cannot be read: {error}.") from error
 
 
-def extract(archive: Path, target: Path, progress: Progress = silent) -> None:
-    """Unpack a zip archive into the new folder ``target``.
+def extract(archive: Path, target: Path, encoding: str = "", progress: Progress = silent) -> None:
+    """Unpack a zip archive into the new folder ``target``; ``encoding`` as for ``names_in``.
 
     Checked before anything is written: names that leave the folder, links, encryption, duplicates, number, size and
     packing ratio. Raises DataError naming the member; ``target`` is then gone.
     """
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with _opened(archive, encoding) as opened:
             members = _files_in(opened)
             _check_members(members, target)
             if sum(member.compress_size for member in members) > archive.stat().st_size:
@@ -72,11 +130,14 @@ def extract(archive: Path, target: Path, progress: Progress = silent) -> None:
                 progress(written / max(total, 1), f"Unpacking: {file_size(written)} of {file_size(total)}")
     except UNREADABLE as error:
         shutil.rmtree(target, ignore_errors=True)
-        reason = getattr(error, "strerror", None) or error  # the text of an OSError names folders of this machine
-        raise DataError(f"The archive {archive.name} cannot be unpacked: {reason}.") from error
+        raise DataError(f"The archive {archive.name} cannot be unpacked: {_reason(error)}.") from error
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
+
+
+def _reason(error: Exception) -> object:
+    return getattr(error, "strerror", None) or error  # the text of an OSError names folders of this machine
 
 
 def _files_in(opened: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from covid_core import files
 from covid_core.data import duplicates
 from covid_core.data.dataset import MANIFEST_COLUMNS, Dataset, open_dataset
 from covid_core.data.imports import metadata
-from covid_core.data.imports.archives import content_in, extract, names_in
+from covid_core.data.imports.archives import content_in, encodings_of, extract, names_in
 from covid_core.data.imports.conversion import Converter
 from covid_core.data.imports.layouts import EVERYTHING, Candidate, Layout, as_text, names_below, opening, understood
 from covid_core.data.pixels import SUMMARY_SIZE, pixels_path
@@ -94,16 +94,17 @@ def import_folder(
 
 def proposal(source: Path, spec: LayoutSpec = EVERYTHING) -> Layout:
     """What the import of a folder or zip archive would take, from names alone. Raises DataError."""
-    names, content, root = files_of(source)
-    return proposed(names, root, spec, content)
+    names, content, root = files_of(source, spec.encoding)
+    encoding = spec.encoding or next(iter(encodings_of(source) if source.is_file() else ()), "")
+    return replace(proposed(names, root, spec, content), encoding=encoding)
 
 
-def files_of(source: Path) -> tuple[list[str], Callable[[str], bytes], str]:
+def files_of(source: Path, encoding: str = "") -> tuple[list[str], Callable[[str], bytes], str]:
     """Names of the files of a folder or zip archive, what gives their content, and its path. Raises DataError."""
     with opening(source):
         is_archive = source.is_file()
     if is_archive:
-        return names_in(source), lambda name: content_in(source, name), str(source)
+        return names_in(source, encoding), lambda name: content_in(source, name, encoding), str(source)
     return names_below(source), lambda name: _content(source / name), str(source)
 
 
@@ -131,14 +132,15 @@ def import_path(
 
     An unsafe archive is refused before anything is written. Raises DataError; Stopped as ``import_folder``.
     """
-    with unpacked(workspace, source, progress) as (root, rest):
+    with unpacked(workspace, source, spec.encoding, progress) as (root, rest):
         is_archive = root != source
         return import_folder(workspace, root, name or (source.stem if is_archive else ""), spec, rest, is_archive)
 
 
 @contextlib.contextmanager
-def unpacked(workspace: Workspace, source: Path, progress: Progress) -> Iterator[tuple[Path, Progress]]:
-    """A folder as it is, or the one that a zip archive lies unpacked in for a block; and the progress that is left.
+def unpacked(workspace: Workspace, source: Path, encoding: str, progress: Progress) -> Iterator[tuple[Path, Progress]]:
+    """A folder as it is, or the one that a zip archive, whose names may have an ``encoding``, lies unpacked in for a
+    block; and the progress that is left.
 
     Raises DataError as ``import_path``.
     """
@@ -149,7 +151,7 @@ def unpacked(workspace: Workspace, source: Path, progress: Progress) -> Iterator
         return
     staging = workspace.uploads / new_id("unpacked")
     try:
-        extract(source, staging, part_of(progress, 0, 0.3))
+        extract(source, staging, encoding, part_of(progress, 0, 0.3))
         yield staging, part_of(progress, 0.3, 1)
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -90,7 +90,8 @@ class Layout:
     ``tables`` are the metadata tables beside the classes. ``patients`` is the regular expression by which patients are
     known, "" where nothing names them; ``anew`` says whether their numbers start anew in each class. ``wrapping`` is
     the innermost folder that holds all classes, "" for the root itself; ``below`` are folders that every class has
-    inside, so that they may be the classes, and the classes hospitals.
+    inside, so that they may be the classes, and the classes hospitals. ``encoding`` is how names in an archive were
+    read that do not say it.
     """
 
     root: str
@@ -103,6 +104,7 @@ class Layout:
     wrapping: str = ""
     below: tuple[str, ...] = ()
     collection: str = ""
+    encoding: str = ""
 
     @cached_property
     def counts(self) -> dict[str, int]:

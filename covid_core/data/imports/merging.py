@@ -36,6 +36,7 @@ Search = Callable[[np.ndarray, np.ndarray, Progress], pd.DataFrame]
 """Positions ``first`` and ``second`` of images, uint8 (n, SUMMARY_SIZE, SUMMARY_SIZE), and others of one picture."""
 
 KIND = "merged"  # of a data set
+HASH = r"[0-9a-f]{16,}"  # of a DICOM PatientID, under the workspace's key: the same patient in every data set
 SPELLINGS = {  # classes as letters and digits alone, and what else they are called
     "covid": ("covid19", "covid2019", "sarscov2", "covid19pneumonia"),
     "normal": ("nofinding", "nofindings", "healthy"),
@@ -225,12 +226,13 @@ def _images(merge: Merge) -> pd.DataFrame:
         label = images["label"].map({label: merge.into(member, label) for label in member.classes})
         with_source = images["source"].where(images["source"] == "", " · " + images["source"])
         patient = images["patient_id"]
+        is_local = (patient != "") & ~patient.str.fullmatch(HASH)
         part = images.assign(
             label=label,
             member=number,
             row=np.arange(len(images)),
             source=name + with_source,
-            patient_id=patient.where(patient == "", f"{member.id}/" + patient),
+            patient_id=patient.where(~is_local, f"{member.id}/" + patient),
             new_path=f"{member.id}/" + images["path"],
             **{BATCH: ""},
         )
@@ -268,11 +270,14 @@ def _reasons(
     reasons: dict[int, tuple[str, bool]] = {}
     for first, second in shared.to_numpy().tolist():
         if label[first] == label[second]:
-            reasons.setdefault(second, (f"It shows the same image as {image[first]} of {names[member[first]]}.", False))
+            reasons.setdefault(second, (f"{names[member[first]]} has the same image: {image[first]}.", False))
             continue
         for row, other in ((second, first), (first, second)) if both_out else ((second, first),):
-            where = f"is {label[row]} here and {label[other]} as {image[other]} of {names[member[other]]}"
-            reasons[row] = f"The same image {where}{': both are left out' if both_out else ''}.", True
+            both = f"{label[row]} here, {label[other]} in {names[member[other]]}"
+            reasons[row] = (
+                f"{both}, which has the same image: {image[other]}.{' Both are left out.' if both_out else ''}",
+                True,
+            )
     return reasons
 
 
@@ -334,7 +339,9 @@ def added(
         stack.callback(shutil.rmtree, staging, ignore_errors=True)
         squares = open_pixels(workspace, old, SUMMARY_SIZE, part_of(progress, 0, 0.2))
         append(pixels, squares, np.arange(len(squares)))
-        root, reading = stack.enter_context(importing.unpacked(workspace, source, part_of(progress, 0.2, 0.6)))
+        root, reading = stack.enter_context(
+            importing.unpacked(workspace, source, spec.encoding, part_of(progress, 0.2, 0.6))
+        )
         layout = importing.proposal(root, spec)
         new, unread = importing.read_all(workspace, root, layout.with_sources(root), staging / batch, pixels, reading)
         both = pd.concat([old.images.assign(member=0), new.assign(member=1)], ignore_index=True)
@@ -347,6 +354,7 @@ def added(
         new = new[remaining[len(old.images) :]]
         if new.empty:
             raise DataError(f"{source.name} holds no new image. The first: {': '.join(left_out[0])}")
+        _discard(staging / batch, {*new["path"], *new["mask_path"]})
         importing.link(root, source.name, new, staging / batch, part_of(progress, 0.9, 0.95))
         if old.info["root"] is not None:
             importing.link(old.root, old.name, old.images, staging, part_of(progress, 0.95, 1))
@@ -373,6 +381,13 @@ def _free_names(dataset: Dataset) -> Iterator[str]:
     """Folders of batches that a data set does not have yet."""
     names = (f"added-{number}" for number in itertools.count(2))
     return (name for name in names if not (dataset.root / name).exists())
+
+
+def _discard(folder: Path, remaining: set[str]) -> None:
+    """Remove files that were converted for images that are left out."""
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        if path.relative_to(folder).as_posix() not in remaining:
+            path.unlink()
 
 
 def _moved(images: pd.DataFrame, folder: str) -> pd.DataFrame:

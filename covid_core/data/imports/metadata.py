@@ -110,6 +110,22 @@ def read(names: Sequence[str], opened: Callable[[str], bytes]) -> pd.DataFrame:
     return joined
 
 
+def likely(names: Sequence[str], opened: Callable[[str], bytes]) -> list[str]:
+    """The tables among files that are taken unasked: of text files, which may be anything, those of a known collection,
+    and lists of images beside another table. ``opened`` as for ``read``."""
+    tables, lists = [name for name in names if is_table(name) and not name.lower().endswith(".txt")], []
+    for name in (name for name in names if name.lower().endswith(".txt")):
+        try:
+            table = _read_one(name, opened(name))
+        except DataError:
+            continue  # a text that is no table is no fault: nobody has chosen it
+        if LISTED in table:
+            lists.append(name)
+        elif _collection(table):
+            tables.append(name)
+    return [*tables, *lists] if tables else []
+
+
 def _read_one(name: str, content: bytes) -> pd.DataFrame:
     try:
         if name.lower().endswith(".gz"):

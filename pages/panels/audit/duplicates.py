@@ -11,6 +11,7 @@ from covid_core.audit.duplicates import duplicate_pairs
 from covid_core.audit.duplicates.threshold import Limits
 from covid_core.audit.tables import ACROSS, ALIKE, ALL, CONFLICT, EQUAL
 from covid_core.data.dataset import Dataset
+from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.data.split import make_split
 from covid_core.figures import audit as figures
 from covid_core.formatting import count, plural
@@ -18,7 +19,7 @@ from covid_core.reports import audit_text
 from covid_core.runs import candidates
 from covid_core.specs import SPLIT_LABELS, SplitSpec
 from pages.panels.audit import decision_form, pair_view, url_state
-from pages.shared import audit_panel, run_cache, shell
+from pages.shared import audit_panel, gallery, run_cache, shell
 from pages.shared.audit_panel import Audited
 
 KINDS = {
@@ -28,10 +29,16 @@ KINDS = {
     EQUAL: "Equal files",
     ALIKE: "Near-duplicates",
 }
+AT_ONCE = 24  # images of a patient
 WAYS = ("grouped", "stratified")
 
 
 def show(audited: Audited) -> None:
+    _pairs(audited)
+    _patients(audited.dataset)
+
+
+def _pairs(audited: Audited) -> None:
     pairs = audited.pairs[~audited.pairs["dismissed"]]
     st.markdown(
         "Two files with the same picture are one image that counts twice. *Data leakage*: one of them is trained on "
@@ -64,6 +71,27 @@ def show(audited: Audited) -> None:
     sides = (audited.dataset, audited.dataset)
     pair_view.show(chosen, sides, "copies", lambda row: _actions(audited.dataset, row, row.name in apart.index))
     _limit(audited)
+
+
+def _patients(dataset: Dataset) -> None:
+    """Patients with images of several classes, and the images of one of them; nothing where no patient is on record."""
+    if not (dataset.images["patient_id"] != "").any():
+        return
+    st.subheader("Patients with several classes")
+    patients = tables.contradicting_patients(dataset.images)
+    st.markdown(f"**{audit_text.patients(patients)}**")
+    if patients.empty:
+        return
+    classes = [
+        ", ".join(f"{label} {count(images)}" for label, images in counts.items()) for counts in patients["counts"]
+    ]
+    images = {name: patients["image_ids"].iat[row] for row, name in enumerate(patients["patient_id"])}
+    shown = pd.DataFrame({"Patient": list(images), "Images": [len(ids) for ids in images.values()], "Classes": classes})
+    shell.table(shown, "patients", alt="Patients with images of several classes")
+    patient = st.selectbox("Images of the patient", list(images), key=f"patient-{dataset.id}", width=360)
+    rows = [dataset.row_of(name) for name in images[patient][:AT_ONCE]]
+    labels = [shell.plain(dataset.images["label"].iat[row]) for row in rows]
+    gallery.image_grid(dataset, rows, open_pixels(shell.workspace(), dataset, SUMMARY_SIZE), "patient", labels)
 
 
 def _limit(audited: Audited) -> None:

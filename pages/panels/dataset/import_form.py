@@ -5,7 +5,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
 import streamlit as st
@@ -100,7 +100,10 @@ def _path_form() -> None:
     if not typed:
         return
     source = Path(typed.strip("\"'")).expanduser().absolute()
-    spec = _corrected(*importing.files_of(source), str(source))
+    with layouts.opening(source):
+        is_archive = source.is_file()
+    encoding = _pick_encoding(source, str(source)) if is_archive else ""
+    spec = _corrected(*importing.files_of(source, encoding), encoding, str(source))
     stem = source.stem if source.suffix.lower() == ".zip" else source.name
     into = _pick_target("path")
     name = stem if into else st.text_input("Name", value=stem, max_chars=80, key=f"import-name-{source}")
@@ -134,10 +137,25 @@ def _names() -> dict[str, str]:
     return {one["id"]: one["name"] if often[one["name"]] == 1 else f"{one['name']} ({one['id']})" for one in listed}
 
 
-def _corrected(names: list[str], content: Callable[[str], bytes], root: str, key: str = "") -> LayoutSpec:
+def _pick_encoding(archive: Path | BinaryIO, key: str) -> str:
+    """How the names in an archive are written, where they do not say so."""
+    examples = archives.encodings_of(archive)
+    if not examples:
+        return ""
+    return st.selectbox(
+        "The names in the archive do not say how they are written. Which of these is right?",
+        list(examples),
+        format_func=lambda encoding: f"{examples[encoding]} ({archives.ENCODINGS[encoding]})",
+        key=f"import-encoding-{key}",
+    )
+
+
+def _corrected(
+    names: list[str], content: Callable[[str], bytes], root: str, encoding: str, key: str = ""
+) -> LayoutSpec:
     """What an import of files would take, with a choice for each guess. Raises DataError without any class."""
     key = key or root
-    tables = _pick_tables(names, content, root, key)
+    tables = {**_pick_tables(names, content, root, key), "encoding": encoding}
     version = hash((root, *names, *map(content, tables.get("tables", ()))))
 
     def proposal(**choices: Any) -> Layout:
@@ -208,7 +226,7 @@ def _pick_tables(names: list[str], content: Callable[[str], bytes], root: str, k
     chosen = st.multiselect(
         "Tables with labels",
         there,
-        default=[] if _has_classes(names, root) else [name for name in there if not name.lower().endswith(".txt")],
+        default=[] if _has_classes(names, root) else metadata.likely(there, content),
         key=f"import-tables-{key}",
         placeholder="None: the folders are the classes",
         help="Tables with the same columns follow each other, others are joined by the columns that they share.",
@@ -259,8 +277,9 @@ def _upload_form() -> None:
     uploaded = st.file_uploader("Zip file", type="zip", max_upload_size=UPLOAD_LIMIT, key="import-upload")
     if uploaded is None:
         return
-    content = functools.partial(archives.content_in, uploaded)
-    spec = _corrected(archives.names_in(uploaded), content, uploaded.name, uploaded.file_id)
+    encoding = _pick_encoding(uploaded, uploaded.file_id)
+    content = functools.partial(archives.content_in, uploaded, encoding=encoding)
+    spec = _corrected(archives.names_in(uploaded, encoding), content, uploaded.name, encoding, uploaded.file_id)
     into = _pick_target("zip")
     label = f"Import {shell.plain(uploaded.name)}"
     if st.button(label, type="primary", icon=":material/download:", key="import-zip-go", disabled=not spec.classes):

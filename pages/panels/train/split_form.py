@@ -22,7 +22,7 @@ from covid_core.data.summary import UNKNOWN_SOURCE
 from covid_core.evaluation import metrics
 from covid_core.figures import data as figures
 from covid_core.formatting import count, decimals, plural, share
-from covid_core.reports import audit_text
+from covid_core.reports import audit_text, layout_text
 from covid_core.specs import SPLIT_LABELS, Labels, SplitSpec, parse
 from pages.panels.train.spec_fields import field, now, split_fields
 from pages.shared import audit_panel, shell
@@ -54,6 +54,8 @@ def show(dataset: Dataset, classes: tuple[str, ...]) -> None:
     made = _made(dataset, classes, split)
     has_patients = bool((dataset.images["patient_id"] != "").any())
     st.markdown(shell.plain(_in_words(made, split, has_patients)))
+    if split.method == "by_source" and (shared := layout_text.shared_sources(dataset)):
+        st.warning(shared, icon=":material/warning:")
     _copies_that_cross(dataset, made, split)
     _who_is_where(made, classes)
 

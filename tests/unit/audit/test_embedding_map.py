@@ -197,3 +197,12 @@ def test_deleting_a_data_set_removes_its_map(workspace, images):
     embedding_map.make(workspace, images)
     data.delete_dataset(workspace, images.id)
     assert not list(workspace.tables.glob("*-map-*"))
+
+
+def test_of_very_many_images_some_of_each_class_are_on_the_map(workspace, images, monkeypatch):
+    monkeypatch.setattr(embedding_map, "MOST_IMAGES", 26)
+    made = embedding_map.make(workspace, images)
+    assert made.images["label"].value_counts().to_dict() == {"COVID": 10, "Normal": 10, "Viral Pneumonia": 6}
+    assert (images.images["image_id"].iloc[made.images["row"]] == made.images["image_id"].to_numpy()).all()
+    assert made.facts["drawn_from"] == 52
+    assert embedding_map.stored(workspace, images).images.equals(made.images)

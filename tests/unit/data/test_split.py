@@ -264,6 +264,12 @@ def test_the_test_part_holds_all_images_of_the_held_out_source_and_no_other_of_t
     assert sizes(split)["test"] == 30
 
 
+def test_a_large_source_that_is_held_out_leaves_the_other_parts_their_proportion():
+    table = from_sources(a={"one": 42, "two": 500}, b={"one": 42, "two": 500})
+    split = make_split(table, ("a", "b"), SplitSpec(method="by_source", held_out=("two",)))
+    assert sizes(split) == {"train": 68, "validation": 16, "test": 1000}
+
+
 def test_a_class_with_one_source_only_gives_a_share_of_its_images():
     table = from_sources(a={"one": 50, "two": 20}, b={"two": 100})
     spec = SplitSpec(method="by_source", held_out=("two",), test=0.2)

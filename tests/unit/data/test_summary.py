@@ -254,7 +254,7 @@ def test_a_image_without_a_mask_says_so(tmp_path):
 
 def test_what_is_on_record_is_counted_by_class_with_its_association():
     images = pd.DataFrame({"label": list("aabb"), "sex": ["M", "M", "F", ""], "age": ["17", "18", "80", ""]})
-    sex, age = summary.recorded_facts(images.assign(view="", given_part="", source=""), "ab")
+    sex, age = summary.recorded_facts(images.assign(view="", given_part="", source="", device="", spacing=""), "ab")
     assert sex.counts.to_dict("index") == {"F": {"a": 0, "b": 1}, "M": {"a": 2, "b": 0}}
     assert (sex.name, sex.missing, round(sex.association, 9)) == ("Sex", 1, 1)
     assert age.counts.index.tolist() == ["0 to 18 years", "18 to 40 years", "80 years and more"]

@@ -181,7 +181,7 @@ def test_z6_a_name_in_an_old_encoding_is_imported(workspace, tmp_path):
 
 def test_z6_a_name_that_is_not_the_unicode_it_claims_is_refused(tmp_path):
     path = archive(tmp_path / "images.zip", ("a/肺.png", IMAGE))
-    refuse(patched(path, "肺".encode(), b"\xff\xfe\xfd"), "cannot be unpacked")
+    refuse(patched(path, "肺".encode(), b"\xff\xfe\xfd"), "not written in utf-8")
 
 
 def test_z7_a_locked_archive_is_refused(tmp_path):
@@ -206,7 +206,7 @@ def test_z7_a_locked_archive_is_refused(tmp_path):
 def test_z7_what_is_no_whole_archive_is_refused(tmp_path, damage):
     path = archive(tmp_path / "images.zip", ("a/1.png", IMAGE))
     path.write_bytes(damage(path.read_bytes()))
-    refuse(path, "images.zip cannot be unpacked")
+    refuse(path, "cannot be read")
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_z7_an_unknown_packing_is_refused(tmp_path):
 
 
 def test_z7_a_missing_archive_is_refused(tmp_path):
-    refuse(tmp_path / "images.zip", "images.zip cannot be unpacked: No such file or directory")
+    refuse(tmp_path / "images.zip", "cannot be read: No such file or directory")
 
 
 def test_z8_a_failure_near_the_end_leaves_nothing(workspace, tmp_path):
@@ -263,3 +263,47 @@ def test_a_sound_archive_becomes_a_data_set_that_needs_it_no_more(workspace, tmp
     assert dataset.name == "images"
     assert dataset.path_of(1).is_file()
     assert os.listdir(workspace.uploads) == []
+
+
+def in_code_page(path: Path, names: list[str], encoding: str) -> Path:
+    """An archive whose names are written in a code page, without the mark for UTF-8."""
+    plain = [f"{number:04}{'x' * (len(name.encode(encoding)) - 4)}" for number, name in enumerate(names)]
+    content = archive(path, *((name, IMAGE) for name in plain)).read_bytes()
+    for old, name in zip(plain, names, strict=True):
+        content = content.replace(old.encode(), name.encode(encoding))
+    path.write_bytes(content)
+    return path
+
+
+NAMES = {
+    "utf_8": ["Lungenentzündung/1.png", "Gesund/1.png"],
+    "cp437": ["Lungenentzündung/1.png", "Gesund/Größe2.png"],
+    "cp866": ["Пневмония/снимок1.png", "Норма/снимок2.png"],
+    "cp1251": ["Пневмония/снимок1.png", "Норма/снимок2.png"],
+    "cp932": ["肺炎/患者12.png", "正常/画像3.png", "新型コロナ/画像4.png"],
+    "cp949": ["폐렴/환자12.png", "정상/영상3.png"],
+    "gbk": ["肺炎/患者12.png", "正常/图像3.png", "新冠/患者4.png"],
+    "big5": ["肺炎/病患12.png", "正常/影像3.png"],
+}
+
+
+@pytest.mark.parametrize("encoding", NAMES)
+def test_names_in_a_code_page_are_read_as_they_were_written(tmp_path, encoding):
+    path = in_code_page(tmp_path / "images.zip", NAMES[encoding], encoding)
+    assert archives.names_in(path) == NAMES[encoding]
+    archives.extract(path, tmp_path / "unpacked")
+    assert [(tmp_path / "unpacked" / name).read_bytes() for name in NAMES[encoding]] == [IMAGE] * len(NAMES[encoding])
+    assert importing.proposal(path).encoding == encoding
+
+
+def test_another_code_page_can_be_chosen_and_one_that_does_not_fit_is_refused(tmp_path):
+    names = ["דלקת/1.png", "בריא/2.png"]
+    path = in_code_page(tmp_path / "images.zip", names, "cp862")
+    assert archives.names_in(path, "cp862") == names
+    assert archives.encodings_of(path)["cp862"] == names[0]
+    with pytest.raises(DataError):
+        archives.names_in(path, "utf_8")
+
+
+def test_plain_names_need_no_code_page(tmp_path):
+    assert archives.encodings_of(archive(tmp_path / "images.zip", ("COVID/1.png", IMAGE), ("Größe/1.png", IMAGE))) == {}

@@ -130,6 +130,14 @@ def test_patients_of_two_members_are_two_patients(workspace, made):
     assert one.images["patient_id"].tolist() == [f"{members[0].id}/1", "", f"{members[1].id}/1", ""]
 
 
+def test_a_hashed_patient_is_the_same_in_both_members(workspace, made):
+    members = [made("one", a=(1,), b=(2,)), made("two", a=(3,), b=(4,))]
+    for member in members:
+        path = member.folder / "manifest.parquet"
+        pd.read_parquet(path).assign(patient_id=["0123456789abcdef", ""]).to_parquet(path)
+    assert merge(workspace, *members).images["patient_id"].tolist() == ["0123456789abcdef", ""] * 2
+
+
 def test_masks_come_along(workspace, tmp_path, made):
     database = database_folders(tmp_path / "database", {"a": 2, "b": 1}, {"a": "hospital"})
     member = importing.import_folder(workspace, database, "masked")

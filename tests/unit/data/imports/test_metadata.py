@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from covid_core.data.imports.importing import proposed
-from covid_core.data.imports.metadata import age_of, sex_of
+from covid_core.data.imports.metadata import age_of, likely, sex_of
 from covid_core.errors import DataError
 from covid_core.specs import LayoutSpec
 
@@ -198,3 +198,9 @@ def test_an_age_is_in_years_or_unknown(text, age):
 
 def test_a_sex_is_read_in_any_spelling():
     assert [sex_of(text) for text in ("Male", "m", "F", "woman", "O", "")] == ["M", "M", "F", "F", "", ""]
+
+
+def test_of_text_files_only_tables_and_lists_of_images_are_taken_unasked():
+    contents = {"facts.csv": b"x", "README.txt": b"Thank you.\n\nCite us.", "test_list.txt": b"1.png\n2.png\n"}
+    assert likely(list(contents), contents.__getitem__) == ["facts.csv", "test_list.txt"]
+    assert likely(["README.txt", "test_list.txt"], contents.__getitem__) == []
