@@ -44,7 +44,8 @@ def layout_notes(layout: Layout) -> Iterator[str]:
         for path in filter(is_table, (path for path, _ in layout.left_out)):
             yield f"{path} may hold the labels: choose it as a table (--table)."
     if converted := sum(not is_plain(image.path) for image in layout.images):
-        yield f"{plural(converted, 'file')} in TIFF or DICOM become PNG files of the data set."
+        stored = plural(converted, "TIFF or DICOM file is", "TIFF or DICOM files are")
+        yield f"{stored} stored as PNG in the data set."
         yield "DICOM headers give patient (as a keyed hash), sex, age, view and device, unless a table or a name does."
     if layout.patients:
         example = next(image for image in layout.images if image.patient)

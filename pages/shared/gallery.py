@@ -159,7 +159,8 @@ def _facts(dataset: Dataset, row: int, view: summary.ImageView) -> None:
 def mode_in_words(mode: str) -> str:
     """The kind of pixel in a file; Pillow's letters for it are known to few."""
     words = {"L": "8-bit grey", "1": "black and white", "RGB": "colour", "RGBA": "colour with transparency"}
-    return f"{words.get(mode, '16-bit grey' if mode.startswith('I') else 'other')} ({mode})"
+    other = "16-bit grey" if mode.startswith("I") else "DICOM grey" if mode.startswith("MONOCHROME") else "other"
+    return f"{words.get(mode, other)} ({mode})"
 
 
 def _step(dataset: Dataset, row: int) -> None:

@@ -31,6 +31,7 @@ KAGGLE_PAGE = f"https://www.kaggle.com/datasets/{importing.KAGGLE_DATASET}"
 KAGGLE_CLASSES = ["COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"]
 WAY, OWN = "import-way", "Folder or zip on this machine"  # session; the way in the list below
 OWN_PATTERN, UNKNOWN = "A pattern of your own", "Unknown"  # among the ways in which names say who the patient is
+IN_HEADERS = "PatientID of DICOM headers, else unknown"
 PLANT_WORDS = {
     "corner-tag": "A letter in a corner, one per class",
     "brightness-shift": "COVID images brighter, viral pneumonia images darker",
@@ -193,7 +194,14 @@ def _pick_patients(layout: Layout, key: str) -> dict[str, Any]:
     """How paths name the patient: fields of a LayoutSpec."""
     ways = {**layouts.PATIENTS, OWN_PATTERN: "", UNKNOWN: ""}
     proposed = next(way for way, pattern in ways.items() if (pattern and pattern == layout.patients) or way == UNKNOWN)
-    way = st.selectbox("Patients", list(ways), index=list(ways).index(proposed), key=f"import-patients-{key}")
+    has_headers = any(not layouts.is_plain(image.path) for image in layout.images)
+    way = st.selectbox(
+        "Patients",
+        list(ways),
+        index=list(ways).index(proposed),
+        format_func=lambda one: IN_HEADERS if one == UNKNOWN and has_headers else one,
+        key=f"import-patients-{key}",
+    )
     pattern = ways[way]
     if way == OWN_PATTERN:
         pattern = st.text_input(

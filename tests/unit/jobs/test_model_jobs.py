@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from local_jobs import work
+from made_dicom import as_dicom
 from made_runs import made_run, scored, with_dataset
 from made_segmenters import made_segmenter
 from page_tests import opened, words
@@ -28,6 +29,7 @@ from covid_core.inference.predictor import Predictor
 from covid_core.runs import pinned_dataset, store
 from covid_core.runs.pinned_dataset import Version
 from covid_core.specs import SplitSpec, TrainingSpec
+from covid_core.synthetic import phantom
 from covid_core.work import silent
 
 ME = "A reader"
@@ -208,6 +210,17 @@ def test_after_decisions_a_run_is_audited_checked_tested_outside_and_given_a_ref
     reference = Predictor.open(workspace, run).reference
     assert set(reference.neighbourhood.image_ids) == set(run.split().query("part == 'train'")["image_id"])
     assert len(external_test.evaluate(workspace, run, elsewhere).table()) == 30
+
+
+@pytest.mark.slow
+def test_a_folder_of_dicom_files_is_an_external_test_set(workspace, copy_of_trained, tmp_path):
+    run = copy_of_trained(workspace)
+    for number in range(12):
+        image = phantom.image_at(number, 12, 99)
+        (tmp_path / "outside" / image.label).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "outside" / image.label / f"IM{number:06d}").write_bytes(as_dicom(image.pixels))
+    outside = importing.import_path(workspace, tmp_path / "outside")
+    assert len(external_test.evaluate(workspace, run, outside).table()) == 12
 
 
 @pytest.mark.slow
