@@ -133,16 +133,18 @@ def _balanced_accuracy(predictions: Answers, inside: np.ndarray, together: np.nd
     labels, right = predictions.y_true[inside], predictions.right[inside]
     classes, codes = np.unique(labels, return_inverse=True)
     of_class = (codes == np.arange(len(classes))[:, None]).astype(np.float32)
+    counted = np.concatenate([of_class * right, of_class])
 
     def on_draws(times: np.ndarray) -> dict[str, np.ndarray]:
-        drawn = times.astype(np.float32)
-        return {"mean": ((of_class * right) @ drawn / np.maximum(of_class @ drawn, 1)).mean(axis=0)}
+        hits, images = np.split(counted @ times.astype(np.float32), 2)
+        return {"mean": (hits / np.maximum(images, 1)).mean(axis=0)}
 
     reached = resampling.estimates(on_draws, codes, together[inside])["mean"]
     absent = (label for k, label in enumerate(predictions.classes) if k not in classes)
     if reached.low == reached.high:  # no draw of images without an error has one: that is no interval
         reached = replace(reached, low=math.nan, high=math.nan)
-    return replace(reached, note=tuple(Gap("none of class", label, left_out=True) for label in absent))
+    value = float(np.mean([right[codes == k].mean() for k in range(len(classes))]))  # draws have fewer digits
+    return replace(reached, value=value, note=tuple(Gap("none of class", label, left_out=True) for label in absent))
 
 
 def _difference(predictions: Answers, inside: np.ndarray, others: np.ndarray) -> float:
