@@ -44,9 +44,9 @@ WHITE_BORDER = 0.9  # share of a mask's border; white lungs hardly reach it, and
 ALL_WHITE = 0.98  # share of a mask; beyond it black specks may be faults of a mask that is all lung
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 SUFFIXES = frozenset({*PICTURE_SUFFIXES, ".tif", ".tiff", ".dcm", ".dicom", ".dic"})
-NAME_WITHOUT_SUFFIX = re.compile(
+NAME_WITHOUT_SUFFIX = re.compile(  # DICOM: IM000001, IMG-0001-00001, an UID
     r"[A-Za-z]{0,5}[-_ .]?\d[\d._-]*|[0-9A-F]{8}"
-)  # DICOM: IM000001, IMG-0001-00001, an UID
+)
 LARGEST_FILE = 48 * 2**20  # bytes; a 16-bit image of 4,096 x 4,096 pixels has 33.5 MB
 STARTS = {
     PNG: (b"\x89PNG\r\n\x1a\n",),
