@@ -250,7 +250,7 @@ def test_a_table_of_images_names_what_each_column_is(workspace, quick_runs):
     ]
     assert shown.columns.tolist() == ["First", "Image", "File", "Why here", *of_runs]
     assert shown["Cold, hottest place"].tolist() == ["margin"] * 2  # the map is the same everywhere: its first place
-    assert shown["Warm, probability"].tolist() == ["52.3 %"] * 2
+    assert shown["Warm, probability"].tolist() == ["52.3 % (COVID)"] * 2
 
 
 def test_the_page_asks_first_the_run_that_the_images_for_choosing_prefer(workspace):
