@@ -313,6 +313,11 @@ def test_another_class_is_explained_when_it_is_chosen(quick):
     assert "COVID has the highest score" in words(page)
 
 
+def test_equal_files_are_one_image_and_that_is_told(quick):
+    told = words(upload(opened("predict"), ("a.png", noise(1)), ("again.png", noise(1))))
+    assert "Equal files are listed once; repeated here: 1 file." in told
+
+
 def test_files_of_which_none_can_be_read_are_listed_with_their_reasons(quick):
     page = upload(opened("predict"), *((f"{number}.png", f"letter {number}".encode()) for number in range(7)))
     assert set(page.dataframe[0].value["Why here"]) == {"The file is not a readable PNG, JPEG, TIFF or DICOM image."}
