@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError, ImageError
-from covid_core.formatting import share
+from covid_core.formatting import plural, share
 from covid_core.images import sandbox
 from covid_core.images.codec import LARGEST_FILE, GreyImage
 from covid_core.images.image import FULL_RANGE, INVALID_WINDOW
@@ -142,6 +142,9 @@ def pick_images(runs: list[Run]) -> list[ImageSource]:
     )
     sources = uploads.uploaded(files)
     note_reload(sources)
+    repeated = len(files) - len(sources)
+    if repeated:
+        st.caption(f"Equal files are listed once; repeated here: {plural(repeated, 'file')}.")
     if sources or not runs:
         return sources
     example = pick_example(runs[0])

@@ -250,7 +250,8 @@ def checked_author(author: str) -> str:
     """Who decides, tidied. Raises InvalidChoice."""
     author = " ".join(author.split())
     if not author or len(author) > LONGEST_AUTHOR:
-        raise InvalidChoice(f"Say who decides, in 1 to {LONGEST_AUTHOR} characters, received: {author[:40]!r}.")
+        received = f"it has {len(author)} now" if author else "it is empty now"
+        raise InvalidChoice(f"Write the name of who decides, in 1 to {LONGEST_AUTHOR} characters: {received}.")
     return author
 
 

@@ -26,9 +26,11 @@ from covid_core.images import resampling
 from covid_core.images.image import (
     MOST_PIXELS,
     TOO_MUCH_MEMORY,
+    TRANSPARENT_NOTE,
     WindowChoice,
     chosen_place,
     darkest_to_brightest,
+    doubts_about,
     full_range,
     grey_of_colours,
     size_refused,
@@ -261,7 +263,7 @@ def _picture(content: bytes, window: int) -> GreyImage:
         if image.mode.startswith(("I", "F")):
             return _deep_image(image, notes, window)
         pixels = _grey(image, stored, notes)
-    return GreyImage(with_content(pixels), image.mode, tuple(notes))
+    return GreyImage(with_content(pixels), image.mode, tuple(notes), doubts_about(notes))
 
 
 def colour_spread(content: bytes) -> float:
@@ -409,6 +411,6 @@ def _check_upper_bits(image: Image.Image, notes: list[str]) -> None:
 def _flattened(image: Image.Image, notes: list[str]) -> Image.Image:
     rgba = image.convert("RGBA")
     if rgba.getchannel("A").getextrema() != (255, 255):
-        notes.append("transparent parts laid on black")
+        notes.append(TRANSPARENT_NOTE)
     black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
     return Image.alpha_composite(black, rgba)

@@ -19,6 +19,12 @@ BIT_DEPTHS = (8, 10, 12, 14, 16)  # depths that detectors deliver inside 16-bit 
 LEVELS = 2**16  # greys that Image.deep can hold
 PIXELS_AT_ONCE = 2**20  # looked up in a table in one go: NumPy makes eight bytes of every index
 LUMA = np.array([19595, 38470, 7471], np.uint32)  # ITU-R 601 in 1/65536, as Pillow has it
+COLOUR_NOTE = "a colour picture, turned to grey; X-ray images are grey"
+TRANSPARENT_NOTE = "transparent parts laid on black"
+DOUBTED_NOTES = {  # what changes the picture itself, as a reason to doubt any answer
+    COLOUR_NOTE: "The file holds a colour picture, perhaps a photo of a screen. Upload the original X-ray file.",
+    TRANSPARENT_NOTE: "Transparent parts were laid on black. That may change the picture: save it without them.",
+}
 FULL_RANGE = -1  # the window that every image with depth offers last
 INVALID_WINDOW = "The image's stored window is invalid; read it over its full range, or export it again."
 TOO_MUCH_MEMORY = "The image needs too much memory to be read; export it smaller or uncompressed and try that."
@@ -156,8 +162,13 @@ def grey_of_colours(rgb: np.ndarray, notes: list[str]) -> np.ndarray:
         grey[top : top + step] = (rows.astype(np.uint32) @ LUMA + 0x8000) >> 16
         spread += int(np.ptp(rows, axis=2).sum(dtype=np.int64))
     if spread / grey.size > COLOUR_SPREAD:
-        notes.append("a colour picture, turned to grey; X-ray images are grey")
+        notes.append(COLOUR_NOTE)
     return grey
+
+
+def doubts_about(notes: list[str]) -> tuple[str, ...]:
+    """The warnings that follow from what was done on the way to grey."""
+    return tuple(DOUBTED_NOTES[note] for note in notes if note in DOUBTED_NOTES)
 
 
 class Turn(NamedTuple):

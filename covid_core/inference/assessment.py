@@ -179,7 +179,7 @@ def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assess
 def _done(image: GreyImage, size: int) -> tuple[str, ...]:
     """What was done to the picture before the network saw it."""
     height, width = image.pixels.shape
-    resized = f"{width} x {height} pixels squashed to {size} x {size}"
+    resized = f"{width} x {height} pixels {'resized' if width == height else 'squashed'} to {size} x {size}"
     return image.notes if (height, width) == (size, size) else (*image.notes, resized)
 
 

@@ -69,7 +69,10 @@ def to_html(
         "made": f"{datetime.now():%d %B %Y, %H:%M}",
         "answer": " ".join(filter(None, prediction_text.verdict(assessments))),
         "notes": [
-            vars(note) for note in prediction_text.notes(assessments, [evidence_text.of(run) for run, _ in answers])
+            vars(note)
+            for note in prediction_text.notes(
+                assessments, [evidence_text.of(run) for run, _ in answers], with_names=False
+            )
         ],
         "warnings": [*filter(None, [prediction_text.although(assessments)]), *image.warnings],
         "pictures": [

@@ -52,11 +52,14 @@ class Note:
     is_warning: bool = False
 
 
-def notes(assessments: Sequence[Assessment], evidence: Sequence[EvidenceCheck]) -> list[Note]:
+def notes(
+    assessments: Sequence[Assessment], evidence: Sequence[EvidenceCheck], *, with_names: bool = True
+) -> list[Note]:
     """What has to stand beside the answers of runs, in this order: that there are no other classes, the runs' evidence
     checks, whether the image was in the training part, and where the heat map is highest.
 
     The last two are missing until they are made (``assessment.examined``). What all runs have alike is one sentence.
+    ``with_names`` of training images; a file's name may be a patient's.
     """
     runs = [one for one in assessments if not one.error]
     rows = [
@@ -65,7 +68,7 @@ def notes(assessments: Sequence[Assessment], evidence: Sequence[EvidenceCheck]) 
             Note(f"Evidence check: {made.in_short}.{FRAME_FOLLOWS * (made.verdict == FRAME)}", made.verdict == FRAME)
             for made in evidence
         ],
-        [note for one in runs if (note := training_note(one))],
+        [note for one in runs if (note := training_note(one, with_name=with_names))],
         [note for one in runs if (note := hottest_note(one))],
     ]
     return [note for row in rows for note in _merged([one.run for one in runs], row)]
@@ -82,7 +85,7 @@ def only_classes(assessment: Assessment) -> str:
     return f"One of these classes only: {_either(assessment.classes)}. Other diseases are called one of them."
 
 
-def training_note(assessment: Assessment) -> Note | None:
+def training_note(assessment: Assessment, *, with_name: bool = True) -> Note | None:
     """Whether the run was trained on the image; None until that is known."""
     match assessment.training:
         case None:
@@ -90,9 +93,8 @@ def training_note(assessment: Assessment) -> Note | None:
         case training if training.why:
             return Note(f"Not compared with the training images: {training.why}.")
         case training if training.image_id:
-            return Note(
-                f"This image was in the training part, as {training.image_id}. It shows nothing about new images.", True
-            )
+            name = f", as {training.image_id}" if with_name else ""
+            return Note(f"This image was in the training part{name}. It shows nothing about new images.", True)
     return Note("This image was not in the training part.")
 
 

@@ -845,7 +845,9 @@ def test_luminance_and_colour_differences_become_the_same_grey():
 
 def test_a_colour_picture_is_told_and_deep_colours_are_refused():
     """D16 and I13"""
-    assert "X-ray images are grey" in read_image(dicom(make.colour_photo())).notes[0]
+    image = read_image(dicom(make.colour_photo()))
+    assert "X-ray images are grey" in image.notes[0]
+    assert image.warnings[-1].startswith("The file holds a colour picture")
     assert "more than 8 bits per colour" in refused(dicom(make.colour_photo().astype(np.uint16)))
 
 

@@ -247,6 +247,7 @@ def test_transparent_white_is_laid_on_black_and_told(mode, kind):
     assert image.pixels[:, SIDE // 2 :].max() == 0
     assert np.abs(image.pixels[:, : SIDE // 2].astype(int) - RAMP[:, : SIDE // 2]).max() <= 1
     assert image.notes == ("transparent parts laid on black",)
+    assert image.warnings[0].startswith("Transparent parts were laid on black")
 
 
 def test_full_alpha_is_nothing_to_tell():
@@ -264,14 +265,16 @@ def test_a_colour_profile_and_gamma_change_nothing():
 
 def test_a_colour_photo_is_told():
     """I13"""
-    assert "X-ray images are grey" in read_image(png(make.colour_photo())).notes[0]
+    image = read_image(png(make.colour_photo()))
+    assert "X-ray images are grey" in image.notes[0]
+    assert image.warnings[0].startswith("The file holds a colour picture")
 
 
 def test_grey_saved_as_colour_is_the_same_image_and_nothing_to_tell():
     """I13"""
     image = read_image(png(np.stack([RAMP] * 3, axis=2)))
     assert np.array_equal(image.pixels, RAMP)
-    assert image.notes == ()
+    assert image.notes == image.warnings == ()
 
 
 def test_colours_become_the_grey_that_pillow_makes_of_them():

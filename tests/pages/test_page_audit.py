@@ -312,7 +312,7 @@ def test_nobody_decides_without_a_name(here):
     page = press(audit_page("Duplicates"), "pair-Leave out the first")
     page.text_input(key="decision-author").set_value("  ")
     press(page, "decision-go")
-    assert "Say who decides" in words(page)
+    assert "Write the name of who decides, in 1 to 80 characters: it is empty now." in words(page)
     assert not here().decisions
 
 

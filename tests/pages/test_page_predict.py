@@ -250,7 +250,7 @@ def test_a_table_of_images_names_what_each_column_is(workspace, quick_runs):
     ]
     assert shown.columns.tolist() == ["First", "Image", "File", "Why here", *of_runs]
     assert shown["Cold, hottest place"].tolist() == ["margin"] * 2  # the map is the same everywhere: its first place
-    assert shown["Warm, probability"].tolist() == ["52.3 %"] * 2
+    assert shown["Warm, probability"].tolist() == ["52.3 % (COVID)"] * 2
 
 
 def test_the_page_asks_first_the_run_that_the_images_for_choosing_prefer(workspace):
@@ -311,6 +311,11 @@ def test_another_class_is_explained_when_it_is_chosen(quick):
     assert not page.exception
     assert (quick.heat_maps, quick.asked) == (["COVID", "COVID", "Normal"], [1])
     assert "COVID has the highest score" in words(page)
+
+
+def test_equal_files_are_one_image_and_that_is_told(quick):
+    told = words(upload(opened("predict"), ("a.png", noise(1)), ("again.png", noise(1))))
+    assert "Equal files are listed once; repeated here: 1 file." in told
 
 
 def test_files_of_which_none_can_be_read_are_listed_with_their_reasons(quick):

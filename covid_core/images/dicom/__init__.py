@@ -26,7 +26,7 @@ from covid_core.images.dicom.header import (
     reasons_to_refuse,
     spacing,
 )
-from covid_core.images.image import GreyImage, with_content
+from covid_core.images.image import GreyImage, doubts_about, with_content
 
 
 def read(content: bytes, window: int = 0) -> GreyImage:
@@ -45,7 +45,7 @@ def read(content: bytes, window: int = 0) -> GreyImage:
         doubts = unfit + tuple(reasons_to_doubt(header))
         if photometric not in GREYS:
             grey = colours(header, photometric, pixels, notes)
-            image = GreyImage(with_content(grey), photometric, tuple(notes), doubts)
+            image = GreyImage(with_content(grey), photometric, tuple(notes), (*doubts, *doubts_about(notes)))
         else:
             image = grey_image(header, photometric, pixels, window, notes, doubts)
         return replace(image, not_chest=unfit, spacing=spacing(header))

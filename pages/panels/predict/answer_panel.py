@@ -305,7 +305,8 @@ def worklist(order: Sequence[Sequence[Assessment]], pictures: Sequence[str | Non
             column = one.run if one.run not in FIXED else f"{one.run} (run)"
             row[column if len(entry) > 1 else "Answer"] = prediction_text.in_short(one)
             if one.has_answer:
-                cells = {one.scale: probability(one.by_class(one.numbers)[one.label])}
+                number = probability(one.by_class(one.numbers)[one.label])
+                cells = {one.scale: f"{number} ({one.label})" if one.is_open else number}  # else whose number it is
                 if one.hottest and one.label == one.predicted:  # the map is that of the predicted class
                     cells["hottest place"] = one.hottest.on
                 row |= {

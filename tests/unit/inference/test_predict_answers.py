@@ -9,7 +9,8 @@ from made_dicom import PATIENT, as_dicom
 from made_runs import COURSE_SIZES, all_parts, made_run
 
 from covid_core.commands import main
-from covid_core.images.codec import png_bytes
+from covid_core.images.codec import GreyImage, png_bytes
+from covid_core.inference.assessment import _done
 from covid_core.inference.network import Head
 from covid_core.inference.predictor import Predictor, _sets_of
 from covid_core.runs import temperature_scaling
@@ -147,3 +148,8 @@ def test_a_report_says_whether_its_heat_map_means_anything(asked, files, tmp_pat
 
 def test_no_tag_of_the_patient_is_in_the_answer(asked, files):
     assert PATIENT.partition("^")[0] not in json.dumps(asked(files["IM0001"]))
+
+
+def test_a_square_image_is_resized_and_any_other_squashed():
+    done = [_done(GreyImage(np.zeros(shape, np.uint8), "L"), 32) for shape in ((64, 64), (64, 80))]
+    assert done == [("64 x 64 pixels resized to 32 x 32",), ("80 x 64 pixels squashed to 32 x 32",)]

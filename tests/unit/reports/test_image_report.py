@@ -9,6 +9,7 @@ from made_runs import all_parts, made_run
 
 from covid_core.audit.model.randomisation_test import unknown
 from covid_core.inference.lungs import LungOutline
+from covid_core.inference.training_match import TrainingMatch
 from covid_core.reports import image_report
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs import candidates
@@ -80,6 +81,12 @@ def test_names_are_shown_letter_by_letter(run):
 
 def test_no_image_of_another_patient_and_no_id_of_one_is_in_it(run):
     assert "a.png" not in page(run)
+
+
+def test_a_image_of_the_training_part_is_not_named(run):
+    told = page(run, training=TrainingMatch("COVID/doe-jane.png"))
+    assert "This image was in the training part. It shows nothing" in told
+    assert "doe-jane" not in told
 
 
 def test_a_image_that_failed_a_check_has_the_reason_and_no_numbers(run):
