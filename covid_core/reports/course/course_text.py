@@ -246,7 +246,7 @@ def reasons(ranking: Ranking[Candidate], chosen: Candidate) -> Iterator[str]:
             verdict = "could be chance" if pair.could_be_chance else "is more than chance"
             yield (
                 f"Against {one.name} the difference is {points(pair.difference, pair.low, pair.high)}; it {verdict} "
-                f"({p_in_words(pair.p_holm)}, McNemar and Holm)."
+                f"({p_in_words(pair.p_holm)}, McNemar and Holm for {plural(ranking.pairs.compared, 'pair')})."
             )
     above = reached.test.value - reached.majority["test"].value
     yield f"It is {points(above)} above the majority baseline ({p_in_words(reached.p_majority)})."
