@@ -78,6 +78,11 @@ def number(value: float, low: float = math.nan, high: float = math.nan) -> str:
     return decimals(value, 3) if math.isnan(low) else f"{decimals(value, 3)} [{decimals(low, 3)}, {decimals(high, 3)}]"
 
 
+def in_full(value: float) -> str:
+    """A small number such as a learning rate without an exponent: ``0.00001``."""
+    return f"{Decimal(f'{value:.{FIGURES}g}'):f}"
+
+
 def points(value: float, low: float = math.nan, high: float = math.nan) -> str:
     """A difference of two shares in percentage points: ``2.1 points``, ``2.1 points [0.4, 3.9]``."""
     within = "" if math.isnan(low) else f" {bounds(low, high)}"

@@ -12,6 +12,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from covid_core.backbones import backbone_named
 from covid_core.errors import InvalidChoice
+from covid_core.formatting import in_full
 
 Mode = Literal["frozen", "fine_tune", "full"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"]
@@ -328,7 +329,7 @@ class TrainingSpec(Spec):
     def strategy(self) -> str:
         """What is special about the run, in words, for the hyper-parameter table."""
         if self.fine_tuning:
-            first = f"last {self.fine_tuning.layers} layers fine-tuned at {self.fine_tuning.learning_rate:g}"
+            first = f"last {self.fine_tuning.layers} layers fine-tuned at {in_full(self.fine_tuning.learning_rate)}"
         elif self.mode == "full":
             first = "trained from scratch" if self.backbone == "baseline_cnn" else "all layers trained"
         else:

@@ -52,15 +52,17 @@ def _pick_classes(dataset: Dataset) -> tuple[str, ...]:
     return tuple(label for label in dataset.classes if label in chosen)
 
 
-def _needs_classes(classes: tuple[str, ...]) -> bool:
-    if len(classes) < 2:
-        st.info("Choose at least two classes above.", icon=":material/arrow_upward:")
-        return True
-    return False
+def _needs_classes(dataset: Dataset, classes: tuple[str, ...]) -> bool:
+    if len(classes) >= 2:
+        return False
+    single = "Choose another data set above: this one has a single class, so there is nothing to classify."
+    wanted = "Choose at least two classes above." if len(dataset.classes) > 1 else single
+    st.info(wanted, icon=":material/arrow_upward:")
+    return True
 
 
 def _new_run(dataset: Dataset | None, classes: tuple[str, ...]) -> None:
-    if dataset and not _needs_classes(classes):
+    if dataset and not _needs_classes(dataset, classes):
         with shell.errors_shown():
             form.new_run(dataset, classes)
 
@@ -68,7 +70,7 @@ def _new_run(dataset: Dataset | None, classes: tuple[str, ...]) -> None:
 def _studies(dataset: Dataset | None, classes: tuple[str, ...], cached: list[run_cache.CachedRun]) -> None:
     if studies.list_all(cached, st.query_params.get("study", "")):
         st.subheader("New study")
-    if dataset and not _needs_classes(classes):
+    if dataset and not _needs_classes(dataset, classes):
         studies.new_study(dataset, classes)
 
 

@@ -9,7 +9,7 @@ from covid_core.evaluation import comparison
 from covid_core.evaluation.assessment import ALPHA
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.repeats import Comparison
-from covid_core.formatting import count, interval, p_in_words, p_value, points, share
+from covid_core.formatting import count, interval, p_in_words, p_value, plural, points, share
 from covid_core.reports import repeats_text, run_text
 from covid_core.runs import candidates
 from covid_core.runs.store import Run, Study
@@ -83,7 +83,7 @@ def _sentence(order: Sequence[Candidate], numbers: pd.DataFrame) -> str:
     accuracy = {one.name: share(one.assessment.test.value) for one in order}
     of_images = f"of {count(row['images'])} test images"
     against = f"{accuracy[row['name']]} against {accuracy[reference]} {of_images}"
-    test = f"({p_in_words(row['p_holm'])}, McNemar and Holm)"
+    test = f"({p_in_words(row['p_holm'])}, McNemar and Holm for {plural(len(numbers), 'pair')})"
     if significant.empty and len(numbers) == 1:
         return f"{row['name']} does not differ significantly from {reference}: {against} {test}."
     if significant.empty:

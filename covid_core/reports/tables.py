@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from covid_core.backbones import BACKBONES
-from covid_core.formatting import count, plural, with_hyphens
+from covid_core.formatting import count, in_full, plural, with_hyphens
 from covid_core.specs import IMBALANCE_LABELS, OPTIMIZER_LABELS, TrainingSpec
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell (OWASP, "CSV injection")
@@ -67,6 +67,13 @@ def hyperparameters(names: Iterable[str], specs: Iterable[TrainingSpec]) -> pd.D
     return pd.DataFrame([{"Model": name, **_choices(spec)} for name, spec in zip(names, specs, strict=True)])
 
 
+def hyperparameters_as_text(names: Iterable[str], specs: Iterable[TrainingSpec]) -> pd.DataFrame:
+    """The same to be read, the learning rate without an exponent."""
+    table = hyperparameters(names, specs)
+    table["Learning rate"] = table["Learning rate"].map(in_full)
+    return table.astype(str)
+
+
 def distinct_name(spec: TrainingSpec, others: Iterable[TrainingSpec]) -> str:
     """A name that says what differs: the backbone, and the settings unlike those of the closest other run with it.
 
@@ -83,7 +90,7 @@ def distinct_name(spec: TrainingSpec, others: Iterable[TrainingSpec]) -> str:
 
 
 def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)[:1].lower() + str(value)[1:]
+    return in_full(value) if isinstance(value, float) else str(value)[:1].lower() + str(value)[1:]
 
 
 def _choices(spec: TrainingSpec) -> dict[str, Any]:

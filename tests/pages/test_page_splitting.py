@@ -98,6 +98,18 @@ def test_a_split_that_cannot_be_is_refused_at_the_button_and_beside_its_fields(d
     assert page.button(key="train").disabled
 
 
+@pytest.mark.parametrize("fields", [{"images_per_class": 2}, {"validation": 60, "test": 50}])
+def test_fields_that_fit_no_split_stay_on_the_page_and_can_be_mended(dataset, fields):
+    page = train_page(**fields)
+    assert page.error
+    assert page.button(key="train").disabled
+    for name, value in {"images_per_class": 0, "validation": 16, "test": 16}.items():
+        page.number_input(key=f"new_{name}").set_value(value)
+    page.run()
+    assert not page.error
+    assert not page.button(key="train").disabled
+
+
 def test_without_sources_on_record_no_external_split_is_offered_and_one_chosen_before_is_gone(workspace, tmp_path):
     importing.import_folder(workspace, write_images(tmp_path / "images", IMAGES, 64), "Images")
     page = train_page(split_method="by_source")

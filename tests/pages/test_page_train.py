@@ -234,6 +234,11 @@ def test_fields_keep_their_values_in_another_section(workspace, dataset):
     assert page.number_input(key="new_epochs").value == 3
 
 
+def test_a_data_set_of_one_class_asks_for_another_data_set(workspace, image_folder):
+    importing.import_folder(workspace, image_folder({"COVID": 10}), "Single")
+    assert "Choose another data set above: this one has a single class" in words(at())
+
+
 def test_one_class_is_not_enough(workspace, dataset):
     page = at()
     page.pills(key=f"classes-{dataset.id}").set_value(["COVID"]).run()

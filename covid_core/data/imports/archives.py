@@ -84,6 +84,8 @@ def _opened(archive: Path | BinaryIO, encoding: str = "") -> zipfile.ZipFile:
     except UnicodeDecodeError as error:
         raise DataError(f"The names in the archive are not written in {error.encoding}: choose another.") from error
     except (zipfile.BadZipFile, OSError, ValueError) as error:
+        if isinstance(archive, Path) and archive.is_file() and archive.suffix.lower() != ".zip":
+            raise DataError(f"{archive.name} is no zip archive. Use the folder that holds it.") from error
         raise DataError(f"The archive cannot be read: {_reason(error)}.") from error
 
 

@@ -78,7 +78,7 @@ def _ranked(subject: Subject) -> Iterator[Block]:
         best,
         recipe=call("performance_of", 1),
     )
-    chosen = tables.hyperparameters([one.name for one in order], [run.spec for run in runs]).astype(str)
+    chosen = tables.hyperparameters_as_text([one.name for one in order], [run.spec for run in runs])
     course = ["Model", "Learning rate", "Batch size", "Epochs", "Optimizer", "Special strategy", "Image size"]
     yield Table("hyperparameters", "Settings of the runs", chosen[course], best, recipe=call("settings_of_runs"))
     yield from _pairs(ranking)

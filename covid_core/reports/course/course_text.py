@@ -13,7 +13,7 @@ from covid_core.errors import DataError, RunDamaged
 from covid_core.evaluation.assessment import beats_majority
 from covid_core.evaluation.comparison import Candidate, Ranking, chosen_by_validation
 from covid_core.evaluation.measures import MEASURES
-from covid_core.formatting import count, decimals, duration, number, p_in_words, plural, points, share
+from covid_core.formatting import count, decimals, duration, in_full, number, p_in_words, plural, points, share
 from covid_core.inference import external_test
 from covid_core.presets import STUDY_PRESETS
 from covid_core.reports import run_text
@@ -104,7 +104,7 @@ def trained(run: Run, candidate: Candidate) -> str:
     return (
         f"{subject} ({MODE_LABELS[spec.mode].lower()}) on images of {spec.image_size} px. "
         f"Its loss is {loss(spec)}; {OPTIMIZER_LABELS[spec.optimizer]} minimises it with a learning rate of "
-        f"{spec.learning_rate:g} in batches of {spec.batch_size}, for {epochs}. Training took "
+        f"{in_full(spec.learning_rate)} in batches of {spec.batch_size}, for {epochs}. Training took "
         f"{duration(candidates.training_seconds(run))}. It reaches {in_words(test)} of {plural(test.n, 'test image')}, "
         f"against {share(candidate.assessment.majority['test'].value)} of the majority baseline "
         f"({p_in_words(candidate.assessment.p_majority)})."
@@ -246,7 +246,7 @@ def reasons(ranking: Ranking[Candidate], chosen: Candidate) -> Iterator[str]:
             verdict = "could be chance" if pair.could_be_chance else "is more than chance"
             yield (
                 f"Against {one.name} the difference is {points(pair.difference, pair.low, pair.high)}; it {verdict} "
-                f"({p_in_words(pair.p_holm)}, McNemar and Holm)."
+                f"({p_in_words(pair.p_holm)}, McNemar and Holm for {plural(ranking.pairs.compared, 'pair')})."
             )
     above = reached.test.value - reached.majority["test"].value
     yield f"It is {points(above)} above the majority baseline ({p_in_words(reached.p_majority)})."

@@ -169,7 +169,7 @@ def _described(subject: Subject, run: Run, key: str) -> Iterator[Block]:
 
 def _settings(run: Run) -> pd.DataFrame:
     """The settings of a run in two pairs of columns."""
-    (chosen,) = tables.hyperparameters([""], [run.spec]).drop(columns="Model").astype(str).to_dict("records")
+    (chosen,) = tables.hyperparameters_as_text([""], [run.spec]).drop(columns="Model").to_dict("records")
     pairs = list(chosen.items())
     half = -(-len(pairs) // 2)
     right = [*pairs[half:], *[("", "")] * (2 * half - len(pairs))]

@@ -15,7 +15,7 @@ from covid_core.backbones import BACKBONES, Backbone, backbone_named
 from covid_core.data import augmentation, label_shift, pixels
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError
-from covid_core.formatting import count, decimals, file_size, plural, roughly
+from covid_core.formatting import count, decimals, file_size, in_full, plural, roughly
 from covid_core.images.codec import data_url, jpeg_bytes
 from covid_core.jobs import queue
 from covid_core.reports import tables
@@ -63,7 +63,9 @@ def new_run(dataset: Dataset, classes: tuple[str, ...]) -> None:
         split_form.show(dataset, classes)
     with _details("Backbone and head", _backbone_in_short(), "account_tree"):
         _backbone(dataset, classes)
-    with _details("Learning", f"{OPTIMIZER_LABELS[now('optimizer')]} at {now('learning_rate'):g}", "trending_up"):
+    with _details(
+        "Learning", f"{OPTIMIZER_LABELS[now('optimizer')]} at {in_full(now('learning_rate'))}", "trending_up"
+    ):
         _learning()
     with _details("Class imbalance", IMBALANCE_LABELS[now("imbalance")].lower(), "balance"):
         _imbalance(dataset, classes)
@@ -172,7 +174,7 @@ def _in_words(spec: TrainingSpec, dataset: Dataset) -> str:
     return (
         f"**{backbone_named(spec.backbone).label}**: {spec.strategy}. {plural(len(spec.classes), 'class', 'classes')}, "
         f"{images} images (training / validation / test) at {spec.image_size} px. "
-        f"{OPTIMIZER_LABELS[spec.optimizer]} at {spec.learning_rate:g}, batches of {spec.batch_size}, up to "
+        f"{OPTIMIZER_LABELS[spec.optimizer]} at {in_full(spec.learning_rate)}, batches of {spec.batch_size}, up to "
         f"{plural(spec.total_epochs, 'epoch')}{patience}."
     )
 

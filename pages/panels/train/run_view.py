@@ -422,7 +422,7 @@ def _subgroups(run: Run) -> None:
 
 def _settings(run: Run) -> None:
     with st.expander("Settings", icon=":material/tune:"):
-        table = tables.hyperparameters([run.name], [run.spec]).drop(columns="Model").astype(str).T
+        table = tables.hyperparameters_as_text([run.name], [run.spec]).drop(columns="Model").T
         table = table.reset_index().set_axis(["Setting", "Value"], axis=1)
         if run.spec.note:
             st.markdown(f"Note: {shell.plain(run.spec.note)}")

@@ -19,6 +19,7 @@ from covid_core.data.split import (
     validation_for,
 )
 from covid_core.data.summary import UNKNOWN_SOURCE, part_balance
+from covid_core.errors import InvalidChoice
 from covid_core.evaluation import metrics
 from covid_core.figures import data as figures
 from covid_core.formatting import count, decimals, plural, share
@@ -65,10 +66,13 @@ def show(dataset: Dataset, classes: tuple[str, ...]) -> None:
 
 
 def in_short() -> str:
-    """The split in a few words, for the folded form."""
+    """The split in a few words, for the folded form; fields that fit no split keep the form, so they can be mended."""
     if now("split_method") == "by_source" and not now("held_out"):
         return "by source"
-    split = parse(SplitSpec, split_fields())
+    try:
+        split = parse(SplitSpec, split_fields())
+    except InvalidChoice:
+        return "not possible"
     parts = " / ".join(f"{decimals(100 * part, 0)}" for part in (split.train, split.validation, split.tested))
     folds = f", {plural(split.folds, 'fold')}" if split.folds > 1 else ""
     if split.method == "given":
@@ -188,7 +192,8 @@ def _who_is_where(made: pd.DataFrame, classes: tuple[str, ...]) -> None:
     table = _counted(made, "label", list(classes))
     remain = f"{share(float(table['Images'].iloc[0] / table['Images'].sum()), 0)} of the images are training images."
     st.caption(f"{remain} {_halves_in_words(made)}")
-    st.dataframe(table, hide_index=True, width="stretch", alt="Images per part and class")
+    numbers = {column: st.column_config.NumberColumn(format="localized") for column in table.columns.drop("Part")}
+    st.dataframe(table, hide_index=True, width="stretch", column_config=numbers, alt="Images per part and class")
 
 
 def _balance(dataset: Dataset, made: pd.DataFrame) -> None:

@@ -7,7 +7,7 @@ from covid_core import presets
 from covid_core.backbones import backbone_named
 from covid_core.data import label_shift
 from covid_core.data.dataset import Dataset
-from covid_core.formatting import count, plural, share
+from covid_core.formatting import count, in_full, plural, share
 from covid_core.jobs import queue
 from covid_core.reports import repeats_text, tables
 from covid_core.runs import store
@@ -99,7 +99,7 @@ def _plan(spec: StudySpec) -> None:
     if any(run.labels == "shifted" for run in spec.runs):
         st.warning(label_shift.ON_PURPOSE, icon=":material/warning:")
     table = tables.hyperparameters([run.name for run in spec.runs], spec.runs)
-    table["Learning rate"] = table["Learning rate"].map("{:g}".format)
+    table["Learning rate"] = table["Learning rate"].map(in_full)
     st.dataframe(
         tables.only_what_differs(table, always=("Model", "Epochs", "Learning rate", "Special strategy")),
         hide_index=True,

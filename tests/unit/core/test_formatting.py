@@ -164,3 +164,8 @@ def test_a_number_in_a_template_is_rounded_as_everywhere_else(template, value, t
 @pytest.mark.parametrize(("pair", "texts"), [((1.5, 1.7), ("1.5", "1.7")), ((1.74, 1.66), ("1.74", "1.66"))])
 def test_a_number_beyond_its_limit_never_reads_as_the_limit(pair, texts):
     assert formatting.apart(*pair, 1) == texts
+
+
+@pytest.mark.parametrize(("value", "text"), [(1e-3, "0.001"), (2e-5, "0.00002"), (1e-6, "0.000001"), (1, "1")])
+def test_a_learning_rate_has_no_exponent(value, text):
+    assert formatting.in_full(value) == text

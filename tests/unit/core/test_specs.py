@@ -116,7 +116,7 @@ def test_total_epochs_count_both_stages():
         ({"backbone": "baseline_cnn"}, "trained from scratch, class weights"),
         ({"imbalance": "none", "test_time_flip": True}, "frozen backbone, middle layers, mirrored copy at test"),
         ({"imbalance": "none", "keep": "last"}, "frozen backbone, middle layers, last epoch kept"),
-        (FINE, "last 10 layers fine-tuned at 1e-05, class weights"),
+        (FINE, "last 10 layers fine-tuned at 0.00001, class weights"),
         ({"imbalance": "none", "taps": "last", "labels": "shifted", "split": {"images_per_class": 9}},)
         + ("frozen backbone, labels of other images",),
         ({"taps": "last", "weights": "file:/a.h5", "augmentation": {"flip": True}, "imbalance": "oversample"},)

@@ -22,7 +22,7 @@ def test_the_run_that_differs_most_is_named_with_its_test_against_the_first():
     found = study_text.conclusion([candidate("None", 40), candidate("Weights", 38), candidate("Both", 10)])
     assert found.sentence == (
         "Both is significantly better than None by 30.0 points: 90.0 % against 60.0 % of 100 test images (p < 0.001, "
-        "McNemar and Holm); 1 of 2 runs differ significantly."
+        "McNemar and Holm for 2 pairs); 1 of 2 runs differ significantly."
     )
     assert found.table["Difference"].str.split(" [", regex=False).str[0].tolist() == [
         "reference",

@@ -209,6 +209,12 @@ def test_z7_what_is_no_whole_archive_is_refused(tmp_path, damage):
     refuse(path, "cannot be read")
 
 
+def test_z7_the_path_of_a_table_leads_to_its_folder(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("file,finding")
+    refuse(path, "table.csv is no zip archive. Use the folder that holds it")
+
+
 @pytest.mark.parametrize(
     "packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["deflate", "bzip2", "lzma"]
 )
