@@ -70,7 +70,7 @@ def settled(figure: go.Figure, height: int = 340, **layout: object) -> go.Figure
     """The layout that every figure of the app has: room for labels, a legend above, no decoration."""
     figure.update_layout(
         height=height,
-        margin={"l": 8, "r": 28, "t": 48 if layout.get("title") or figure.layout.title.text else 28, "b": 8},
+        margin={"l": 14, "r": 28, "t": 48 if layout.get("title") or figure.layout.title.text else 28, "b": 8},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "title": None, "traceorder": "normal"},
         hoverlabel={"namelength": -1},
         **layout,
