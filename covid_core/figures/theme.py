@@ -30,7 +30,7 @@ LEAST_INK = 0.7  # opacity of a presented note that is pale
 PRESENTED_LETTERS = 20  # pixels on a projector; 18 and more can be read from the last row
 LONGEST, LONGEST_LABEL = 60, 28  # characters of a name in a legend or title, and beside a bar
 SHARE_TICKS = {"tickvals": [place / 5 for place in range(6)], "ticktext": [share(place / 5, 0) for place in range(6)]}
-BAR_REACH = 0.25  # of a line across a lying bar, from the middle of the bar, which is 0.36 high
+ABOVE_BAR, BELOW_BAR = 0.2, 0.42  # of a line across a lying bar, from its middle: from its name to the next one
 NEUTRAL = "#8A8F98"  # reference lines: readable on the dark and on the light background
 
 
@@ -119,7 +119,7 @@ def add_line(figure: go.Figure, at: float, dash: str, name: str, bars: int = 0) 
     through none of the names above them."""
     line = {"color": NEUTRAL, "dash": dash, "width": 1.5}
     for place in range(bars):
-        figure.add_shape(type="line", x0=at, x1=at, y0=place - BAR_REACH, y1=place + BAR_REACH, line=line)
+        figure.add_shape(type="line", x0=at, x1=at, y0=place - ABOVE_BAR, y1=place + BELOW_BAR, line=line)
     if not bars:
         figure.add_vline(at, line=line)
     figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=name)

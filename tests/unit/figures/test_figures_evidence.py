@@ -72,7 +72,7 @@ def test_intervals_are_those_of_the_audit(audit):
 def test_the_limits_of_the_rule_are_lines(audit):
     lines = figures.effects(audit).layout.shapes
     assert {line.x0 for line in lines} == {evidence.FRAME_FROM, evidence.LUNGS_FROM}
-    assert {(line.y0, line.y1) for line in lines} == {(-0.25, 0.25), (0.75, 1.25)}, "across the bars, not their names"
+    assert {(line.y0, line.y1) for line in lines} == {(-0.2, 0.42), (0.8, 1.42)}, "across the bars, not their names"
 
 
 def test_heat_is_drawn_beside_chance(audit):
