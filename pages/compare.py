@@ -26,7 +26,7 @@ from pages.panels.compare import (
     score_histogram,
     training_views,
 )
-from pages.shared import annotation_form, comparison_tables, model_audit_panel, shell
+from pages.shared import annotation_form, comparison_tables, model_audit_panel, presentation, shell
 from pages.shared.run_cache import RunCandidate
 from pages.shared.test_part import subgroup_panel, test_set_views
 
@@ -221,7 +221,10 @@ def _performance(ranking: Ranking[RunCandidate]) -> list[int]:
     words = {**against, **model_audit_panel.columns([one.run for one in order])}
     view = comparison_tables.performance_view(table, _remarks(order), words)
     wanted = st.text_input(
-        "Show only runs with", placeholder="Part of a name, tag, verdict or remark", key="compare_filter", width=320
+        "Show only runs with",
+        placeholder="Part of a name, tag, verdict or remark",
+        key="compare_filter",
+        width=presentation.enlarged(320),
     ).casefold()
     words = view[["Model", model_audit_panel.HEADING, "Remarks"]].agg(" ".join, axis=1)
     rows = [i for i in range(len(order)) if wanted in words.iat[i].casefold()]

@@ -78,7 +78,7 @@ def _layout_of(options: argparse.Namespace) -> LayoutSpec:
 
 @verb(
     "merge",
-    option("datasets", nargs="+", metavar="DATASET"),
+    option("datasets", nargs="+", metavar="DATASET", help="ids of data sets, two at least; the first wins"),
     NAME,
     option("--map", action="append", metavar="DATASET:LABEL=CLASS", help="another name of a class; may be repeated"),
     option("--drop", action="append", metavar="DATASET:LABEL", help="a class to leave out; may be repeated"),

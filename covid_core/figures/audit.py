@@ -61,9 +61,10 @@ def ladder_bars(ladder: Ladder) -> go.Figure:
     for place, rung in enumerate(run):
         name_above(figure, place - 0.2, f"{literal(rung.probe.name)} <b>{share(rung.accuracy.value)}</b>")
     if run:
-        add_line(figure, run[-1].majority, "dot", f"majority baseline {share(run[-1].majority)}")
+        add_line(figure, run[-1].majority, "dot", f"majority baseline {share(run[-1].majority)}", len(run))
     if ladder.full is not None:
-        add_line(figure, ladder.full.accuracy.value, "dash", f"full picture {share(ladder.full.accuracy.value)}")
+        full = ladder.full.accuracy.value
+        add_line(figure, full, "dash", f"full picture {share(full)}", len(run))
     figure.update_xaxes(title="Accuracy", range=[0, 1], **SHARE_TICKS)
     figure.update_yaxes(visible=False, range=[len(run) - 0.5, -0.75])
     return settled(figure, height=150 + BAR_HEIGHT * len(run))

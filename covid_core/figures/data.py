@@ -22,6 +22,7 @@ GREY_SCALE = [[0, "#000000"], [1, "#FFFFFF"]]
 DIFFERENCE_SCALE = [[0, "#56B4E9"], [0.5, "#000000"], [1, "#E69F00"]]
 LEAST_RANGE = 10  # grey levels; below it a difference of mean images is noise and must not fill the scale
 PICTURES_HEIGHT = 270
+TITLE_LETTERS = 13  # pixels: three names of classes fit side by side on a phone
 MOST_SOURCES = 12  # bars of their own; the rest is one bar
 LONGEST_SOURCE = 44  # characters of a web address above its bar; more are wider than a phone
 SOURCE_HEIGHT = 48  # pixels of a bar with its name
@@ -152,7 +153,8 @@ def _pictures(
     for place in range(len(images)):  # an axis of its own each: a picture is square only against its own x axis
         number = "" if place == 0 else str(place + 1)
         figure.update_layout({f"yaxis{number}": {"scaleanchor": f"x{number}"}})
-    figure.update_yaxes(visible=False, autorange="reversed", constrain="domain")
+    figure.update_yaxes(visible=False, autorange="reversed", constrain="domain", constraintoward="top")
+    figure.update_annotations(font_size=TITLE_LETTERS)
     settled(figure, height=90 + PICTURES_HEIGHT * rows)
     bar = {"orientation": "h", "y": -0.02, "yanchor": "top", "thickness": 10}
     bar |= {"title": {"text": quantity, "side": "top"}, "tickvals": [low, (low + high) / 2, high], "tickangle": 0}

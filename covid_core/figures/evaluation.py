@@ -34,9 +34,10 @@ from covid_core.formatting import points as points_in_words
 CELL = "86, 180, 233"  # sky blue; its strength shows how full a cell is
 FAINTEST, STRONGEST = 0.06, 0.92
 WORSE = "230, 159, 0"  # orange: the other end of the same colour-blind-safe palette
-PALE = 0.45  # opacity of a difference that is not significant
+PALE = 0.7  # opacity of a difference that is not significant
 PAIR_HEIGHT = 44  # pixels per run of the matrix of pairs
 DARK_TEXT_FROM = 0.65  # from this share on a cell is light enough for black letters on either background
+DARK_PAIR_FROM = 0.8  # the same for the share of the largest difference, whose cells are paler
 LONG_NAME = 9  # letters from which an axis label is broken at its spaces
 SILENT = {"hoverinfo": "skip", "showlegend": False, "unselected": {"marker": {"opacity": 1}}}
 CHOSEN = {"marker": {"opacity": 0.3}}  # of a mark that is clicked, and invisible otherwise
@@ -225,7 +226,7 @@ def pair_matrix(names: Sequence[str], pairs: Pairs, rows: Sequence[int]) -> go.F
             one.difference / largest,
             f"{'+' if one.difference > 0 else ''}{decimals(100 * one.difference, 1)}",
             _pair_hover(one, names[row], names[column]),
-            {"opacity": PALE} if one.could_be_chance else {},
+            _pair_style(one, abs(one.difference) / largest),
         )
         for (row, column), one in compared.items()
     }
@@ -236,6 +237,12 @@ def pair_matrix(names: Sequence[str], pairs: Pairs, rows: Sequence[int]) -> go.F
     if len(names) > FEW_PAIRS:
         figure.update_annotations(font_size=10)
     return figure.update_yaxes(tickvals=ranks, ticktext=rows_named)
+
+
+def _pair_style(pair: Paired, strength: float) -> dict[str, object]:
+    """Black letters where the cell is strongly coloured, as in a confusion matrix."""
+    dark = {"font": {"color": "#000000"}} if strength >= DARK_PAIR_FROM else {}
+    return {**dark, **({"opacity": PALE} if pair.could_be_chance else {})}
 
 
 def _in_lines(name: str) -> str:

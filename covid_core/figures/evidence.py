@@ -53,7 +53,7 @@ def covers(audit: Record) -> go.Figure:
     for place, row in enumerate(rows):
         name_above(figure, place - 0.2, f"{row['name']} <b>{share(row['accuracy']['value'])}</b>")
     if rows:
-        _add_majority(figure, [audit])
+        _add_majority(figure, [audit], len(rows))
     return _finished(figure, "Accuracy on test images", len(rows), ROW * len(rows))
 
 
@@ -66,7 +66,7 @@ def effects(audit: Record) -> go.Figure:
             _add_bars(figure, [place], [measured[key]], name, FOLLOWED[name], showlegend=False)
             name_above(figure, place - 0.2, f"changed by {name} alone <b>{share(measured[key]['value'])}</b>")
     if measured:
-        _add_limits(figure)
+        _add_limits(figure, 2)
     lowest = min([0.0, *(one["low"] for one in measured.values() if one.get("low") is not None)])
     return _finished(figure, "Share of predictions that follow it", 2, ROW * 2, lowest - 0.02)
 
@@ -79,7 +79,7 @@ def heat(audit: Record) -> go.Figure:
         value = {**measured, "value": measured["share"]}
         _add_bars(figure, [0], [value], "heat inside the lungs", FOLLOWED[LUNGS], showlegend=False)
         name_above(figure, -0.2, f"heat inside the lungs <b>{share(measured['share'])}</b>")
-        add_line(figure, measured["chance"], "dot", f"chance: the lungs fill {share(measured['chance'])}")
+        add_line(figure, measured["chance"], "dot", f"chance: the lungs fill {share(measured['chance'])}", 1)
     return _finished(figure, "Share of the heat", 2, ROW * 2)  # as tall as its neighbour of two bars
 
 
@@ -156,18 +156,18 @@ def _add_bars(
     add_interval_bars(figure, places, [_bounds(one) for one in values], name, colour, hover, **options)
 
 
-def _add_majority(figure: go.Figure, audits: Sequence[Record]) -> None:
+def _add_majority(figure: go.Figure, audits: Sequence[Record], bars: int = 0) -> None:
     """The majority baseline, where audits have one and the same."""
     largest = {(one["largest"]["label"], one["largest"]["share"]) for one in audits if one.get("largest")}
     if len(largest) == 1:
         ((label, of_images),) = largest
-        add_line(figure, of_images, "dot", f"majority baseline ({literal(label)}) {share(of_images)}")
+        add_line(figure, of_images, "dot", f"majority baseline ({literal(label)}) {share(of_images)}", bars)
 
 
-def _add_limits(figure: go.Figure) -> None:
+def _add_limits(figure: go.Figure, bars: int = 0) -> None:
     """The limits of the rule that makes the verdict."""
-    add_line(figure, evidence.FRAME_FROM, "dot", f"limit of the frame {share(evidence.FRAME_FROM, 0)}")
-    add_line(figure, evidence.LUNGS_FROM, "dash", f"of the lungs {share(evidence.LUNGS_FROM, 0)}")
+    add_line(figure, evidence.FRAME_FROM, "dot", f"limit of the frame {share(evidence.FRAME_FROM, 0)}", bars)
+    add_line(figure, evidence.LUNGS_FROM, "dash", f"of the lungs {share(evidence.LUNGS_FROM, 0)}", bars)
 
 
 def _add_points(

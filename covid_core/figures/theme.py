@@ -30,6 +30,7 @@ LEAST_INK = 0.7  # opacity of a presented note that is pale
 PRESENTED_LETTERS = 20  # pixels on a projector; 18 and more can be read from the last row
 LONGEST, LONGEST_LABEL = 60, 28  # characters of a name in a legend or title, and beside a bar
 SHARE_TICKS = {"tickvals": [place / 5 for place in range(6)], "ticktext": [share(place / 5, 0) for place in range(6)]}
+ABOVE_BAR, BELOW_BAR = 0.2, 0.42  # of a line across a lying bar, from its middle: from its name to the next one
 NEUTRAL = "#8A8F98"  # reference lines: readable on the dark and on the light background
 
 
@@ -69,7 +70,7 @@ def settled(figure: go.Figure, height: int = 340, **layout: object) -> go.Figure
     """The layout that every figure of the app has: room for labels, a legend above, no decoration."""
     figure.update_layout(
         height=height,
-        margin={"l": 8, "r": 28, "t": 48 if layout.get("title") or figure.layout.title.text else 28, "b": 8},
+        margin={"l": 14, "r": 28, "t": 48 if layout.get("title") or figure.layout.title.text else 28, "b": 8},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "title": None, "traceorder": "normal"},
         hoverlabel={"namelength": -1},
         **layout,
@@ -113,10 +114,14 @@ def majority_line(majority: float) -> dict[str, Any]:
     }
 
 
-def add_line(figure: go.Figure, at: float, dash: str, name: str) -> None:
-    """An upright line over the whole height, named in the legend."""
+def add_line(figure: go.Figure, at: float, dash: str, name: str, bars: int = 0) -> None:
+    """An upright line, named in the legend: over the whole height, or across each of ``bars`` bars, so that it runs
+    through none of the names above them."""
     line = {"color": NEUTRAL, "dash": dash, "width": 1.5}
-    figure.add_vline(at, line=line)
+    for place in range(bars):
+        figure.add_shape(type="line", x0=at, x1=at, y0=place - ABOVE_BAR, y1=place + BELOW_BAR, line=line)
+    if not bars:
+        figure.add_vline(at, line=line)
     figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=name)
 
 

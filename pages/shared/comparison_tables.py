@@ -42,6 +42,7 @@ MOST_CURVES = 256  # about 60 KB each for three classes
 WHOLE_ROWS = 16  # of a table that is seen whole; a longer one scrolls
 STYLED_ROWS = 50  # a longer table is shown without coloured rows: colouring 200 took as long as all the rest
 LETTER, EDGE = 6.5, 28  # pixels of a letter, and around a text with the arrow of the sorted column
+LONGEST_NUMBER = "100.0 %"
 WIDEST = 420  # pixels of a column; a longer text is read by opening its cell
 INTERVAL = "95 % interval"
 MANY_COLUMNS = 5  # from which on they can be chosen
@@ -397,7 +398,8 @@ def _column_settings(frame: pd.DataFrame, pinned: str, config: Mapping[str, Any]
     """Each column as wide as its heading and its longest text, so that nothing is cut."""
     settings = {pinned: st.column_config.TextColumn(pinned=True), **_percentages(frame), **config}
     for name in frame.columns:
-        texts = [] if pd.api.types.is_numeric_dtype(frame[name]) else [str(cell) for cell in frame[name].dropna()]
+        numbers = pd.api.types.is_numeric_dtype(frame[name])
+        texts = [LONGEST_NUMBER] if numbers else [str(cell) for cell in frame[name].dropna()]
         longest = max(map(len, [name, *texts]))
         setting = settings.get(name) or st.column_config.Column()
         settings[name] = {**setting, "width": min(WIDEST, int(EDGE + LETTER * longest))}

@@ -520,7 +520,7 @@ def test_a_clicked_pair_of_which_one_run_is_gone_lists_nothing(pair):
     assert images_told(opened("compare", clicked("pair", ["gone", pair[0].id], [0, 1]), view="Pairs")) == []
 
 
-@pytest.mark.parametrize(("scale", "name"), [(0, "Scores"), (1, "Probabilities (calibrated)")])
+@pytest.mark.parametrize(("scale", "name"), [(0, "before"), (1, "calibrated")])
 def test_a_clicked_bin_lists_as_many_images_as_its_scale_counts(pair, scale, name):
     page = opened("compare", view="Calibration")
     table = page.container(key="table-reliability-bins").dataframe[0].value
@@ -584,7 +584,7 @@ def test_an_address_opens_the_images_that_it_names(pair, address, expected):
 
 def test_an_address_opens_a_bin_of_the_calibrated_scores(pair):
     table = opened("compare", view="Calibration").container(key="table-reliability-bins").dataframe[0].value
-    one = table[table["Scale"] == image_browser.CALIBRATED].iloc[0]
+    one = table[table["Scale"] == "calibrated"].iloc[0]
     address = {
         "images": image_browser.KINDS[image_browser.BIN],
         "images_scale": image_browser.CALIBRATED,

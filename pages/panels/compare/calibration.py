@@ -34,7 +34,7 @@ def show(order: Sequence[RunCandidate]) -> None:
         st.info(shell.plain(fitted.note), icon=":material/help:")
         return
     st.markdown(_in_words(name, run, fitted))
-    left, right = st.columns([3, 2], gap="large")
+    left, right = st.columns([5, 6], gap="medium")
     with left:
         figure = shell.drawn("reliability", run, lambda: figures.reliability(diagrams, figures.run_lines(range(2))))
         alt = f"Reliability of the scores of {name}, before and after"
@@ -80,8 +80,8 @@ def _in_words(name: str, run: Run, fitted: Calibration) -> str:
 def _bins_table(diagrams: Sequence[tuple[str, Sequence[Bin]]]) -> None:
     scores = image_browser.ranges_in_words(BINS)
     rows = [
-        {"Score": scores[one.number], "Images": one.right.n, "Correct": in_words(one.right), "Scale": name}
-        for name, bins in diagrams
+        {"Score": scores[one.number], "Scale": name, "Correct": in_words(one.right), "Images": one.right.n}
+        for name, bins in zip(("before", "calibrated"), (bins for _, bins in diagrams), strict=True)
         for one in bins
     ]
     caption = "Bins of the reliability diagram"

@@ -21,7 +21,7 @@ from covid_core.specs import OPTIMIZER_LABELS
 from covid_core.work import cores
 from pages.panels.train import spec_fields
 from pages.shared import annotation_form, job_panel, model_audit_panel, notices, run_cache, shell
-from pages.shared.run_cache import ACTIVE, CachedRun, listed
+from pages.shared.run_cache import CachedRun, listed
 from pages.shared.test_part import subgroup_panel, test_set_views
 
 PAGE = "train.py"
@@ -346,7 +346,7 @@ def _wrong_labels(path: str, stamp: str, _run: Run) -> str:
 
 def _facts(one: CachedRun, epochs_done: int) -> None:
     run, status = one.run, one.status
-    if status.state in ACTIVE:
+    if status.state == store.RUNNING:  # the answer above has the place of one that waits
         _bar(one)
     if one.is_usable:
         facts = {

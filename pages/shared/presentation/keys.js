@@ -1,7 +1,8 @@
 // Keys of a presented page: the next screen, and behind the last the next tab, group of tabs, or step of a lesson.
 const BARS = "[role=tablist]";
 const HEADS = `h2, h3, h4, ${BARS}`, PICTURES = "[data-testid=stImage]";
-const SLIDES = `${HEADS}, ${PICTURES}, .stPlotlyChart, [data-testid=stDataFrame], [data-testid=stTable]`;
+const CARDS = "[class*=st-key-lesson-]"; // of the four lessons
+const SLIDES = `${HEADS}, ${PICTURES}, ${CARDS}, .stPlotlyChart, [data-testid=stDataFrame], [data-testid=stTable]`;
 const FORWARD = ["ArrowRight", "ArrowDown", "PageDown", " "], BACK = ["ArrowLeft", "ArrowUp", "PageUp"];
 const TAKEN = "input, textarea, select, [contenteditable], [role=tab], [role=radio], [role=slider], [data-testid=stDataFrame]";
 const NEAR = 40; // pixels: so near, a screen is the same one

@@ -163,6 +163,7 @@ def test_a_pair_matrix_names_each_run_once_and_counts_it_across():
     assert list(figure.layout.yaxis.ticktext) == ["#1  MobileNetV2<br>fine-tuned, last<br>30 layers", "#2  b"]
     assert list(figure.data[0].x) == ["#1", "#2"]
     assert {note.y for note in figure.layout.annotations} == {0, 1}
+    assert {note.font.color for note in figure.layout.annotations} == {"#000000"}, "the largest difference"
 
 
 def test_runs_of_a_group_stand_together_before_its_band_and_keep_their_own_colours():
