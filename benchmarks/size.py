@@ -2,10 +2,10 @@
 
 112,120 images of 256 px are made by moving, turning, scaling and brightening a few thousand drawn ones, with a table of
 that collection's form (patients, sex, age, view). Each step is one verb of the command line in a process of its own.
-Prints one JSON line per step: seconds, those of all processors, and the most memory that all its processes held
-together at any time: ``own`` is what no file can give back (RssAnon of Linux), ``mapped`` the files that they hold
-mapped, of which the system frees what it needs. ``--images N`` makes fewer: the steps of two sizes show whether time
-grows with the number of images.
+Prints one JSON line per step: seconds, those of all processors, and the most memory held at any time. ``own`` is what
+all its processes hold that no file can give back (RssAnon of Linux), ``largest`` the most that one of them had of it,
+``mapped`` the files that they hold mapped, of which the system frees what it needs. ``--images N`` makes fewer: the
+steps of two sizes show whether time grows with the number of images.
 """
 
 import csv
@@ -72,7 +72,7 @@ def main() -> None:
 
 def watched(words: list[str], home: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """One verb's JSON answer, its seconds and the peak memory of its processes in megabytes."""
-    peaks = {"own": 0, "mapped": 0}
+    peaks = {"own": 0, "mapped": 0, "largest": 0}
     ended = threading.Event()
     begin, worked = time.perf_counter(), _processor_seconds()
     command = [sys.executable, "-m", "covid_core", *words, "--json"]
@@ -97,12 +97,14 @@ def _processor_seconds() -> float:
 
 def _watch(pid: int, peaks: dict[str, int], ended: threading.Event) -> None:
     while not ended.wait(INTERVAL):
-        own = mapped = 0
+        own = mapped = largest = 0
         for process in _all_of(pid):
             values = _status(process.pid)
             own += values.get("RssAnon", 0)
+            largest = max(largest, values.get("RssAnon", 0))
             mapped += values.get("RssFile", 0) + values.get("RssShmem", 0)
-        peaks["own"], peaks["mapped"] = max(peaks["own"], own // 1000), max(peaks["mapped"], mapped // 1000)
+        for name, kilobytes in (("own", own), ("mapped", mapped), ("largest", largest)):
+            peaks[name] = max(peaks[name], kilobytes // 1000)
 
 
 def _all_of(pid: int) -> list[psutil.Process]:

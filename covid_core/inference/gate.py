@@ -36,6 +36,7 @@ SHARE = 0.02  # of good images refused here. Not less: among a hundred real imag
 ENOUGH = 0.5  # lead that always passes: half of what an image can have. Of some forty validation images that are alike
 # by chance the lowest lead can be 0.88, which 6 of 39 other good images missed; limits of real images are lower (0.40).
 LEAST = 19  # validation images; of fewer even the largest value would refuse more than 5 % of good images
+PIECE = 4096  # images at a time: 150 MB at SIDE pixels
 IMAGES = 2000  # training images that the classifier sees; twice as many took twice the time and refused the same
 RIDGE = 0.02  # of the number of examples, on standardized values; ten times more or less changed nothing
 TILT, SHIFT, ZOOM = 15, 3, 0.15  # at most: degrees, pixels of 32, share
@@ -97,7 +98,11 @@ def histograms(squares: np.ndarray) -> np.ndarray:
 
     Direction 0 is a grey that rises to the right, 2 one that rises downwards.
     """
-    return _histograms(to_squares(list(squares), SIDE).astype(np.float32))
+    values = np.empty((len(squares), CELLS, CELLS, DIRECTIONS), np.float32)
+    for start in range(0, len(squares), PIECE):
+        some = squares[start : start + PIECE]
+        values[start : start + PIECE] = _histograms(to_squares(list(some), SIDE).astype(np.float32))
+    return values
 
 
 def _histograms(images: np.ndarray) -> np.ndarray:
