@@ -233,6 +233,13 @@ def test_the_class_code_is_large_where_the_class_was_opened_and_an_empty_one_is_
     assert f"Class {page.session_state['lesson_class']}" in [title.value for title in page.title]
 
 
+def test_the_last_lesson_names_no_next_one(workspace):
+    for lesson, follows in (("corner-tag", True), ("twin", False)):
+        classroom.predict(workspace, ME, lesson, None)
+        links = [str(one.proto.label) for one in opened_by("me", "7", lesson).get("page_link")]
+        assert any(label.startswith("Next lesson: ") for label in links) is follows
+
+
 def test_the_summary_is_a_job_that_outlives_its_page_and_is_downloaded_until_something_changes(workspace, monkeypatch):
     made_lessons.corner_tag(workspace, without=20)
     monkeypatch.setattr(pictures, "of_outcome", lambda *arguments: [])
