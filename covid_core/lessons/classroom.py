@@ -66,6 +66,8 @@ def is_opener(workspace: Workspace, visitor: str, code: str) -> bool:
 def joined(workspace: Workspace, code: str) -> str:
     """The code of an open class, as it was typed. Raises UnknownId."""
     plain = code.strip().upper()
+    if not plain:
+        raise UnknownId("Enter the class code first. Your instructor shows it.")
     if not is_open(workspace, plain):
         raise UnknownId(f"No class is open with the code {code.strip()[:20]!r}. Check the code with your instructor.")
     return plain

@@ -130,12 +130,15 @@ def _shifted(runs: dict[str, Run]) -> Outcome:
     largest = f"the majority baseline ({shifted.majority_label}) reaches {share(shifted.majority['test'].value)}"
     if shifted.only_answer:
         headline = (
-            f"It predicts {shifted.only_answer}, and that is the label of {count(predictions.right.sum())} of "
+            f"The network predicts {shifted.only_answer}, and that is the label of {count(predictions.right.sum())} of "
             f"{plural(predictions.n, 'test image')}: {share(shifted.test.value)}. It has learned nothing; {largest}."
         )
     else:
         beaten = "does not beat" if came_out else "beats"
-        headline = f"It predicts the label of {in_words(shifted.test)} of images and {beaten} the baseline: {largest}."
+        headline = (
+            f"The network predicts the label of {in_words(shifted.test)} of images "
+            f"and {beaten} the baseline: {largest}."
+        )
     rows = (
         _row("Shifted labels", predictions, wrong.groups()),
         _row("Against the images", true_predictions, wrong.groups()),
@@ -189,7 +192,7 @@ def _tag(run: Run, heat: dict[str, dict[str, float]]) -> Outcome:
     came_out = without.accuracy.high < inside.accuracy.low
     images = plural(inside.predictions.n, "test image")
     headline = (
-        f"With its letter on the image it is right on {in_words(inside.accuracy)} of {images}. Without it, on "
+        f"With its letter on the image the network is right on {in_words(inside.accuracy)} of {images}. Without it, on "
         f"{in_words(without.accuracy)}: {_beside_chance(without.accuracy)}. With the other hospital's letter, on "
         f"{in_words(other.accuracy)}."
     )
@@ -205,7 +208,7 @@ def _tag(run: Run, heat: dict[str, dict[str, float]]) -> Outcome:
         (inside, without, other),
         came_out,
         headline,
-        (f"Without a letter it predicts: {predicted}.", _heat_in_words(heat)),
+        (f"Without a letter the network predicts: {predicted}.", _heat_in_words(heat)),
     )
 
 

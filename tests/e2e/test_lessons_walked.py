@@ -116,7 +116,7 @@ def test_the_letter_in_the_corner_decides(page: Page, app: App, workspace: Works
     other = {one.record.dataset.name: right(one.table()) for one in run.evaluations()}
     text = said(page)
     figures = [wilson(int(hits.sum()), len(hits)) for hits in (inside, *(other[n] for n in sorted(other)))]
-    assert f"With its letter on the image it is right on {figures[0]} of {len(inside)} test images" in text
+    assert f"With its letter on the image the network is right on {figures[0]} of {len(inside)} test images" in text
     assert f"With the other hospital's letter, on {figures[1]}" in text
     assert f"Without it, on {figures[2]}" in text
     heat = preparation.state_of(workspace, "corner-tag").job.result["heat"]["own"]

@@ -225,6 +225,21 @@ def test_no_secret_of_a_browser_is_written_and_a_wrong_code_is_refused_in_a_sent
     assert "No class is open with the code 'LUNCH'" in words(opened_by("me", "1", **{"class": "LUNCH"}))
 
 
+def test_the_class_code_is_large_where_the_class_was_opened_and_an_empty_one_is_refused_in_a_sentence(workspace):
+    page = opened("lessons", {"lesson_visitor": "me"})
+    page.button(key="join-class").click().run()
+    assert "Enter the class code first." in words(page)
+    page.button(key="open-class").click().run()
+    assert f"Class {page.session_state['lesson_class']}" in [title.value for title in page.title]
+
+
+def test_the_last_lesson_names_no_next_one(workspace):
+    for lesson, follows in (("corner-tag", True), ("twin", False)):
+        classroom.predict(workspace, ME, lesson, None)
+        links = [str(one.proto.label) for one in opened_by("me", "7", lesson).get("page_link")]
+        assert any(label.startswith("Next lesson: ") for label in links) is follows
+
+
 def test_the_summary_is_a_job_that_outlives_its_page_and_is_downloaded_until_something_changes(workspace, monkeypatch):
     made_lessons.corner_tag(workspace, without=20)
     monkeypatch.setattr(pictures, "of_outcome", lambda *arguments: [])

@@ -87,8 +87,13 @@ def overview() -> None:
                 st.text_input("Class code", key="class-code", max_chars=20, width=160)
                 st.button("Join", key="join-class", icon=":material/login:", on_click=_join)
             return
-        st.markdown(f"**Class {present()}.** Join it with this code, or with the address of this page.")
-        if is_opener():
+        is_opened_here = is_opener()
+        if is_opened_here:
+            st.title(f"Class {present()}", anchor=False)  # for a projector: read from the last row
+        else:
+            st.markdown(f"**Class {present()}.**")
+        st.markdown("Join it with this code, or with the address of this page.")
+        if is_opened_here:
             st.caption(
                 "This browser opened the class: it alone resets its lessons. The class ends by itself after 12 h."
             )

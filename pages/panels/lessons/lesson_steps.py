@@ -116,8 +116,8 @@ def _turn(lesson: Lesson, step: int) -> None:
                 args=(step + 1,),
                 disabled=step + 1 in AFTER_PREDICTION and not _is_revealed(lesson),
             )
-        else:
-            following = LESSONS[catalogue.number_of(lesson) % len(LESSONS)]
+        elif lesson != LESSONS[-1]:
+            following = LESSONS[catalogue.number_of(lesson)]
             st.page_link(
                 PAGE,
                 label=f"Next lesson: {following.title}",
