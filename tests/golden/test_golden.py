@@ -16,7 +16,7 @@ from covid_core.commands.main import main
 HERE = Path(__file__).parent
 EXPECTED = json.loads((HERE / "expected.json").read_text(encoding="utf-8"))
 LOOKS = ("openings", "looks", "looks_not_noted")  # of the day on which somebody asks
-SENTENCES = ("details", "in_words", "outdated", "sees", "reason", "note", "headline", "figures", "summary")
+SENTENCES = ("details", "in_words", "outdated", "sees", "reason", "note", "headline", "figures", "summary", "done")
 EXACT, OF_NETWORKS = 1e-9, 1e-5  # how far a figure may be off; networks sum in another order on another processor
 
 
