@@ -32,6 +32,7 @@ HEAD = (
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
 )
 FINDINGS = {"COVID": "Infiltration", "Normal": "No Finding", "Viral Pneumonia": "Pneumonia"}
+STEPS = ("import", "summary", "audit", "map", "train", "second", "compare")
 FOLDERS = 12  # images_001 to images_012
 TOGETHER = 250
 INTERVAL = 0.2  # seconds between two looks at the memory
@@ -41,7 +42,7 @@ def main() -> None:
     parser = measuring.options(__doc__, repeats=1)
     parser.add_argument("--images", type=int, default=IMAGES)
     parser.add_argument("--keep", type=Path, required=True, help="where images and workspace stay; 15 GB")
-    parser.add_argument("--steps", nargs="+", default=["import", "summary", "audit", "train", "second", "compare"])
+    parser.add_argument("--steps", nargs="+", default=STEPS)
     parser.add_argument("--set", nargs="+", default=["epochs=3"], help="settings of the training")
     given = parser.parse_args()
     folder = given.keep / f"images-{given.images}"
@@ -58,6 +59,7 @@ def main() -> None:
             "import": ["import", str(folder), "--table", TABLE, "--name", "NIH form"],
             "summary": ["summary", state.get("import", "")],
             "audit": ["audit", state.get("import", "")],
+            "map": ["map", state.get("import", "")],
             "train": ["train", state.get("import", ""), "--backbone", "mobilenet_v2", *settings, "--wait"],
             "second": ["train", state.get("import", ""), "--set", "learning_rate=0.001", *settings, "--wait"],
             "compare": ["compare", state.get("train", ""), state.get("second", "")],
