@@ -64,7 +64,8 @@ def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
         return {**encode(layout), "text": "\n".join(layout_text.layout_lines(layout))}
     to = {"source": options.path, "name": options.name, "dataset": options.into}
     made = _made(workspace, ImportRequest(**to, **spec.model_dump()))
-    return {**made, "text": "\n".join([made["text"], *layout_text.layout_notes(layout)])}
+    doubts = layout_text.doubts(data.open_dataset(workspace, made["dataset"]))
+    return {**made, "text": "\n".join([made["text"], *layout_text.layout_notes(layout), *doubts])}
 
 
 def _layout_of(options: argparse.Namespace) -> LayoutSpec:

@@ -62,7 +62,7 @@ NO_CLASSES = (
 class Candidate:
     """A file that may become an image. ``mask_path`` and ``path`` are relative to the root, as POSIX text; ``part`` is
     that of its authors ("train", "validation", "test"); ``sex`` is M or F, ``age`` in years, ``spacing`` a pixel's side
-    in mm; the unknown is empty."""
+    in mm; ``reading`` as in a manifest; the unknown is empty."""
 
     path: str
     label: str
@@ -75,6 +75,7 @@ class Candidate:
     view: str = ""
     device: str = ""
     spacing: str = ""
+    reading: str = ""
     has_namesakes: bool = False
 
     @property
