@@ -83,6 +83,7 @@ def _layout_of(options: argparse.Namespace) -> LayoutSpec:
     NAME,
     option("--map", action="append", metavar="DATASET:LABEL=CLASS", help="another name of a class; may be repeated"),
     option("--drop", action="append", metavar="DATASET:LABEL", help="a class to leave out; may be repeated"),
+    option("--prefer", default="", metavar="DATASET", help="whose classes count where shared images contradict"),
     option("--dry-run", action="store_true", help="only say what would be merged"),
 )
 def do_merge(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def do_merge(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
         if not label or not equals or text in (options.map or ()) and not into.strip():
             raise InvalidChoice(f"A class is written DATASET:LABEL, a map DATASET:LABEL=CLASS, received: {text!r}.")
         classes.setdefault(member, {})[label] = into.strip()
-    spec = parse(MergeSpec, {"members": options.datasets, "classes": classes})
+    spec = parse(MergeSpec, {"members": options.datasets, "classes": classes, "prefer": options.prefer})
     merge = merging.planned(workspace, spec)
     notes = [*layout_text.merge_notes(merge), *layout_text.merge_warnings(merge)]
     if options.dry_run:

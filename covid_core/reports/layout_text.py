@@ -104,7 +104,8 @@ def doubts(dataset: Dataset) -> list[str]:
 
 def shared_sources(dataset: Dataset) -> str:
     """That members of a merged data set share sources, since they share images; nothing where they do not."""
-    shared = dataset.info.get("shared", 0) + dataset.info.get("conflicts", 0) // 2
+    before = dataset.info.get("shared", 0) + dataset.info.get("conflicts", 0) // 2  # in data sets of before
+    shared = dataset.info.get("in_common", before)
     if not shared:
         return ""
     return (
