@@ -43,7 +43,7 @@ AUTHOR = option("--author", default="", help="who decides; the user of this comp
     option(
         "--columns",
         metavar="ROLE=COLUMN,...",
-        help="roles: path, label, patient, source, part, sex, age, view, device, spacing, reader",
+        help="roles: path, label, patient, source, part, sex, age, birth, date, view, device, spacing, reader",
     ),
     option("--several", choices=("leave_out", "chosen"), default="leave_out", help="images with several labels"),
     option("--patients", metavar="PATTERN", help="regular expression that names the patient in a path; '' for none"),
