@@ -184,6 +184,16 @@ class Turn(NamedTuple):
         return Turn(quarters % 4, self.mirrored != other.mirrored, self.inverted != other.inverted)
 
     @property
+    def undone(self) -> "Turn":
+        """The turn that brings an image back."""
+        return self if self.mirrored else self._replace(quarters=-self.quarters % 4)  # a mirror image undoes itself
+
+    def of(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels (height, width, ...) turned and mirrored, in memory of their own."""
+        rotated = np.rot90(pixels, -self.quarters)
+        return np.ascontiguousarray(rotated[:, ::-1] if self.mirrored else rotated)
+
+    @property
     def in_words(self) -> str:
         parts = [f"turned by {90 * self.quarters} degrees clockwise"] if self.quarters else []
         parts += ["mirrored"] if self.mirrored else []
@@ -194,12 +204,7 @@ def turned(image: GreyImage, turn: Turn) -> GreyImage:
     """The image as a person turned it, with a note of that. Its deep greys go with it unless it is inverted."""
     if turn == Turn():
         return image
-
-    def moved(pixels: np.ndarray) -> np.ndarray:
-        rotated = np.rot90(pixels, -turn.quarters)
-        return np.ascontiguousarray(rotated[:, ::-1] if turn.mirrored else rotated)
-
-    pixels, deep = moved(image.pixels), None if image.deep is None else moved(image.deep)
+    pixels, deep = turn.of(image.pixels), None if image.deep is None else turn.of(image.deep)
     return replace(
         image,
         pixels=255 - pixels if turn.inverted else pixels,

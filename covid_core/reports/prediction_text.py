@@ -94,7 +94,8 @@ def training_note(assessment: Assessment, *, with_name: bool = True) -> Note | N
             return Note(f"Not compared with the training images: {training.why}.")
         case training if training.image_id:
             name = f", as {training.image_id}" if with_name else ""
-            return Note(f"This image was in the training part{name}. It shows nothing about new images.", True)
+            turned = f" This one is {training.turn.in_words}." if training.turn.in_words else ""
+            return Note(f"This image was in the training part{name}.{turned} It shows nothing about new images.", True)
     return Note("This image was not in the training part.")
 
 

@@ -6,6 +6,7 @@ import pytest
 from made_assessments import REFUSED, assessment
 
 from covid_core.audit.model.evidence import FRAME
+from covid_core.images.image import Turn
 from covid_core.inference import gate
 from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, Check, Limit
 from covid_core.inference.heatmap import LungShare
@@ -173,6 +174,14 @@ def test_beside_an_answer_stand_its_classes_its_evidence_its_training_and_its_ho
         ("This image was in the training part, as COVID-7. It shows nothing about new images.", True),
         ("The hottest place lies on letters or a marker.", True),
     ]
+
+
+def test_a_turned_copy_of_a_training_image_is_named_with_what_was_done():
+    one = assessment(training=TrainingMatch("COVID-7", turn=Turn(2, True)))
+    assert notes([one], [READS_FRAME])[2].text == (
+        "This image was in the training part, as COVID-7. This one is turned by 180 degrees clockwise, mirrored. "
+        "It shows nothing about new images."
+    )
 
 
 def test_what_takes_longer_than_the_scores_is_missing_until_it_is_there():
