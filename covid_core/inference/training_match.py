@@ -57,8 +57,8 @@ class _TrainingImages:
 
     def match(self, square: np.ndarray) -> TrainingMatch:
         forms = np.stack([_put_back(square, turn) for turn in TURNS])
-        found = duplicates.most_alike(forms, self.pixels, self.rows, self.sketches)
-        return TrainingMatch(str(self.ids[found[1]]), turn=TURNS[found[0]]) if found else TrainingMatch()
+        same = duplicates.most_alike(forms, self.pixels, self.rows, self.sketches)
+        return TrainingMatch(str(self.ids[same[1]]), turn=TURNS[same[0]]) if same else TrainingMatch()
 
 
 def _put_back(square: np.ndarray, turn: Turn) -> np.ndarray:
