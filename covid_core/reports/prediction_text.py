@@ -10,7 +10,7 @@ from covid_core.evaluation import conformal
 from covid_core.evaluation.conformal import PredictionSet
 from covid_core.formatting import apart, count, decimals, number, plural, probability, share
 from covid_core.inference import gate, hottest_place
-from covid_core.inference.assessment import Assessment, Urgency, urgency
+from covid_core.inference.assessment import Assessment, Urgency, urgency, warnings_of
 from covid_core.inference.gate import CHEST_IMAGE, Check, Limit
 from covid_core.inference.heatmap import LungShare
 from covid_core.reports.evidence_text import EvidenceCheck
@@ -219,7 +219,7 @@ def urgent_because(entry: Sequence[Assessment]) -> str:
         case Urgency.UNCHECKED:
             return next(check(one.unchecked) for one in entry if one.unchecked)
         case Urgency.DOUBTED:
-            return " ".join(entry[0].warnings)
+            return " ".join(warnings_of(entry))
     return ""
 
 

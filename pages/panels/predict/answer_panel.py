@@ -16,7 +16,7 @@ from covid_core.figures.prediction import score_bars
 from covid_core.formatting import decimals, plural, probability
 from covid_core.images.image import Turn
 from covid_core.inference import gate
-from covid_core.inference.assessment import Assessment, Urgency, place, urgency
+from covid_core.inference.assessment import Assessment, Urgency, place, urgency, warnings_of
 from covid_core.reports import image_report, prediction_text, run_text
 from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs.store import Run
@@ -102,7 +102,7 @@ def headline(
         st.markdown(shell.plain(figures))
     notes = st.empty()
     show_notes(notes, shown, evidence)
-    for warning in shown[0].warnings:
+    for warning in warnings_of(shown):
         st.warning(shell.plain(warning), icon=":material/warning:")
     if anyway:
         st.warning(
