@@ -63,21 +63,46 @@ def notes(
     """
     runs = [one for one in assessments if not one.error]
     rows = [
-        [Note(only_classes(one)) for one in runs],
+        [(one.run, Note(only_classes(one))) for one in runs],
         [
-            Note(f"Evidence check: {made.in_short}.{FRAME_FOLLOWS * (made.verdict == FRAME)}", made.verdict == FRAME)
-            for made in evidence
+            (one.run, Note(f"Evidence check: {made.in_short}.{FRAME_FOLLOWS * reads_frame}", reads_frame))
+            for one, made in zip(runs, evidence, strict=False)
+            for reads_frame in [made.verdict == FRAME]
         ],
-        [note for one in runs if (note := training_note(one, with_name=with_names))],
-        [note for one in runs if (note := hottest_note(one))],
+        [(one.run, note) for one in runs if (note := training_note(one, with_name=with_names))],
+        [(one.run, note) for one in runs if (note := hottest_note(one))],
     ]
-    return [note for row in rows for note in _merged([one.run for one in runs], row)]
+    return [note for row in rows for note in _merged(row)]
 
 
-def _merged(names: Sequence[str], row: Sequence[Note]) -> list[Note]:
-    if len(set(row)) < 2:
-        return list(row[:1])
-    return [Note(f"{name}: {note.text}", note.is_warning) for name, note in zip(names, row, strict=False)]
+def _merged(row: Sequence[tuple[str, Note]]) -> list[Note]:
+    """What all runs have alike as it is; else each sentence once, after the names of the runs that it is of."""
+    runs_of: dict[Note, list[str]] = {}
+    for name, note in row:
+        runs_of.setdefault(note, []).append(name)
+    if len(runs_of) < 2:
+        return list(runs_of)
+    return [Note(f"{_all(runs)}: {note.text}", note.is_warning) for note, runs in runs_of.items()]
+
+
+def checks(assessments: Sequence[Assessment]) -> list[tuple[str, bool | None]]:
+    """Each check as it is for all runs, or for those that are named, and whether it was passed."""
+    rows: dict[str, dict[tuple[str, bool | None], list[str]]] = {}
+    for one in assessments:
+        for made in one.checks:
+            question = f"{made.name.capitalize()}? " if made.passed is None else ""
+            outcomes = rows.setdefault(made.name, {})
+            outcomes.setdefault((f"{question}{check(made)}", made.passed), []).append(one.run)
+    return [
+        (text if len(runs) == len(assessments) else f"{_all(runs)}: {text}", passed)
+        for outcomes in rows.values()
+        for (text, passed), runs in outcomes.items()
+    ]
+
+
+def _all(names: Sequence[str]) -> str:
+    """``One, Two and Three``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def only_classes(assessment: Assessment) -> str:

@@ -340,7 +340,10 @@ def test_scores_of_a_refused_image_are_shown_to_who_asks_and_hidden_again(quick)
     page = upload(opened("predict"), ("flower.png", foreign()))
     button(page, "Show the scores anyway").click().run()
     assert "COVID has the highest score: 70.0 %" in words(page)
-    assert "Shown although a check failed" in words(page)
+    warning = next(one for one in page.warning if "Shown although a check failed" in one.value)
+    assert warning.value.startswith("Do not rely on these numbers.")
+    order = [one.value for one in page.main if one.type in ("markdown", "warning")]
+    assert "COVID" in order[order.index(warning.value) - 1]  # it follows the answer, before all notes
     button(page, "Hide the scores again").click().run()
     assert "70.0 %" not in words(page)
 

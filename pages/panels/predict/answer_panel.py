@@ -98,6 +98,11 @@ def headline(
     shown = [replace(one, anyway=anyway) for one in assessments]
     answer, figures = prediction_text.verdict(shown)
     st.markdown(f"### {shell.plain(answer)}")
+    if anyway:
+        st.warning(
+            f"Do not rely on these numbers. {shell.plain(prediction_text.although(shown))}",
+            icon=":material/visibility:",
+        )
     if figures:
         st.markdown(shell.plain(figures))
     notes = st.empty()
@@ -105,10 +110,6 @@ def headline(
     for warning in warnings_of(shown):
         st.warning(shell.plain(warning), icon=":material/warning:")
     if anyway:
-        st.warning(
-            f"{shell.plain(prediction_text.although(shown))} Do not rely on these numbers.",
-            icon=":material/visibility:",
-        )
         st.button("Hide the scores again", on_click=_toggle, args=(refused,), icon=":material/visibility_off:")
     elif refused[1]:
         st.button(
@@ -148,12 +149,8 @@ def checks(assessments: Sequence[Assessment]) -> None:
         st.markdown("**Checks before the answer**")
         read = "; ".join(assessments[0].image.notes)
         st.markdown(f"{ICONS[True]} The image was read faithfully{shell.plain(f': {read}' if read else '')}.")
-        for one in assessments:
-            name = f"{one.run}: " if len(assessments) > 1 else ""
-            for check in one.checks:
-                question = f"{check.name.capitalize()}? " if check.passed is None else ""
-                text = f"{name}{question}{prediction_text.check(check)}"
-                st.markdown(f"{ICONS[check.passed]} {shell.plain(text)}")
+        for text, passed in prediction_text.checks(assessments):
+            st.markdown(f"{ICONS[passed]} {shell.plain(text)}")
 
 
 def numbers(answers: Sequence[tuple[Run, Assessment]]) -> None:

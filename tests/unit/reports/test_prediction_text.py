@@ -10,7 +10,7 @@ from covid_core.images.image import Turn
 from covid_core.inference import gate
 from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, Check, Limit
 from covid_core.inference.heatmap import LungShare
-from covid_core.inference.hottest_place import ELSEWHERE, LETTERS, HottestPlace
+from covid_core.inference.hottest_place import ELSEWHERE, INSIDE, LETTERS, MARGIN, HottestPlace
 from covid_core.inference.training_match import TrainingMatch
 from covid_core.reports import prediction_text
 from covid_core.reports.evidence_text import EvidenceCheck
@@ -197,3 +197,27 @@ def test_what_runs_have_alike_is_one_sentence_and_what_differs_bears_their_names
         "Two: Not compared with the training images: its data set is gone.",
         "The hottest place lies neither on the margin nor on letters. It may still lie outside the lungs.",
     ]
+
+
+def test_a_sentence_that_some_runs_have_alike_stands_once_with_their_names():
+    one = assessment("One", training=TrainingMatch(), hottest=HottestPlace(MARGIN))
+    runs = [one, replace(one, run="Two"), replace(one, run="Three", hottest=HottestPlace(INSIDE))]
+    assert [note.text for note in notes(runs, [READS_FRAME] * 3)][3:] == [
+        "One and Two: The hottest place lies on the margin, where no lung is.",
+        "Three: The hottest place lies inside the outlined lungs.",
+    ]
+
+
+def test_a_check_with_one_outcome_for_all_runs_stands_once_without_their_names():
+    runs = [assessment("One"), assessment("Two"), assessment("Three", checks=REFUSED)]
+    assert prediction_text.checks(runs) == [
+        ("One and Two: It looks like a frontal chest image.", True),
+        ("Three: It does not look like a frontal chest image.", False),
+        ("It is like the training images.", True),
+    ]
+
+
+def test_a_sentence_bears_the_name_of_its_own_run_where_another_run_refuses():
+    one = assessment("One", checks=REFUSED)
+    runs = [one, *(assessment(name, hottest=HottestPlace(on)) for name, on in (("Two", MARGIN), ("Three", INSIDE)))]
+    assert [note.text.partition(":")[0] for note in notes(runs, [READS_FRAME] * 3)][2:] == ["Two", "Three"]
