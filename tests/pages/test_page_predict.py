@@ -280,6 +280,24 @@ def test_of_many_images_the_most_urgent_is_open_and_each_has_one_heat_map_for_it
     assert quick.heat_maps == ["COVID"] * 3  # two for the list, and the open one
 
 
+def test_the_list_places_the_hottest_spot_beside_the_lungs_as_the_page_does(quick, monkeypatch):
+    everywhere = LungOutline(np.ones((64, 64), bool))
+    monkeypatch.setattr(image_results, "outline_of", lambda *_: everywhere)
+    monkeypatch.setattr(Quick, "explained", in_the_middle)
+    page = upload(opened("predict"), ("a.png", noise(1)), ("b.png", noise(2)))
+    assert set(page.dataframe[0].value["Hottest place"]) == {"inside the lungs"}
+    assert "The hottest place lies inside the outlined lungs." in words(page)
+
+
+def in_the_middle(self: Quick, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Heat]]:
+    def heat(_label: str, shape: tuple[int, int]) -> np.ndarray:
+        made = np.zeros(shape, np.float32)
+        made[shape[0] // 2, shape[1] // 2] = 1
+        return made
+
+    return *self.outputs(squares), [heat] * len(squares)
+
+
 def test_the_next_image_of_the_list_is_a_key_away_and_the_last_has_none(quick):
     page = upload(opened("predict"), ("a.png", noise(1)), ("b.png", noise(2)))
     assert button(page, "Previous").disabled
