@@ -683,3 +683,17 @@ def test_a_reload_says_that_the_upload_is_gone(quick):
     assert page.query_params["uploaded"] == "1"
     assert "The upload is gone" not in words(page)
     assert "The upload is gone: a reload empties the memory." in words(opened("predict", uploaded="1"))
+
+
+def test_uploads_runs_and_coverage_are_still_there_after_another_page_was_open(workspace, quick_runs):
+    runs = [warm_run(workspace, name) for name in ("One", "Two")]
+    page = upload(opened("predict", run=",".join(run.id for run in runs), coverage="95"), ("image.png", noise()))
+    page.switch_page("home.py").run()
+    page.query_params.clear()
+    page.switch_page("predict.py").run()
+    assert not page.exception
+    assert page.multiselect[0].value == [run.id for run in runs] and page.slider[0].value == 95
+    assert "Still here from before: image.png." in words(page) and "Both runs predict" in words(page)
+    button(page, "Remove it").click().run()
+    assert not page.exception
+    assert "from before" not in words(page) and "Both runs predict" not in words(page)

@@ -26,6 +26,7 @@ from pages.shared.uploads import ImageSource, memory
 
 COVERAGE = "coverage"  # query parameter, in per cent
 SLIDER = "predict_coverage"  # session: the same; a key of its own keeps the slider one widget whatever it is set to
+LAST_COVERAGE = "predict_last_coverage"  # session: the same, while another page is open
 USUAL, LEAST, MOST = 90, 70, 99  # per cent
 NOT_CALIBRATED = (
     "A score is the model's softmax output. It is not calibrated: it is not the probability of the disease."
@@ -56,7 +57,8 @@ def pick_coverage() -> float:
     """How often the set of possible classes has to hold the true one, as a share. It stands in the address."""
     wanted = st.query_params.get(COVERAGE, "")
     if SLIDER not in st.session_state:
-        st.session_state[SLIDER] = int(wanted) if wanted.isdecimal() and LEAST <= int(wanted) <= MOST else USUAL
+        usual = st.session_state.get(LAST_COVERAGE, USUAL)
+        st.session_state[SLIDER] = int(wanted) if wanted.isdecimal() and LEAST <= int(wanted) <= MOST else usual
     chosen = st.slider(
         "Coverage",
         LEAST,
@@ -65,6 +67,7 @@ def pick_coverage() -> float:
         format="%d %%",
         help="How often the prediction set contains the true class. Higher coverage gives larger sets.",
     )
+    st.session_state[LAST_COVERAGE] = chosen
     if chosen != USUAL or wanted:
         st.query_params[COVERAGE] = str(chosen)
     return chosen / 100
