@@ -152,13 +152,15 @@ def pick_images(runs: list[Run]) -> list[ImageSource]:
     if before := st.session_state[BEFORE]:
         names = shell.plain(", ".join(file.name for file in before[:MOST_NAMED]))
         more = f" and {count(len(before) - MOST_NAMED)} more" if len(before) > MOST_NAMED else ""
-        st.caption(f"Still here from before: {names}{more}.")
-        st.button(
-            f"Remove {'it' if len(before) == 1 else 'them'}",
-            icon=":material/close:",
-            on_click=st.session_state.update,
-            args=({BEFORE: []},),
-        )
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"Still here from before: {names}{more}.")
+            st.button(
+                f"Remove {'it' if len(before) == 1 else 'them'}",
+                type="tertiary",
+                icon=":material/close:",
+                on_click=st.session_state.update,
+                args=({BEFORE: []},),
+            )
     files = st.session_state[ON_PAGE] = [*before, *files]
     sources = uploads.uploaded(files)
     note_reload(sources)

@@ -29,7 +29,7 @@ from covid_core.inference.predictor import Heat, Predictor, _sets_of
 from covid_core.reports.prediction_text import check
 from covid_core.runs import store, temperature_scaling
 from covid_core.workspace import Workspace
-from pages.shared import image_results, lung_segmenter, uploads
+from pages.shared import image_results, lung_segmenter, shell, uploads
 
 SIZES = {"train": 12, "validation": 6, "test": 6}
 UNDEFINED = dict.fromkeys(
@@ -697,3 +697,20 @@ def test_uploads_runs_and_coverage_are_still_there_after_another_page_was_open(w
     button(page, "Remove it").click().run()
     assert not page.exception
     assert "from before" not in words(page) and "Both runs predict" not in words(page)
+
+
+def test_the_downloaded_list_names_its_runs_and_its_coverage(workspace, quick_runs, monkeypatch):
+    lists = []
+    monkeypatch.setattr(shell.tables, "to_csv", lambda frame: lists.append(frame) or "")
+    monkeypatch.setattr(shell.st, "download_button", lambda _label, data, *_, **__: data())
+    warm_run(workspace, "One")
+    upload(opened("predict", coverage="95"), ("a.png", noise(1)), ("b.png", noise(2)))
+    listed = next(one for one in lists if "Why here" in one)
+    assert set(listed["Predicted by"]) == {"One"} and set(listed["Coverage"]) == {"95 %"}
+
+
+def test_a_doubt_stands_before_the_notes(quick):
+    long = png_bytes(np.random.default_rng(0).integers(0, 255, (64, 192)).astype(np.uint8))
+    page = upload(opened("predict"), ("long.png", long))
+    order = "\n".join(one.value for one in page.main if one.type in ("markdown", "warning"))
+    assert 0 < order.index("lose their shape") < order.index("One of these classes")

@@ -13,7 +13,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from covid_core.figures.prediction import score_bars
-from covid_core.formatting import decimals, plural, probability
+from covid_core.formatting import decimals, plural, probability, share
 from covid_core.images.image import Turn
 from covid_core.inference import gate
 from covid_core.inference.assessment import Assessment, Urgency, place, urgency, warnings_of
@@ -108,10 +108,10 @@ def headline(
         )
     if figures:
         st.markdown(shell.plain(figures))
-    notes = st.empty()
-    show_notes(notes, shown, evidence)
     for warning in warnings_of(shown):
         st.warning(shell.plain(warning), icon=":material/warning:")
+    notes = st.empty()
+    show_notes(notes, shown, evidence)
     if anyway:
         st.button("Hide the scores again", on_click=_toggle, args=(refused,), icon=":material/visibility_off:")
     elif refused[1]:
@@ -247,7 +247,7 @@ def pick_image(sources: Sequence[ImageSource], entries: Entries) -> ImageSource:
     selection = shell.table(
         frame,
         "work-list",
-        downloaded=frame.drop(columns="Image"),
+        downloaded=frame.drop(columns="Image").assign(**_origin(order)),
         on_select="rerun",
         selection_mode="single-row",
         key=f"answers-{order_key}",
@@ -277,6 +277,12 @@ def pick_image(sources: Sequence[ImageSource], entries: Entries) -> ImageSource:
             )
         st.caption(f"Image {shown + 1} of {len(names)}: {shell.plain(sources[shown].name)}")
     return sources[shown]
+
+
+def _origin(order: Sequence[Sequence[Assessment]]) -> dict[str, str]:
+    """What a list has to hold that is read without its page: the runs, and the coverage of their prediction sets."""
+    runs = ", ".join(one.run for one in order[0])
+    return {"Predicted by": runs, "Coverage": share(order[0][0].coverage, 0)}
 
 
 def _open(file: str) -> None:
