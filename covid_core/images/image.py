@@ -25,6 +25,7 @@ DOUBTED_NOTES = {  # what changes the picture itself, as a reason to doubt any a
     COLOUR_NOTE: "The file holds a colour picture, perhaps a photo of a screen. Upload the original X-ray file.",
     TRANSPARENT_NOTE: "Transparent parts were laid on black. That may change the picture: save it without them.",
 }
+QUARTERS = ("0 degrees", "90 degrees to the right", "180 degrees", "90 degrees to the left")
 FULL_RANGE = -1  # the window that every image with depth offers last
 INVALID_WINDOW = "The image's stored window is invalid; read it over its full range, or export it again."
 TOO_MUCH_MEMORY = "The image needs too much memory to be read; export it smaller or uncompressed and try that."
@@ -195,7 +196,7 @@ class Turn(NamedTuple):
 
     @property
     def in_words(self) -> str:
-        parts = [f"turned by {90 * self.quarters} degrees clockwise"] if self.quarters else []
+        parts = [f"turned by {QUARTERS[self.quarters]}"] if self.quarters else []
         parts += ["mirrored"] if self.mirrored else []
         return ", ".join([*parts, *(["inverted"] if self.inverted else [])])
 

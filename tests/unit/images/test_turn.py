@@ -26,4 +26,4 @@ def test_a_quarter_clockwise_brings_the_left_column_to_the_top():
     image = turned(IMAGE, Turn(1))
     assert image.pixels[0].tolist() == [8, 4, 0]
     assert image.spacing == (0.2, 0.1)
-    assert image.notes == ("turned by 90 degrees clockwise by hand",)
+    assert image.notes == ("turned by 90 degrees to the right by hand",)

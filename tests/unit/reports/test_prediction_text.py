@@ -179,7 +179,7 @@ def test_beside_an_answer_stand_its_classes_its_evidence_its_training_and_its_ho
 def test_a_turned_copy_of_a_training_image_is_named_with_what_was_done():
     one = assessment(training=TrainingMatch("COVID-7", turn=Turn(2, True)))
     assert notes([one], [READS_FRAME])[2].text == (
-        "This image was in the training part, as COVID-7. This one is turned by 180 degrees clockwise, mirrored. "
+        "This image was in the training part, as COVID-7. This one is turned by 180 degrees, mirrored. "
         "It shows nothing about new images."
     )
 
