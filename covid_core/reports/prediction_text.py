@@ -41,7 +41,8 @@ def verdict(assessments: Sequence[Assessment]) -> tuple[str, str]:
     if not silent:
         return answer, figures
     verb = "does" if len(silent) == 1 else "do"
-    return f"{answer} {' and '.join(one.run for one in silent)} {verb} not answer.", reason
+    first = next((f"{one.run}: " for one in silent if one.refused_by), "")
+    return f"{answer} {' and '.join(one.run for one in silent)} {verb} not answer.", f"{first}{reason}"
 
 
 @dataclass(frozen=True)

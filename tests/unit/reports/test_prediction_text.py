@@ -67,7 +67,7 @@ def test_runs_that_differ_are_named():
 def test_a_run_that_refuses_is_named_beside_what_the_others_say():
     answer, figures = verdict([assessment("One"), assessment("Two", checks=REFUSED)])
     assert answer == "One predicts COVID. Two does not answer."
-    assert figures == "It does not look like a frontal chest image."
+    assert figures == "Two: It does not look like a frontal chest image."
 
 
 def test_when_no_run_answers_it_is_said_with_the_reason():
