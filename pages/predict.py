@@ -100,6 +100,9 @@ def pick_runs(runs: list[Run]) -> list[Run]:
     )
     st.query_params["run"] = ",".join(names)
     st.session_state[LAST_RUNS] = names
+    if len(names) > 1:  # the box shows one or two of them
+        chosen = [name for run, name in zip(runs, unique_names(runs), strict=True) if run.id in names]
+        st.caption(shell.plain(f"{plural(len(names), 'run')}: {', '.join(chosen)}."))
     return [by_id[name] for name in names]
 
 
