@@ -297,13 +297,7 @@ def _downloads(figure: go.Figure, name: str, title: str, caption: str) -> None:
     menu = st.popover("Download", icon=":material/download:", type="tertiary", key=f"download-{name}")
     with menu, st.container(horizontal=True):
         wanted = [kind for kind, use in PICTURES.items() if st.button(kind.upper(), key=f"{kind}-{name}", help=use)]
-        st.download_button(
-            "HTML",
-            lambda: figure.to_html(include_plotlyjs=True),
-            f"{name}.html",
-            "text/html",
-            key=f"html-{name}",
-            help="A page to zoom and hover",
-        )
+        if st.button("HTML", key=f"html-{name}", help="A page to zoom and hover"):
+            wanted.append("html")
     for kind in wanted:
         paper.save(figure, name, kind, title, caption)
