@@ -26,6 +26,7 @@ MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&])")
 TERMS = "page_terms"  # session: glossary keys of the open page
 TERMS_WIDTH = 480  # pixels; less on a phone
 IN_USE, VIEWED = "dataset_in_use", "datasets_viewed"  # session: an id; ids
+OPENED = "pages_opened"  # session: names
 STYLE = Path(__file__).with_name("style.css")
 PICTURES = {"svg": "For print, sharp at every size", "png": "300 dots per inch"}  # light, with title and caption
 RESEARCH_ONLY = "For research and teaching. Not a medical device."
@@ -179,6 +180,16 @@ def note_view(identifier: str) -> None:
 def was_viewed(identifier: str | None) -> bool:
     """Whether they were shown; to draw, import or select a data set does not show it."""
     return identifier in st.session_state.get(VIEWED, ())
+
+
+def note_page(name: str) -> None:
+    """Note that a page was opened in this browser session."""
+    st.session_state[OPENED] = st.session_state.get(OPENED, frozenset()) | {name}
+
+
+def was_opened(name: str) -> bool:
+    """Whether that page was opened."""
+    return name in st.session_state.get(OPENED, ())
 
 
 def synthetic_note(dataset: Dataset) -> None:
