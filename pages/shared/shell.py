@@ -279,6 +279,7 @@ def chart(
     alt: str,
     title: str = "",
     caption: str = "",
+    on_screen: float = presentation.ON_SCREEN,
     **options: Any,
 ) -> Any:
     """A chart in the app's theme, with its downloads: a picture for paper, or a page that opens anywhere.
@@ -287,9 +288,10 @@ def chart(
         name: of the files, without suffix; the key.
         alt: the chart in words: "what it shows", or "what it shows: its numbers".
         title, caption: of the picture, where they are not the two parts of ``alt``.
+        on_screen: how much of the screen's height it takes where the page is presented.
     """
     shown = st.plotly_chart(
-        presentation.fitted(figure),
+        presentation.fitted(figure, on_screen),
         width="stretch",
         theme="streamlit",
         alt=alt,

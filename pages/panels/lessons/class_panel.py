@@ -13,6 +13,7 @@ from pages.shared import shell
 COOKIE = "_streamlit_xsrf"  # Streamlit's own: each browser has one, the same for all its pages until it is closed
 VISITOR, CLASS = "lesson_visitor", "lesson_class"  # session: the browser's secret, the code of its class
 POLL = 2.0  # seconds
+BELOW_THE_QUESTION = 0.36  # of a projector's height, so that question and predictions are one screen
 UNUSED = f"{count(classroom.UNUSED_SECONDS // 3600)} h"
 
 
@@ -142,4 +143,8 @@ def live(lesson: Lesson, outcome: float | None = None) -> None:
     if percents:
         words = figures.prediction_histogram_in_words(percents, outcome)
         figure = figures.prediction_histogram(percents, outcome)
-        shell.chart(figure, f"lesson-{lesson.key}-class", alt=words, title="Predictions of the class", caption=words)
+        name = f"lesson-{lesson.key}-class"
+        with st.container(key="live-predictions"):
+            shell.chart(
+                figure, name, alt=words, title="Predictions of the class", caption=words, on_screen=BELOW_THE_QUESTION
+            )
