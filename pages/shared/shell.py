@@ -255,7 +255,7 @@ def texts(frame: pd.DataFrame, undefined: str = "") -> pd.DataFrame:
             return undefined
         if isinstance(cell, int | float | np.integer) and not isinstance(cell, bool):
             return count(cell) if float(cell).is_integer() else f"{cell:,.4g}"
-        return plain(cell)
+        return plain(cell).replace(" %", "\u00a0%")  # a number and its sign stay on one line
 
     return frame.map(text)
 
