@@ -135,7 +135,8 @@ def kinds_of_findings(table: pd.DataFrame) -> str:
         more = f" and {plural(len(kinds) - 3, 'kind')} more" if len(kinds) > 3 else ""
         images = plural(table["image_id"].nunique(), "image has a finding", "images have findings")
         text = f"{images} of {plural(len(kinds), 'kind')} ({named}{more})"
-    return f"{text}; {plural(unread, 'file')} could not be read." if unread else f"{text}."
+    left_out = plural(unread, "file was", "files were")
+    return f"{text}; {left_out} left out." if unread else f"{text}."
 
 
 def association(table: pd.DataFrame) -> str:

@@ -150,7 +150,7 @@ def test_every_tab_has_something_to_say_without_an_audit(workspace, tmp_path, ta
 
 def test_the_answer_holds_verdict_findings_copies_and_conflicts(here):
     told = words(audit_page())
-    assert "27 images have findings" in told and "1 file could not be read" in told
+    assert "27 images have findings" in told and "1 file was left out" in told
     assert "1 pair of images shows the same picture" in told and "1 with two classes" in told
 
 
