@@ -73,6 +73,11 @@ def merge_warnings(merge: Merge) -> Iterator[str]:
     """What a person should check before the merge."""
     for one in merge.broader:
         yield f"{one.label} of {one.member} may have other causes than {one.into}: their labels may be wrong."
+    for one in merge.overlapping:
+        yield (
+            f"{one.label} of {one.member} may hold images of {one.into}, which stays apart. Give both one name, or "
+            "leave one out."
+        )
     for labels in merge.spellings:
         yield f"{' and '.join(labels)} stay apart, although they seem to be one class. Give them one name."
     drawn = [name for name, one in zip(merge.names, merge.members, strict=True) if one.is_synthetic]

@@ -122,6 +122,19 @@ class Merge:
         ]
 
     @property
+    def overlapping(self) -> list[Broader]:
+        """Classes that may hold images of a narrower one which stays beside them, and which their member lacks."""
+        used = self.table[self.table["into"] != ""]
+        into = sorted(set(used["into"]))
+        return [
+            Broader(member, broad, narrow)
+            for member, own in used.groupby("member", sort=False)["into"]
+            for broad in sorted(set(own))
+            for narrow in into
+            if narrow not in set(own) and called(narrow) in BROADER.get(called(broad), ())
+        ]
+
+    @property
     def spellings(self) -> list[tuple[str, ...]]:
         """Classes that stay apart although they are the same but for spelling."""
         labels = sorted(set(self.table["into"]) - {""}, key=lambda label: (called(label), label))
