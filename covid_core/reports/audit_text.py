@@ -260,8 +260,8 @@ def shared(other: Dataset, overlap: Shared) -> str:
         return f"No image is in {other.name} as well."
     disagree = len(overlap.conflicts)
     return (
-        f"{plural(overlap.images, 'image is', 'images are')} in {other.name} as well; "
-        f"{plural(disagree, 'pair has', 'pairs have')} another class there."
+        f"{plural(overlap.images, 'image is', 'images are')} in {other.name} as well, in "
+        f"{plural(len(overlap.pairs), 'pair')}; {plural(disagree, 'pair has', 'pairs have')} another class there."
     )
 
 
