@@ -304,7 +304,8 @@ def _headline(climbed: Ladder, verdict: probe_ladder.Verdict) -> str:
 def _beside_full(rung: Rung, full: Rung) -> str:
     """A figure with the two that it is judged by."""
     whole = f"full picture, which is {_lower(full.probe.name)}, {share(full.accuracy.value)}"
-    return f"with an accuracy of {in_words(rung.accuracy)} (majority baseline {share(rung.majority)}; {whole})"
+    of = f" of {plural(rung.images, 'image')} with lungs" if rung.images < full.images else ""
+    return f"with an accuracy of {in_words(rung.accuracy)}{of} (majority baseline {share(rung.majority)}; {whole})"
 
 
 def _beside(climbed: Ladder) -> list[str]:
