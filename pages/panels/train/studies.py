@@ -124,7 +124,9 @@ def _study(study: Study, members: list[run_cache.CachedRun]) -> None:
     finished = sum(one.status.state == store.COMPLETED for one in members)
     with st.container(border=True, key=f"study-{study.id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{shell.plain(study.name)}** · {_in_words(study, members)}", width="stretch")
+            of = dict.fromkeys(one.run.dataset.name for one in members)
+            words = " · ".join([f"**{shell.plain(study.name)}**", *map(shell.plain, of), _in_words(study, members)])
+            st.markdown(words, width="stretch")
             _actions(study, members)
         if members:
             st.progress(finished / len(members))
