@@ -93,7 +93,7 @@ def _offer_random_start(lacking: tuple[str, ...]) -> bool:
 
 def _plan(spec: StudySpec) -> None:
     split = spec.runs[0].split
-    drawn = f", of {count(split.images_per_class)} images of each class" if split.images_per_class else ""
+    drawn = f", of at most {count(split.images_per_class)} images of each class" if split.images_per_class else ""
     shares = " / ".join(share(part, 0) for part in (split.train, split.validation, split.tested))
     st.caption(f"One split for all runs{drawn}: {shares} (training / validation / test), seed {split.seed}.")
     if any(run.labels == "shifted" for run in spec.runs):
