@@ -70,6 +70,8 @@ def _form(run: Run) -> None:
         "Data set", list(others), format_func=lambda one: others[one]["name"], key="outside_dataset", width=360
     )
     classes = _pick_classes(run, list(others[chosen]["counts"]))
+    for warning in external_text.broader(classes):
+        st.warning(shell.plain(warning), icon=":material/warning:")
     request = ExternalTestRequest(run=run.id, dataset=chosen, classes=classes)
     options = {"type": "primary", "icon": ":material/play_arrow:", "disabled": not classes}
     job_panel.start_button("Test", request, key="outside_start", **options)
@@ -107,6 +109,8 @@ def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
         conflicts = f"; {count(record.conflicts)} of them have another class there" if record.conflicts else ""
         images = f"{plural(record.shared, 'image')} of these are in the run's own data set too"
         st.warning(f"{images} and are left out{conflicts}.", icon=":material/content_copy:")
+    for warning in external_text.broader(record.classes):
+        st.warning(shell.plain(warning), icon=":material/warning:")
     comparison_tables.show_table(_drop_table(report), "outside", "Inside and outside, class by class", pinned="Figure")
     st.caption(
         "Inside: test images of the same classes. Intervals: Wilson, cluster-adjusted inside; of the drop, Newcombe's "

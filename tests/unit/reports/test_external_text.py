@@ -32,3 +32,9 @@ def test_an_outside_test_is_said_with_its_drop_and_what_was_left_out(workspace):
         "accuracy",
         *(f"sensitivity for {one}" for one in run.classes),
     ]
+
+
+def test_an_outside_class_that_is_broader_than_the_runs_is_a_warning():
+    classes = {"COVID-19": "COVID", "Pneumonia": "Viral Pneumonia"}
+    expected = "Pneumonia may have other causes than Viral Pneumonia: these labels may be wrong."
+    assert external_text.broader(classes) == [expected]
