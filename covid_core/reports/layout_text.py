@@ -46,7 +46,10 @@ def layout_notes(layout: Layout) -> Iterator[str]:
     if converted := sum(not is_plain(image.path) for image in layout.images):
         stored = plural(converted, "TIFF or DICOM file is", "TIFF or DICOM files are")
         yield f"{stored} stored as PNG in the data set."
-        yield "DICOM headers give patient (as a keyed hash), sex, age, view and device, unless a table or a name does."
+        yield (
+            "Patient (as a keyed hash), sex, age, view and device come from DICOM headers that hold them. A table or a "
+            "name comes first."
+        )
     if layout.patients:
         example = next(image for image in layout.images if image.patient)
         anew = " Their numbers start anew in each class." if layout.anew else ""
