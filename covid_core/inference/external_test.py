@@ -127,7 +127,8 @@ class Outside:
     """An outside test as it is shown.
 
     ``figures`` are those of the images of known classes without shared ones; ``inside`` those of the run's test part,
-    restricted to the classes that these have. ``drops`` holds, by measure name (``accuracy``) or class, inside less outside.
+    restricted to the classes that these have. ``drops`` holds, by measure name (``accuracy``) or class, inside less
+    outside.
     ``called`` counts, for all images without shared ones, their own class (rows) and the answer (columns).
     """
 

@@ -304,7 +304,8 @@ def _headline(climbed: Ladder, verdict: probe_ladder.Verdict) -> str:
 def _beside_full(rung: Rung, full: Rung) -> str:
     """A figure with the two that it is judged by."""
     whole = f"full picture, which is {_lower(full.probe.name)}, {share(full.accuracy.value)}"
-    of = f" of {plural(rung.images, 'image')} with lungs" if rung.images < full.images else ""
+    outlined = " whose lungs are known" if rung.lungs_from else ""
+    of = f" on the {plural(rung.images, 'image')}{outlined}" if rung.images < full.images else ""
     return f"with an accuracy of {in_words(rung.accuracy)}{of} (majority baseline {share(rung.majority)}; {whole})"
 
 
