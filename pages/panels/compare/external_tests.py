@@ -61,6 +61,7 @@ def _form(run: Run) -> None:
     if job_panel.panel(lambda: queue.jobs(shell.workspace(), ExternalTestRequest, run=run.id)):
         return
     listed = [info for info in data.list_datasets(shell.workspace()) if not info.get("damaged")]
+    listed.sort(key=lambda info: any(one["id"] == run.dataset.id for one in info.get("members", [])))  # its own last
     others = {info["id"]: info for info in listed if info["id"] != run.dataset.id}
     if not others:
         st.markdown("There is no other data set. Import the outside images first.")
