@@ -14,9 +14,13 @@ def conclusion(run: Run, evaluation: Evaluation, report: Outside) -> str:
     """Accuracy outside against inside, and the drop between them."""
     inside, beyond = report.inside.overall["accuracy"], report.figures.overall["accuracy"]
     drop = report.drops["accuracy"]
+    if drop.value < 0:
+        change = f"a gain of {points(-drop.value, -drop.high, -drop.low)}"
+    else:
+        change = f"a drop of {points(drop.value, drop.low, drop.high)}"
     return (
         f"{run.name} predicts {in_words(beyond)} of {plural(beyond.n, 'image')} of {evaluation.record.dataset.name} "
-        f"correctly: a drop of {points(drop.value, drop.low, drop.high)}. Inside it is {in_words(inside)} of "
+        f"correctly: {change}. Inside it is {in_words(inside)} of "
         f"{plural(inside.n, 'test image')}."
     )
 
