@@ -65,7 +65,7 @@ def measured(predictions: Answers, groups: np.ndarray | None = None, intervals: 
             gaps: tuple[Gap, ...] = (metrics.NOT_NUMBERS if predictions.n else metrics.NO_IMAGES,)
             if row.mean_of:
                 gaps = _gaps_of_mean(row.mean_of, per_class) or (metrics.NO_IMAGES,)
-            overall[name] = _measure(values[name], bounds.get(name), predictions.n, *gaps)
+            overall[name] = _measure(values[name], bounds.get(name) if row.has_interval else None, predictions.n, *gaps)
     images = dict(zip(predictions.classes, map(int, predictions.images), strict=True))
     return Measured(predictions.n, images, overall, per_class, metrics.confusion(predictions))
 

@@ -130,6 +130,7 @@ class OverallMeasure(Definition):
         compared: has columns in the table of a comparison (CSV, JSON), with its interval.
         headline: is a column of that table on the page; in per cent.
         repeated: is summed up over the runs of a study; in per cent.
+        has_interval: the percentiles of bootstrap samples bound it.
     """
 
     per_image: Callable[[Answers], np.ndarray] | None = None
@@ -139,6 +140,7 @@ class OverallMeasure(Definition):
     compared: bool = False
     headline: bool = False
     repeated: bool = False
+    has_interval: bool = True
 
     def __post_init__(self) -> None:
         if (self.headline or self.repeated) and self.unit != "%":
@@ -326,11 +328,13 @@ MEASURES = {
         OverallMeasure(
             "expected_calibration_error",
             "Calibration error",
-            f"How far scores are from the shares that were right (expected calibration error, {BINS} bins).",
+            f"How far scores are from the shares that were right (expected calibration error, {BINS} bins). It has no "
+            "interval: resampled images differ more from their scores than the images themselves.",
             "Naeini, Cooper and Hauskrecht 2015; Guo and others 2017",
             lambda draws: _ratio(np.abs(draws.gaps).sum(axis=0), draws.total),
             of_scores=True,
             compared=True,
+            has_interval=False,
         ),
     )
 }

@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ HERE = Path(__file__).parent
 EXPECTED = json.loads((HERE / "expected.json").read_text(encoding="utf-8"))
 LOOKS = ("openings", "looks", "looks_not_noted")  # of the day on which somebody asks
 SENTENCES = ("details", "in_words", "outdated", "sees", "reason", "note", "headline", "figures", "summary", "done")
+UNBOUNDED = "expected_calibration_error"  # its interval was biased and has gone
 EXACT, OF_NETWORKS = 1e-9, 1e-5  # how far a figure may be off; networks sum in another order on another processor
 
 
@@ -55,7 +57,7 @@ def differences(found: Any, expected: Any, allowed: float, place: str = "") -> I
     if isinstance(found, dict) and isinstance(expected, dict):
         expected = {image(name): value for name, value in expected.items()}
         for name in expected:
-            if name in LOOKS:
+            if name in LOOKS or re.search(f"{UNBOUNDED}[/_](low|high)$", f"{place}/{name}"):
                 continue
             if name in found:
                 yield from differences(found[name], expected[name], allowed, f"{place}/{name}")

@@ -87,12 +87,18 @@ def test_overall_measures_agree_with_scikit_learn():
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=EXACT)
 
 
+def with_interval(found) -> list:
+    """Overall measures but the calibration error, whose bootstrap is biased upwards."""
+    assert math.isnan(found.overall["expected_calibration_error"].low)
+    return [one for name, one in found.overall.items() if name != "expected_calibration_error"]
+
+
 def test_every_measure_has_an_interval_around_it_and_its_images():
     given = drawn()
     found = measured(given)
     assert list(found.overall) == list(measures.MEASURES)
     assert all(list(of_class) == list(measures.CLASS_MEASURES) for of_class in found.per_class.values())
-    for measure in [*found.overall.values(), *(found.per_class["COVID"][name] for name in ("f1", "auroc", "auprc"))]:
+    for measure in [*with_interval(found), *(found.per_class["COVID"][name] for name in ("f1", "auroc", "auprc"))]:
         assert measure.low < measure.value < measure.high
         assert measure.n == given.n
     for name in ("sensitivity", "specificity", "ppv", "npv"):
@@ -186,7 +192,7 @@ def test_an_auroc_interval_agrees_with_the_one_by_hanley_and_mcneil(all_draws):
 
 def test_every_defined_measure_lies_within_its_interval(all_draws):
     found = measured(drawn())
-    for measure in [*found.overall.values(), *(one for label in found.per_class.values() for one in label.values())]:
+    for measure in [*with_interval(found), *(one for label in found.per_class.values() for one in label.values())]:
         assert measure.low <= measure.value <= measure.high
 
 
