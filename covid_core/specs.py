@@ -20,6 +20,8 @@ Imbalance = Literal["none", "class_weights", "undersample", "oversample"]
 Pooling = Literal["mean", "mean_max"]
 SplitMethod = Literal["grouped", "stratified", "by_source", "given"]
 Labels = Literal["folder", "shifted"]
+Region = Literal["whole", "centre"]
+Intensity = Literal["as_is", "per_image", "equalised"]
 
 DEFAULT_BACKBONE = "mobilenet_v2"
 SPLIT_LABELS: dict[str, str] = {
@@ -46,6 +48,12 @@ IMBALANCE_LABELS: dict[str, str] = {
     "class_weights": "Class weights",
     "undersample": "Undersample",
     "oversample": "Oversample",
+}
+REGION_LABELS: dict[str, str] = {"whole": "Whole image", "centre": "Middle of the image"}
+INTENSITY_LABELS: dict[str, str] = {
+    "as_is": "As it is",
+    "per_image": "Standardised per image",
+    "equalised": "Histogram equalised",
 }
 LearningRate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
 Epochs = Annotated[int, Field(ge=1, le=1000)]
@@ -171,6 +179,15 @@ class AugmentationSpec(Spec):
     contrast: float = _amount("Contrast", "%", 0.5, "Greys spread around the image's mean.")
     brightness: float = _amount("Brightness", "%", 0.5, "Share of the grey range.")
 
+    crop: float = _amount("Cut off each side", "%", 0.3, "Each side loses its own share; the rest is stretched.")
+    gamma: float = _amount("Gamma", "%", 0.5, "Midtones become lighter or darker; black and white stay.")
+    blur: float = _amount("Blur", "%", 0.02, "Gaussian; its standard deviation as a share of the image's width.")
+    noise: float = _amount("Noise", "%", 0.2, "Gaussian; its standard deviation as a share of the grey range.")
+    speckle: float = _amount("Speckle", "%", 0.5, "Noise that grows with the grey; a share of it.")
+    poisson: float = _amount("Poisson noise", "%", 0.2, "Noise of few photons; a share of the grey range at white.")
+    salt: float = _amount("Salt and pepper", "%", 0.1, "Share of pixels that become black or white.")
+    jpeg: float = _amount("JPEG", "%", 0.9, "Loss of quality: 0 % is quality 100, 90 % is quality 10.")
+
     @property
     def is_off(self) -> bool:
         """Whether nothing would change."""
@@ -213,6 +230,26 @@ AUGMENTATIONS = {  # a field that neither _amount nor _switch made is a TypeErro
     name: Augmentation(str(field.title), str(field.description), **cast(dict[str, Any], field.json_schema_extra))
     for name, field in AugmentationSpec.model_fields.items()
 }
+
+
+class InputSpec(Spec):
+    """What a network is shown of an image; it is part of the saved model, in Keras's own layers.
+
+    ``region`` "centre" cuts the middle out, ``share`` of width and height. ``intensity`` "per_image" gives every image
+    one mean and one standard deviation, "equalised" spreads its greys evenly (see ``nets.model``); both count inside
+    the region alone.
+    """
+
+    region: Region = "whole"
+    share: float = Field(default=0.6, ge=0.3, lt=1)
+    intensity: Intensity = "as_is"
+
+    @property
+    def in_words(self) -> str:
+        """``middle 60 %, equalised``; empty for the whole image as it is."""
+        words = {"middle " + f"{100 * self.share:g} %": self.region == "centre"}
+        words[INTENSITY_LABELS[self.intensity].lower()] = self.intensity != "as_is"
+        return ", ".join(name for name, holds in words.items() if holds)
 
 
 class HeadSpec(Spec):
@@ -258,6 +295,7 @@ class TrainingSpec(Spec):
     weights: str = "imagenet"
     mode: Mode = "frozen"
     taps: Literal["default", "last"] = "default"
+    input: InputSpec = InputSpec()
     head: HeadSpec = HeadSpec()
     fine_tuning: FineTuning | None = None
     image_size: int = Field(default=224, ge=32, le=512)
@@ -321,6 +359,11 @@ class TrainingSpec(Spec):
         return self
 
     @property
+    def pixels(self) -> int:
+        """Side of the squares that the model takes: it cuts its region of ``image_size`` pixels out of them."""
+        return round(self.image_size / self.input.share) if self.input.region == "centre" else self.image_size
+
+    @property
     def total_epochs(self) -> int:
         """Epochs of all stages together, if none stops early."""
         return self.epochs + (self.fine_tuning.epochs if self.fine_tuning else 0)
@@ -335,6 +378,7 @@ class TrainingSpec(Spec):
         else:
             first = "frozen backbone" if self.taps == "last" else "frozen backbone, middle layers"
         further = {
+            self.input.in_words: bool(self.input.in_words),
             "random start": self.weights == "random" and self.backbone != "baseline_cnn",
             "weights from a file": self.weights.startswith("file:"),
             "augmentation": not self.augmentation.is_off,

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from covid_core.images.codec import affine
+from covid_core.images.codec import affine, blurred, recompressed
 from covid_core.specs import AUGMENTATIONS, AugmentationSpec
 
+Rng = np.random.Generator
 GREYS = np.arange(256, dtype=np.float32)
 
 
@@ -45,7 +46,7 @@ def augmented_image(image: np.ndarray, spec: AugmentationSpec, rng: np.random.Ge
     drawn = _drawn(spec, rng)
     for step, names in STEPS.items():
         if any(getattr(spec, name) for name in names):
-            image = step(image, **{name: drawn[name] for name in names})
+            image = step(image, rng, **{name: drawn[name] for name in names})
     return image
 
 
@@ -53,17 +54,18 @@ def _drawn(spec: AugmentationSpec, rng: np.random.Generator) -> dict[str, Any]:
     """For one image: an amount up to the spec's in either direction, or whether a switch acts on it."""
     amounts = [getattr(spec, name) for name in AUGMENTATIONS]
     draws = zip(AUGMENTATIONS.items(), amounts, rng.random(len(amounts)).tolist(), strict=True)
-    return {name: (2 * draw - 1) * most if row.unit else most and draw < 0.5 for (name, row), most, draw in draws}
+    drawn = {name: (2 * draw - 1) * most if row.unit else most and draw < 0.5 for (name, row), most, draw in draws}
+    return {**drawn, "crop": spec.crop * rng.random(4)}  # a share for each side
 
 
 # Steps: the names of their arguments are those of the spec's fields
 
 
-def _flipped(image: np.ndarray, *, flip: bool) -> np.ndarray:
+def _flipped(image: np.ndarray, _rng: Rng, *, flip: bool) -> np.ndarray:
     return image[:, ::-1] if flip else image
 
 
-def _moved(image: np.ndarray, *, rotation: float, shift_x: float, shift_y: float, zoom: float) -> np.ndarray:
+def _moved(image: np.ndarray, _rng: Rng, *, rotation: float, shift_x: float, shift_y: float, zoom: float) -> np.ndarray:
     """Turned and zoomed around the middle, then shifted by shares of the image, by one affine map; black where nothing
     was.
 
@@ -76,16 +78,54 @@ def _moved(image: np.ndarray, *, rotation: float, shift_x: float, shift_y: float
     return affine(image, inverse)
 
 
-def _exposed(image: np.ndarray, *, contrast: float, brightness: float) -> np.ndarray:
+def _cropped(image: np.ndarray, _rng: Rng, *, crop: np.ndarray) -> np.ndarray:
+    """Shares cut off left, top, right and bottom, and the rest stretched to the image's size."""
+    left, top, right, bottom = (len(image) * crop).tolist()
+    across, down = 1 - (left + right) / len(image), 1 - (top + bottom) / len(image)
+    return affine(image, (across, 0, left, 0, down, top))
+
+
+def _exposed(image: np.ndarray, _rng: Rng, *, contrast: float, brightness: float) -> np.ndarray:
     """Greys spread around the image's mean, then shifted; a table of 256 greys is quicker than arithmetic on pixels."""
     factor = 1 + contrast
-    table = factor * GREYS + (float(image.mean()) * (1 - factor) + 255 * brightness + 0.5)  # the cast below cuts off
-    return np.minimum(np.maximum(table, 0), 255).astype(np.uint8).take(image)
+    return _whole(factor * GREYS + (float(image.mean()) * (1 - factor) + 255 * brightness)).take(image)
+
+
+def _curved(image: np.ndarray, _rng: Rng, *, gamma: float) -> np.ndarray:
+    """As far lighter for an amount as darker for its negative: the exponent is (1 + |gamma|) or its inverse."""
+    exponent = (1 + abs(gamma)) ** np.sign(gamma)
+    return _whole(255 * (GREYS / 255) ** exponent).take(image)
+
+
+def _blurred(image: np.ndarray, _rng: Rng, *, blur: float) -> np.ndarray:
+    return blurred(image, abs(blur) * len(image))
+
+
+def _noisy(image: np.ndarray, rng: Rng, *, noise: float, speckle: float, poisson: float) -> np.ndarray:
+    """One normal draw per pixel serves the three: independent ones add up to it, their variances summed."""
+    grey = image / np.float32(255)
+    variance = noise**2 + np.square(speckle * grey) + poisson**2 * grey
+    return _whole(255 * (grey + np.sqrt(variance) * rng.standard_normal(image.shape, np.float32)))
+
+
+def _peppered(image: np.ndarray, rng: Rng, *, salt: float) -> np.ndarray:
+    draws = rng.random(image.shape, np.float32)
+    changed = np.where(draws < abs(salt) / 2, np.uint8(0), image)
+    return np.where(draws > 1 - abs(salt) / 2, np.uint8(255), changed)
+
+
+def _compressed(image: np.ndarray, _rng: Rng, *, jpeg: float) -> np.ndarray:
+    return recompressed(image, round(100 * (1 - abs(jpeg))))
+
+
+def _whole(greys: np.ndarray) -> np.ndarray:
+    """Rounded, and cut off at black and white."""
+    return np.minimum(np.maximum(greys + 0.5, 0), 255).astype(np.uint8)
 
 
 STEPS: dict[Callable[..., np.ndarray], tuple[str, ...]] = {
-    step: tuple(signature(step).parameters)[1:]  # all but the image
-    for step in (_flipped, _moved, _exposed)
+    step: tuple(signature(step).parameters)[2:]  # all but the image and the random numbers
+    for step in (_flipped, _moved, _cropped, _exposed, _curved, _blurred, _noisy, _peppered, _compressed)
 }
 if sorted(name for names in STEPS.values() for name in names) != sorted(AUGMENTATIONS):
     raise TypeError("Every field of AugmentationSpec must be an argument of exactly one step.")

@@ -196,7 +196,9 @@ def _views(plan: Plan, frozen: FrozenTrunk, passes: _Passes, name: str) -> list[
     train, pooling = images.rows[images.part("train")], spec.head.pooling
     tables = []
     for number in range(_count_of_views(spec)):
-        change = hashlib.sha256(f"{spec.augmentation.model_dump_json()}|{spec.seed}|{number}".encode()).hexdigest()[:12]
+        change = hashlib.sha256(
+            f"{spec.augmentation.model_dump_json(exclude_defaults=True)}|{spec.seed}|{number}".encode()
+        ).hexdigest()[:12]
         wanted = trunk.pooled_features(frozen, f"{name}-{pooling}-view-{change}", pooling)
         path = trunk.path_of(plan.workspace, wanted.name)
         plan.scratch += [path, path.with_suffix(trunk.TOOK)]

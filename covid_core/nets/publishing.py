@@ -168,7 +168,7 @@ def _parity(plan: Plan, trained: Trained, predictor: Predictor) -> dict[str, Any
         from covid_core.nets import export
 
         saved = export.load_model(plan.run.model_path)
-        by, other = BY_LOADING, float(np.abs(app - np.asarray(saved(images[..., None], training=False))).max())
+        by, other = BY_LOADING, float(np.abs(app - np.asarray(saved(images[..., None]))).max())
     difference = max(difference, other)
     limit = PARITY_LIMIT_GPU if plan.devices.label != "CPU" else PARITY_LIMIT
     if not difference < limit:

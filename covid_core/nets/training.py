@@ -103,7 +103,7 @@ def _images(workspace: Workspace, run: Run, report: Progress) -> Images:
     position = pd.Series(np.arange(len(dataset.images)), index=dataset.images["image_id"])
     rows = position.loc[split["image_id"]].to_numpy()
     labels = pd.Categorical(split["label"], categories=list(run.classes)).codes.astype(np.int32)
-    return Images(dataset, open_pixels(workspace, dataset, run.spec.image_size, report), split, rows, labels)
+    return Images(dataset, open_pixels(workspace, dataset, run.spec.pixels, report), split, rows, labels)
 
 
 # Frozen

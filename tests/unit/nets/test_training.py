@@ -15,19 +15,20 @@ from waiting import LONG
 from covid_core.data import augmentation, split
 from covid_core.data.dataset import Dataset
 from covid_core.data.imports.importing import import_folder
+from covid_core.data.pixels import decode_rows
 from covid_core.data.split import make_split
 from covid_core.errors import RunError, Stopped
 from covid_core.evaluation import calibration
 from covid_core.images.codec import GreyImage
 from covid_core.inference.assessment import assess
 from covid_core.inference.heatmap import cam, to_unit
-from covid_core.inference.network import Head, LiteTrunk, pooled
+from covid_core.inference.network import Head, LiteTrunk, pooled, softmax
 from covid_core.inference.predictor import Predictor
 from covid_core.nets import devices, features, publishing, template, training, trunk
 from covid_core.nets.plan import Clock, Plan
 from covid_core.runs import frozen_features, store, temperature_scaling
 from covid_core.runs.store import Run
-from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, SplitSpec, TrainingSpec
+from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, InputSpec, SplitSpec, TrainingSpec
 from covid_core.work import silent
 from covid_core.workspace import Workspace
 
@@ -509,3 +510,37 @@ def test_a_run_that_trains_all_layers_has_a_trunk_of_its_own(place, dataset):
     assert run.result["trunk"] is None
     assert np.abs(scores_by_keras(run, images) - scores_of(run)).max() < 1e-5
     assert np.abs(Predictor.open(place, run).logits(images) - logits_of(run)).max() < 1e-4
+
+
+# What the network is shown
+
+
+@pytest.fixture(scope="module", params=["per_image", "equalised"])
+def middle(request, place, dataset) -> Run:
+    return trained(place, dataset, input=InputSpec(region="centre", share=0.5, intensity=request.param))
+
+
+def test_a_model_of_the_middle_takes_whole_images_and_scores_as_the_app_does(place, dataset, middle):
+    import keras
+
+    squares = decode_rows(dataset, range(6), 2 * SIDE)
+    saved = keras.models.load_model(middle.model_path, compile=False)
+    scores = softmax(Predictor.open(place, middle).logits(squares))
+    assert np.asarray(saved(squares[..., None])) == pytest.approx(scores, abs=1e-4)
+
+
+def test_the_frame_changes_nothing_and_has_no_heat(place, dataset, middle):
+    predictor = Predictor.open(place, middle)
+    (square,) = decode_rows(dataset, [0], 2 * SIDE)
+    framed = np.pad(square[SIDE // 2 : -SIDE // 2, SIDE // 2 : -SIDE // 2], SIDE // 2, constant_values=255)
+    logits, _, (heat, _) = predictor.explained(np.stack([square, framed]))
+    assert np.array_equal(logits[0], logits[1])
+    drawn = heat(middle.classes[0], (80, 80))
+    assert drawn.shape == (80, 80)
+    inside = drawn[20:60, 20:60].copy()
+    drawn[20:60, 20:60] = 0
+    assert inside.max() == 1 and drawn.max() == 0
+
+
+def test_another_region_is_another_trunk(place, middle, first):
+    assert middle.result["trunk"] != first.result["trunk"]
