@@ -220,6 +220,11 @@ class Augmentation:
         """How much of the unit 1 of the spec is."""
         return 100 if self.unit == "%" else 1
 
+    @property
+    def step(self) -> float:
+        """By how much of the unit the amount is usually changed."""
+        return 1.0 if self.scale * self.largest >= 10 else 0.1
+
     def in_words(self, amount: float) -> str:
         """``zoom 10 %``; only the name of a switch."""
         space = " " if self.unit == "%" else ""

@@ -112,7 +112,7 @@ def test_a_form_that_gets_augmentation_makes_a_handful_of_copies_and_a_run_that_
     workspace, dataset, cached_weights
 ):
     page = at()
-    page.slider(key="new_rotation").set_value(10).run()
+    page.slider(key="new_rotation").set_value(10.0).run()
     assert page.number_input(key="new_views").value == presets.FEW_VIEWS
     run = made_run(workspace, all_parts(PARTS, 2), "Old", augmentation={"rotation": 10})
     assert click(at(run=run.id), f"variant-{run.id}").number_input(key="new_views").value == 0
@@ -217,7 +217,7 @@ def test_a_split_without_images_to_train_on_is_told(workspace, dataset):
 
 def test_the_preview_shows_each_class_as_it_is_and_changed(workspace, dataset):
     page = at()
-    page.slider(key="new_rotation").set_value(20).run()
+    page.slider(key="new_rotation").set_value(20.0).run()
     assert len(page.get("image")) == 2 * 4
 
 

@@ -24,8 +24,10 @@ from covid_core.runs import architecture, training_time
 from covid_core.specs import (
     AUGMENTATIONS,
     IMBALANCE_LABELS,
+    INTENSITY_LABELS,
     MODE_LABELS,
     OPTIMIZER_LABELS,
+    REGION_LABELS,
     AugmentationSpec,
     SplitSpec,
     TrainingSpec,
@@ -50,7 +52,7 @@ PREVIEW_IMAGES = 3
 PREVIEW_VIEWS = 3
 WEIGHTS_TTL = 60  # seconds for which the network's answer is believed
 
-FORMATS = {"°": "%d°", "%": "%d %%"}  # of sliders, by unit
+FORMATS = {"°": "%g°", "%": "%g %%"}  # of sliders, by unit
 MODES_IN_SHORT = {"frozen": "frozen", "fine_tune": "last layers fine-tuned", "full": "all layers"}
 
 
@@ -279,6 +281,10 @@ def _size_and_head(backbone: Backbone) -> None:
         field("dropout")
         if backbone.pretrained:
             field("pooling")
+        field("region", options=REGION_LABELS)
+        if now("region") == "centre":
+            field("share")
+        field("intensity", options=INTENSITY_LABELS)
 
 
 # Learning
@@ -331,8 +337,8 @@ def _augmentation(dataset: Dataset, classes: tuple[str, ...]) -> None:
     with st.grid(3, min_column_width=200):
         for name, row in AUGMENTATIONS.items():
             if row.unit:
-                most = round(row.scale * row.largest)
-                st.slider(row.title, 0, most, format=FORMATS[row.unit], help=row.help, **options_of(name))
+                most, layout = float(row.scale * row.largest), FORMATS[row.unit]
+                st.slider(row.title, 0.0, most, step=row.step, format=layout, help=row.help, **options_of(name))
     for name, row in AUGMENTATIONS.items():
         if not row.unit:
             st.toggle(row.title, help=row.help, **options_of(name))

@@ -84,6 +84,7 @@ def spec_of(dataset: str, classes: tuple[str, ...]) -> TrainingSpec:
         "taps": now("taps") if mode == "frozen" else "last",
         "fine_tuning": tuning if mode == "fine_tune" else None,
         "head": {"units": _units(now("units")), "dropout": now("dropout"), "pooling": now("pooling")},
+        "input": {"region": now("region"), "share": now("share") / 100, "intensity": now("intensity")},
         "augmentation": augmentation,
         "views": now("views") if has_views else None,
         "test_time_flip": now("test_time_flip") and mode == "frozen",
@@ -131,10 +132,14 @@ def _values(spec: TrainingSpec) -> dict[str, Any]:
     values = {
         **{name: getattr(spec, name) for name in SAME_NAME},
         **{
-            name: round(row.scale * changes[name]) if row.unit else changes[name] for name, row in AUGMENTATIONS.items()
+            name: round(row.scale * changes[name], 1) if row.unit else changes[name]
+            for name, row in AUGMENTATIONS.items()
         },
         "views": presets.FEW_VIEWS if changes_nothing else spec.views or 0,
         "test_time_flip": spec.test_time_flip,
+        "region": spec.input.region,
+        "share": round(100 * spec.input.share),
+        "intensity": spec.input.intensity,
         "folds": 1,
         "seeds": 1,
         "split_method": spec.split.method,
