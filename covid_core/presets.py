@@ -41,8 +41,18 @@ class Preset(BaseModel):
     deviations: list[str] = []
 
 
+class Recipe(BaseModel):
+    """What a network is shown and how training images are changed, as one choice: ``settings`` of RECIPE_FIELDS."""
+
+    label: str
+    description: str
+    settings: dict[str, Any]
+
+
+RECIPE_FIELDS = ("input", "augmentation", "views", "test_time_flip")
 _TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 STUDY_PRESETS = {name: Preset(**row) for name, row in _TABLES["studies"].items()}
+RECIPES = {name: Recipe(**row) for name, row in _TABLES["recipes"].items()}
 COURSE = STUDY_PRESETS["course"].settings
 COURSE_IMAGES_PER_CLASS: int = COURSE["split"]["images_per_class"]
 
@@ -190,6 +200,19 @@ def suggested_spec(
     suggested = _TABLES["suggested"].get(mode if kind.pretrained else kind.name, {})  # the spec refuses another mode
     shared = {"dataset": dataset, "classes": classes, "backbone": kind.name, "mode": mode}
     return parse(TrainingSpec, {**shared, **suggested, **settings})
+
+
+def with_recipe(spec: TrainingSpec, name: str) -> TrainingSpec:
+    """The spec with what a recipe sets; views only where the backbone is frozen. Raises InvalidChoice."""
+    if name not in RECIPES:
+        raise InvalidChoice(f"The preset must be one of {', '.join(RECIPES)}, received: {name!r}.")
+    settings = RECIPES[name].settings if spec.mode == "frozen" else {**RECIPES[name].settings, "views": None}
+    return parse(TrainingSpec, {**spec.model_dump(exclude=set(RECIPE_FIELDS)), **settings})
+
+
+def recipe_of(spec: TrainingSpec) -> str | None:
+    """The recipe that the spec follows; None where its settings are those of no recipe."""
+    return next((name for name in RECIPES if with_recipe(spec, name) == spec), None)
 
 
 def default_reason(spec: TrainingSpec) -> str:

@@ -35,10 +35,13 @@ from covid_core.specs import (
 )
 from pages.panels.train import run_view, split_form
 from pages.panels.train.spec_fields import (
+    RECIPE,
+    SUGGESTED,
     augmentation_spec,
     field,
+    fill,
     fill_missing,
-    fill_suggested,
+    key_of,
     now,
     options_of,
     spec_of,
@@ -115,6 +118,7 @@ def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) 
         st.button("Use the folder labels", key="right-labels", on_click=use_right_labels)
     try:
         spec = spec_of(dataset.id, classes)
+        _recipe(spec)
         st.markdown(_in_words(spec, dataset))
         if few := split_form.few_test_images(dataset, classes, spec.split):
             st.warning(few, icon=":material/warning:")
@@ -135,6 +139,20 @@ def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) 
             _start(spec)
     time = f"Expected time: {_expected_time(spec, dataset)}. " if spec else ""
     st.caption(f"{time}{run_view.device_in_words()}")
+
+
+def _recipe(spec: TrainingSpec) -> None:
+    """One choice for what the network is shown and how images are changed; none is marked where neither holds."""
+    key, now_chosen = key_of("recipe"), presets.recipe_of(spec)
+    st.session_state[key] = now_chosen
+
+    def follow() -> None:
+        if name := st.session_state[key]:
+            fill(presets.with_recipe(spec, name), RECIPE)
+
+    labels = {name: recipe.label for name, recipe in presets.RECIPES.items()}
+    st.segmented_control("Preset", list(labels), format_func=labels.__getitem__, key=key, on_change=follow)
+    st.caption(presets.RECIPES[now_chosen].description if now_chosen else "Your own choice of region and augmentation.")
 
 
 def _expected_time(spec: TrainingSpec, dataset: Dataset) -> str:
@@ -214,7 +232,7 @@ def _free_name(spec: TrainingSpec) -> str:
 
 def _backbone(dataset: Dataset, classes: tuple[str, ...]) -> None:
     def suggest() -> None:
-        fill_suggested(presets.suggested_spec(dataset.id, classes, now("backbone"), now("mode")))
+        fill(presets.suggested_spec(dataset.id, classes, now("backbone"), now("mode")), SUGGESTED)
 
     left, right = st.columns(2, gap="medium")
     with left:
