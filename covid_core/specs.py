@@ -101,10 +101,12 @@ class LayoutSpec(Spec):
 
 class MergeSpec(Spec):
     """Data sets that become one: their ids, and of each what its classes are called there, "" for those left out; a
-    class without a name here stays what it is."""
+    class without a name here stays what it is. Of shared images those of ``prefer`` count, and its classes; without it
+    those of the first, and where classes differ none."""
 
     members: tuple[str, ...]
     classes: dict[str, dict[str, str]] = {}
+    prefer: str = ""
 
 
 class SplitSpec(Spec):

@@ -43,7 +43,7 @@ AUTHOR = option("--author", default="", help="who decides; the user of this comp
     option(
         "--columns",
         metavar="ROLE=COLUMN,...",
-        help="roles: path, label, patient, source, part, sex, age, view, device, spacing, reader",
+        help="roles: path, label, patient, source, part, sex, age, birth, date, view, device, spacing, reader",
     ),
     option("--several", choices=("leave_out", "chosen"), default="leave_out", help="images with several labels"),
     option("--patients", metavar="PATTERN", help="regular expression that names the patient in a path; '' for none"),
@@ -64,7 +64,8 @@ def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
         return {**encode(layout), "text": "\n".join(layout_text.layout_lines(layout))}
     to = {"source": options.path, "name": options.name, "dataset": options.into}
     made = _made(workspace, ImportRequest(**to, **spec.model_dump()))
-    return {**made, "text": "\n".join([made["text"], *layout_text.layout_notes(layout)])}
+    doubts = layout_text.doubts(data.open_dataset(workspace, made["dataset"]))
+    return {**made, "text": "\n".join([made["text"], *layout_text.layout_notes(layout), *doubts])}
 
 
 def _layout_of(options: argparse.Namespace) -> LayoutSpec:
@@ -82,6 +83,7 @@ def _layout_of(options: argparse.Namespace) -> LayoutSpec:
     NAME,
     option("--map", action="append", metavar="DATASET:LABEL=CLASS", help="another name of a class; may be repeated"),
     option("--drop", action="append", metavar="DATASET:LABEL", help="a class to leave out; may be repeated"),
+    option("--prefer", default="", metavar="DATASET", help="whose classes count where shared images contradict"),
     option("--dry-run", action="store_true", help="only say what would be merged"),
 )
 def do_merge(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
@@ -95,7 +97,7 @@ def do_merge(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
         if not label or not equals or text in (options.map or ()) and not into.strip():
             raise InvalidChoice(f"A class is written DATASET:LABEL, a map DATASET:LABEL=CLASS, received: {text!r}.")
         classes.setdefault(member, {})[label] = into.strip()
-    spec = parse(MergeSpec, {"members": options.datasets, "classes": classes})
+    spec = parse(MergeSpec, {"members": options.datasets, "classes": classes, "prefer": options.prefer})
     merge = merging.planned(workspace, spec)
     notes = [*layout_text.merge_notes(merge), *layout_text.merge_warnings(merge)]
     if options.dry_run:

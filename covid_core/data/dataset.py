@@ -45,9 +45,10 @@ MANIFEST_COLUMNS = (
     "view",
     "device",
     "spacing",
+    "reading",
     BATCH,
 )
-LATER_COLUMNS = ("given_part", "sex", "age", "view", "device", "spacing", BATCH)  # empty in the manifests of before
+LATER_COLUMNS = MANIFEST_COLUMNS[MANIFEST_COLUMNS.index("given_part") :]  # empty in the manifests of before
 
 
 class _Info(BaseModel):
@@ -68,8 +69,10 @@ class Dataset:
 
     ``images`` has one row per readable image that is in use, in import order, with the columns MANIFEST_COLUMNS, and
     ``together`` where images were grouped by decision; ``path`` and ``mask_path`` are relative to ``root``; an unknown
-    source, patient, mask or part (``given_part``, that of the authors' split) is an empty string. ``decisions`` are all
-    that led to these images; ``manifest`` holds the images as they were imported, also those that were added later.
+    source, patient, mask or part (``given_part``, that of the authors' split) is an empty string. ``reading`` is of
+    DICOM and TIFF files: in its first line what was done to the pixels, in each other one a reason to doubt the image.
+    ``decisions`` are all that led to these images; ``manifest`` holds the images as they were imported, also those that
+    were added later.
     """
 
     id: str

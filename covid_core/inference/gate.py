@@ -26,6 +26,7 @@ import numpy as np
 
 from covid_core.evaluation import conformal
 from covid_core.images.codec import to_squares
+from covid_core.work import blocks
 
 CHEST_IMAGE, LIKE_TRAINING = "frontal chest image", "like the training images"  # the checks of an image's content
 SIDE, CELLS, DIRECTIONS = 32, 4, 8  # pixels, cells per side, directions of a rising grey; 8 x 8 cells did no better
@@ -37,6 +38,7 @@ ENOUGH = 0.5  # lead that always passes: half of what an image can have. Of some
 # by chance the lowest lead can be 0.88, which 6 of 39 other good images missed; limits of real images are lower (0.40).
 LEAST = 19  # validation images; of fewer even the largest value would refuse more than 5 % of good images
 PIECE = 4096  # images at a time: 150 MB at SIDE pixels
+AT_ONCE = 128  # images of full size: 6 MB at 224 px
 IMAGES = 2000  # training images that the classifier sees; twice as many took twice the time and refused the same
 RIDGE = 0.02  # of the number of examples, on standardized values; ten times more or less changed nothing
 TILT, SHIFT, ZOOM = 15, 3, 0.15  # at most: degrees, pixels of 32, share
@@ -166,12 +168,14 @@ class Gate:
     limit: Limit
 
     @classmethod
-    def fit(cls, training: Callable[[np.ndarray], np.ndarray], count: int, validation: np.ndarray) -> "Gate":
-        """From uint8 squares (n, size, size): ``training`` gives those at some of ``count`` positions, to learn from;
-        the images of ``validation`` set the limit."""
+    def fit(cls, pixels: Callable[[np.ndarray], np.ndarray], training: np.ndarray, validation: np.ndarray) -> "Gate":
+        """From the images at the positions ``training``, to learn from; those at ``validation`` set the limit.
+
+        ``pixels`` gives uint8 squares (n, size, size) of some positions.
+        """
         rng = np.random.default_rng(0)
-        chosen = np.sort(rng.permutation(count)[:IMAGES])
-        small = to_squares(list(training(chosen)), SIDE).astype(np.float32)
+        chosen = training[np.sort(rng.permutation(len(training))[:IMAGES])]
+        small = _small(pixels, chosen).astype(np.float32)
         plain = _histograms(np.concatenate([small, _jittered(small, rng)]))
         values = np.concatenate([changed(plain, reading).reshape(len(plain), -1) for reading in READINGS])
         mean, deviation = values.mean(axis=0), values.std(axis=0) + FLAT
@@ -180,7 +184,7 @@ class Gate:
         ridge = RIDGE * len(inputs) * np.eye(inputs.shape[1])
         weights = np.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ wanted).astype(np.float32)
         unset = cls(mean, deviation, weights, Limit(math.nan, 0, math.nan))
-        leads = unset.leads(histograms(validation)) if len(validation) else np.zeros(0)
+        leads = unset.leads(histograms(_small(pixels, validation))) if len(validation) else np.zeros(0)
         limit = Limit.above(-leads, SHARE)
         value = min(-limit.value, ENOUGH) if limit.is_defined else math.nan
         return cls(mean, deviation, weights, Limit(value, limit.images, limit.share))
@@ -207,6 +211,11 @@ class Gate:
         if evidence > AGAINST:
             return Check(CHEST_IMAGE, False, figure, limit, against=evidence)
         return Check(CHEST_IMAGE, True if limit.is_defined else None, figure, limit)
+
+
+def _small(pixels: Callable[[np.ndarray], np.ndarray], positions: np.ndarray) -> np.ndarray:
+    """The images at some positions in SIDE pixels, uint8; of their full size only a few are held at once."""
+    return np.concatenate([to_squares(list(pixels(some)), SIDE) for some in blocks(positions, AT_ONCE)])
 
 
 def _with_one(values: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ def fitted(split: pd.DataFrame, pixels: Callable[[np.ndarray], np.ndarray], feat
     """
     training = np.flatnonzero(split["part"] == TRAIN)
     validation = np.flatnonzero(validation_for(split, CALIBRATION))
-    gate = Gate.fit(lambda chosen: pixels(training[chosen]), len(training), pixels(validation))
+    gate = Gate.fit(pixels, training, validation)
     trained = split.iloc[training]
     ids, labels = (trained[column].to_numpy(dtype=object) for column in ("image_id", "label"))
     return Reference(gate, Neighbourhood.fit(features, training, validation, ids, labels))

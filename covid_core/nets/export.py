@@ -11,10 +11,11 @@ import tensorflow as tf
 from covid_core import files
 from covid_core.errors import RunError
 from covid_core.images.codec import to_square
-from covid_core.inference.network import LiteNetwork
+from covid_core.inference.network import LiteNetwork, batch_for
 from covid_core.nets import model, trunk
 from covid_core.nets.trunk import FrozenTrunk, relative_difference
 from covid_core.synthetic.phantom import MIN_SIZE, image_at
+from covid_core.work import blocks
 from covid_core.workspace import Workspace
 
 PROBE_IMAGES = 16
@@ -70,8 +71,8 @@ def export_trunk(workspace: Workspace, key: str, network: keras.Model, taps: int
     made = FrozenTrunk(key, workspace.trunks / f"{key}.tflite", names, shapes, taps, behind)
     traced = export_network(whole, made.path)
     images = probe_images(network.input.shape[1])
-    outputs = traced(images[..., None])
-    exported = LiteNetwork(made.path).run(images[..., None])
+    outputs = _in_batches(traced, images)
+    exported = _in_batches(LiteNetwork(made.path).run, images)
     if [maps.shape for maps in exported] != [maps.shape for maps in outputs]:
         raise RunError("The exported network has other outputs than Keras's.")
     worst = max(relative_difference(a, b) for a, b in zip(exported, outputs, strict=True))
@@ -79,6 +80,12 @@ def export_trunk(workspace: Workspace, key: str, network: keras.Model, taps: int
         raise RunError(f"The exported network differs from Keras's by {worst:.2g} of its largest value.")
     trunk.publish(made, images, outputs)
     return made
+
+
+def _in_batches(run: Traced, images: np.ndarray) -> list[np.ndarray]:
+    """Outputs for all of some images; the maps inside the network are held of a few at a time."""
+    batches = blocks(images[..., None], batch_for(images.shape[1]))
+    return list(map(np.concatenate, zip(*map(run, batches), strict=True)))
 
 
 def probe_images(size: int) -> np.ndarray:

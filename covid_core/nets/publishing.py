@@ -25,11 +25,13 @@ from covid_core.nets.template import Template
 from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
+from covid_core.work import blocks
 
 if TYPE_CHECKING:
     import keras
 
 PARITY_IMAGES = 16
+PARITY_AT_ONCE = 4  # of a MobileNetV2 at 224 px, Keras holds maps of 65 MB per image
 PARITY_LIMIT = 1e-4  # of a score, float32 on the CPU; more means that the app and the saved model disagree
 PARITY_LIMIT_GPU = 2e-3  # where the reference itself runs on a GPU, whose sums are less exact
 USUAL_IMAGES = 32  # training images whose mean maps are what a heat map compares with
@@ -167,8 +169,10 @@ def _parity(plan: Plan, trained: Trained, predictor: Predictor) -> dict[str, Any
     else:
         from covid_core.nets import export
 
-        saved = export.load_model(plan.run.model_path)
-        by, other = BY_LOADING, float(np.abs(app - np.asarray(saved(images[..., None]))).max())
+        saved = export.load_model(plan.run.model_path)  # which holds all its maps until it answers, so a few at a time
+        batches = blocks(images[..., None], PARITY_AT_ONCE)
+        scores = np.concatenate([np.asarray(saved(batch)) for batch in batches])
+        by, other = BY_LOADING, float(np.abs(app - scores).max())
     difference = max(difference, other)
     limit = PARITY_LIMIT_GPU if plan.devices.label != "CPU" else PARITY_LIMIT
     if not difference < limit:

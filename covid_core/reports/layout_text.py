@@ -1,5 +1,6 @@
 """What an import or a merge would take, and what a data set lacks since, in sentences and as tables."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pandas as pd
@@ -95,9 +96,16 @@ def left_out(dataset: Dataset) -> str:
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
+def doubts(dataset: Dataset) -> list[str]:
+    """Reasons to doubt converted images, by how many have them: a sentence each."""
+    reasons = Counter(reason for text in dataset.images["reading"] for reason in text.split("\n")[1:])
+    return [f"{plural(images, 'image')}: {reason}" for reason, images in reasons.most_common()]
+
+
 def shared_sources(dataset: Dataset) -> str:
     """That members of a merged data set share sources, since they share images; nothing where they do not."""
-    shared = dataset.info.get("shared", 0) + dataset.info.get("conflicts", 0) // 2
+    before = dataset.info.get("shared", 0) + dataset.info.get("conflicts", 0) // 2  # in data sets of before
+    shared = dataset.info.get("in_common", before)
     if not shared:
         return ""
     return (

@@ -152,8 +152,11 @@ def _facts(dataset: Dataset, row: int, view: summary.ImageView) -> None:
         "File": f"{image['path']}, {file_size(view.file_bytes)}",
     }
     st.markdown("  \n".join(f"{name}: {shell.plain(value)}" for name, value in lines.items()))
-    for note in view.notes:
+    read, *doubts = image["reading"].split("\n")
+    for note in filter(None, (read, *view.notes)):
         st.caption(f"{shell.plain(note[:1].upper() + note[1:])}.")
+    for doubt in doubts:
+        st.warning(shell.plain(doubt), icon=":material/warning:")
 
 
 def mode_in_words(mode: str) -> str:

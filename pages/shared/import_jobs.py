@@ -110,3 +110,5 @@ def _select(identifier: str) -> None:
     if left_out := layout_text.left_out(made):
         text += f" {left_out} The tab Left out has the reasons."
     st.success(text, icon=":material/check_circle:")
+    if doubts := layout_text.doubts(made):
+        st.warning("  \n".join(map(shell.plain, doubts)), icon=":material/warning:")

@@ -40,7 +40,7 @@ COLLECTIONS = {
         ),
         {},
         {"NORMAL": 2, "PNEUMONIA": 2},
-        1,
+        3,
     ),
     "COVIDx": Collection(
         ("train/a.png", "train/b.png", "test/c.png"),
@@ -113,8 +113,9 @@ COLLECTIONS = {
     "PadChest": Collection(
         ("1.png", "2.png"),
         {
-            "PADCHEST_chest_x_ray_images_labels_160K.csv": "ImageID,StudyID,PatientID,PatientBirth,PatientSex_DICOM,"
-            "Projection,Labels\n1.png,s,p,1950,M,PA,['normal']\n2.png,t,q,1960,F,AP,\"['edema']\"\n"
+            "PADCHEST_chest_x_ray_images_labels_160K.csv": "ImageID,StudyDate_DICOM,StudyID,PatientID,PatientBirth,"
+            "PatientSex_DICOM,Projection,Labels\n1.png,20140915,s,p,1950.0,M,PA,['normal']\n"
+            "2.png,20140915,t,q,,F,AP,\"['edema']\"\n"
         },
         {"edema": 1, "normal": 1},
         2,

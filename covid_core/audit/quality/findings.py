@@ -254,7 +254,7 @@ def of_readings(squares: np.ndarray) -> dict[str, np.ndarray]:
         leads = np.empty((images, len(READINGS)))
         for side in (0, 1):
             learned = np.flatnonzero((half != side) & good)
-            fitted = Gate.fit(lambda at, rows=learned: squares[rows[at]], len(learned), squares[:0])
+            fitted = Gate.fit(squares.__getitem__, learned, np.empty(0, int))
             for place, reading in enumerate(READINGS):
                 leads[half == side, place] = fitted.leads(gate.undone(histograms[half == side], reading))
         upright = leads[:, READINGS.index(UPRIGHT)]

@@ -68,6 +68,7 @@ class Converter:
                 view=candidate.view or facts.get("view", ""),
                 device=candidate.device or facts.get("device", ""),
                 spacing=candidate.spacing or facts.get("spacing", ""),
+                reading="\n".join(["; ".join(image.notes), *image.warnings]).rstrip(),
             ),
         )
 

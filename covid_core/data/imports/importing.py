@@ -413,5 +413,6 @@ def _row(read: _Read) -> tuple[Any, ...]:
         candidate.view,
         candidate.device,
         candidate.spacing,
+        candidate.reading,
         "",  # the batch of later images
     )

@@ -46,7 +46,10 @@ ROLES = (  # the first whose pattern is the whole name of a folder, without rega
 MASK_NAME = re.compile(r"[ _-](lung)?(mask|seg(mentation)?)$", re.IGNORECASE)
 PATIENTS = {  # how paths name patients, likeliest first: as in CheXpert, MIMIC-CXR, Kermany's set and ChestX-ray14
     "Folders such as patient00012 or p10000032": r"(?i)(?:^|/)((?:patient|subject|person|case)[ _-]?\d+|p\d{4,})/",
-    "File names such as person12_virus_6": r"(?i)(?:^|/)((?:patient|subject|person|case)[ _-]?\d+)[ _-][^/]*$",
+    "File names such as person12_virus_6 or IM-0115-0001": (
+        r"(?i)(?:^|/)(?:((?:patient|subject|person|case)[ _-]?\d+)[ _-][^/]*"
+        r"|((?:NORMAL2-)?IM-\d{4})-\d{4}[^/]*\.(?:jpe?g|png))$"  # of DICOM files, the first number is the series
+    ),
     "File names such as 00000013_005": r"(?:^|/)(\d{8})_\d{3}[^/]*$",
 }
 MOST_IN_CLASSES = 0.5  # share of patients' numbers in several classes from which numbers start anew in each class
@@ -62,7 +65,7 @@ NO_CLASSES = (
 class Candidate:
     """A file that may become an image. ``mask_path`` and ``path`` are relative to the root, as POSIX text; ``part`` is
     that of its authors ("train", "validation", "test"); ``sex`` is M or F, ``age`` in years, ``spacing`` a pixel's side
-    in mm; the unknown is empty."""
+    in mm; ``reading`` as in a manifest; the unknown is empty."""
 
     path: str
     label: str
@@ -75,6 +78,7 @@ class Candidate:
     view: str = ""
     device: str = ""
     spacing: str = ""
+    reading: str = ""
     has_namesakes: bool = False
 
     @property
@@ -395,7 +399,9 @@ def _patients_of(images: list[Candidate], spec: LayoutSpec) -> tuple[re.Pattern[
     for image in images:
         labels[_patient(pattern, image.path)].add(image.label)
     labels.pop("", None)
-    return pattern, sum(len(of) > 1 for of in labels.values()) > MOST_IN_CLASSES * len(labels)
+    several = [of for of in labels.values() if len(of) > 1]
+    numbered_alike = set().union(*several)  # classes whose patients are named otherwise say nothing about it
+    return pattern, len(several) > MOST_IN_CLASSES * sum(bool(of & numbered_alike) for of in labels.values())
 
 
 def _patient(pattern: re.Pattern[str] | None, path: str) -> str:

@@ -150,7 +150,10 @@ def planned(workspace: Workspace, spec: MergeSpec) -> Merge:
     """What merging would take. Raises DataError where members or classes are none, or too few; UnknownId."""
     if len(set(spec.members)) < max(2, len(spec.members)):
         raise DataError(f"Merging needs two data sets at least, each once; received: {', '.join(spec.members)}.")
-    merge = Merge(tuple(open_dataset(workspace, member) for member in spec.members), spec.classes)
+    if spec.prefer and spec.prefer not in spec.members:
+        raise DataError(f"{spec.prefer} is none of the data sets that are merged: {', '.join(spec.members)}.")
+    ordered = sorted(spec.members, key=lambda member: member != spec.prefer)
+    merge = Merge(tuple(open_dataset(workspace, member) for member in ordered), spec.classes)
     counts = {member.id: member.counts for member in merge.members}
     for member, classes in spec.classes.items():
         if member not in counts:
@@ -173,7 +176,8 @@ def merged(
 ) -> Dataset:
     """Make one data set of several as they are now: their decisions count.
 
-    Of images that show the same picture, that of the first member counts; where their classes differ, none does.
+    Of images that show the same picture, that of the first member counts; where their classes differ, none does, unless
+    one is of the member that the spec prefers.
 
     Raises:
         DataError: as ``planned``, where a file is gone, or too little is left.
@@ -187,7 +191,7 @@ def merged(
             append(pixels, open_pixels(workspace, member, SUMMARY_SIZE, part_of(progress, 0, 0.3)), rows)
         alike = duplicates.pairs(importing.mapped(pixels), progress=part_of(progress, 0.3, 0.5))
         shared = _shared(pixels, images["member"], search, part_of(progress, 0.5, 0.9))
-        reasons = _reasons(images, shared, merge.names, both_out=True)
+        reasons = _reasons(images, shared, merge.names, 0 if spec.prefer else None)
         remaining = ~images.index.isin(list(reasons))
         _compact(pixels, remaining)
         left_out = _left_out(images, reasons)
@@ -209,6 +213,7 @@ def merged(
             "root": None,
             "synthetic": any(member.is_synthetic for member in merge.members),
             "members": merge.records,
+            "in_common": int(shared["second"].nunique()),
             "shared": sum(not conflict for _, conflict in reasons.values()),
             "conflicts": sum(conflict for _, conflict in reasons.values()),
             "left_out": left_out,
@@ -262,17 +267,18 @@ def _shared(pixels: Path, members: pd.Series, search: Search, progress: Progress
 
 
 def _reasons(
-    images: pd.DataFrame, shared: pd.DataFrame, names: list[str], both_out: bool
+    images: pd.DataFrame, shared: pd.DataFrame, names: list[str], preferred: int | None
 ) -> dict[int, tuple[str, bool]]:
     """Rows of images that show the same picture as one of a member before: why each is left out, and whether their
-    classes differ. With ``both_out``, the other is left out too then."""
+    classes differ. Then the other is left out too, unless it is of the ``preferred`` member."""
     member, label, image = (images[column].to_numpy() for column in ("member", "label", "new_path"))
     reasons: dict[int, tuple[str, bool]] = {}
     for first, second in shared.to_numpy().tolist():
         if label[first] == label[second]:
             reasons.setdefault(second, (f"{names[member[first]]} has the same image: {image[first]}.", False))
             continue
-        for row, other in ((second, first), (first, second)) if both_out else ((second, first),):
+        both_out = member[first] != preferred
+        for row, other in ((second, first), (first, second))[: 1 + both_out]:
             both = f"{label[row]} here, {label[other]} in {names[member[other]]}"
             reasons[row] = (
                 f"{both}, which has the same image: {image[other]}.{' Both are left out.' if both_out else ''}",
@@ -348,7 +354,7 @@ def added(
         both = both.assign(new_path=both["path"])
         alike = duplicates.pairs(importing.mapped(pixels), progress=part_of(progress, 0.6, 0.7))
         shared = _shared(pixels, both["member"], search, part_of(progress, 0.7, 0.9))
-        reasons = _reasons(both, shared, [before.name, source.name], both_out=False)
+        reasons = _reasons(both, shared, [before.name, source.name], 0)
         remaining = ~both.index.isin(list(reasons))
         left_out = [*_left_out(both, reasons), *layout.left_out, *unread]
         new = new[remaining[len(old.images) :]]

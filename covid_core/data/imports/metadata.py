@@ -38,7 +38,10 @@ KINDS = (".csv", ".tsv", ".txt", ".xlsx", ".csv.gz")
 MOST_ROWS = 2_000_000  # MIMIC-CXR, the largest public collection of chest images, has 377,110
 MOST_BYTES = 500 * 10**6  # of a table, unpacked
 LISTED, LISTED_PART = "listed name", "part that lists it"  # columns of files that only list names
-ROLES = ("path", "label", "patient", "source", "part", "sex", "age", "view", "device", "spacing", "reader")
+ROLES = (
+    *("path", "label", "patient", "source", "part", "sex", "age", "birth", "date"),
+    *("view", "device", "spacing", "reader"),
+)
 GUESSES = {  # names that tables of one's own give to columns, without case, spaces and signs
     "path": "path file filename filepath image imagepath imageid imageindex imagename name",
     "label": "label labels class classname finding findings diagnosis target",
@@ -47,6 +50,8 @@ GUESSES = {  # names that tables of one's own give to columns, without case, spa
     "part": "part split fold set subset",
     "sex": "sex gender patientsex patientgender",
     "age": "age patientage",
+    "birth": "birth birthyear yearofbirth birthdate dateofbirth patientbirth patientbirthdate",
+    "date": "studydate studydatedicom",
     "view": "view viewposition projection",
     "device": "device scanner model manufacturermodelname",
     "spacing": "spacing pixelspacing",
@@ -55,6 +60,7 @@ GUESSES = {  # names that tables of one's own give to columns, without case, spa
 POSITIVE, UNCERTAIN = {"1", "1.0", "true", "yes"}, {"-1", "-1.0"}
 NEGATIVE = {"0", "0.0", "false", "no", ""}
 YEARS = {"Y": 1, "M": 12, "W": 52.18, "D": 365.25}  # units of a DICOM age, in a year
+DATE = r"((?:18|19|20)\d\d)((?:0[1-9]|1[0-2])[0-3]\d)?"  # digits alone: year, then month and day where they are there
 OLDEST = 120  # years; ChestX-ray14 has ages of 155 to 414, which are errors
 
 
@@ -268,7 +274,7 @@ def labelled(names: Sequence[str], table: pd.DataFrame, columns: Columns, root: 
                 patient=value.get("patient", ""),
                 part=part_of_name(value.get("part", "")) or folder,
                 sex=sex_of(value.get("sex", "")),
-                age=age_of(value.get("age", "")),
+                age=age_of(value.get("age", "")) or _age_between(value.get("birth", ""), value.get("date", "")),
                 view=value.get("view", "").upper(),
                 device=value.get("device", ""),
                 spacing=value.get("spacing", ""),
@@ -358,3 +364,14 @@ def age_of(text: str) -> str:
     form = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)\s*([YMWD]?)", text.strip().upper())
     years = float(form[1]) / YEARS[form[2] or "Y"] if form else -1.0
     return decimals(years, 1).removesuffix(".0") if 0 <= years <= OLDEST else ""
+
+
+def _age_between(birth: str, date: str) -> str:
+    """Whole years from birth to date, of ``1950`` or ``19500131``, with or without signs between; one too many at most
+    where only years are given. "" where one of them is none."""
+    born, taken = (re.fullmatch(DATE, re.sub(r"\.0$|\D", "", text)) for text in (birth, date))
+    if not born or not taken:
+        return ""
+    if born[2] and taken[2]:
+        return age_of(str((int(taken[0]) - int(born[0])) // 10_000))
+    return age_of(str(int(taken[1]) - int(born[1])))

@@ -317,8 +317,8 @@ def _kaggle_form() -> None:
 
 def _merge_form() -> None:
     st.markdown(
-        "Several data sets become one, in which each is a source. Images that two of them share count once. Shared "
-        "images with contradicting classes are left out and listed."
+        "Several data sets become one, in which each is a source. Images that two of them share count once. What is "
+        "left out is listed."
     )
     names = _names()
     chosen = st.multiselect("Data sets", list(names), format_func=names.__getitem__, key="merge-of")
@@ -326,7 +326,14 @@ def _merge_form() -> None:
         st.caption("Choose two at least. Of shared images, those of the first count.")
         return
     members = [shell.open_dataset(one) for one in chosen]
-    spec = MergeSpec(members=chosen, classes=_pick_names(members))
+    classes = _pick_names(members)
+    prefer = st.selectbox(
+        "Where shared images have contradicting classes",
+        ["", *chosen],
+        format_func=lambda one: f"Those of {names[one]} count" if one else "Both are left out",
+        key=f"merge-prefer-{'/'.join(chosen)}",
+    )
+    spec = MergeSpec(members=chosen, classes=classes, prefer=prefer)
     merge = merging.planned(shell.workspace(), spec)
     for warning in merge_warnings(merge):
         st.warning(shell.plain(warning), icon=":material/warning:")

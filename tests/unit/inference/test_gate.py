@@ -27,7 +27,7 @@ def images() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def fitted(images) -> Gate:
-    return Gate.fit(lambda at: images[:180][at], 180, images[180:240])
+    return Gate.fit(images.__getitem__, np.arange(180), np.arange(180, 240))
 
 
 def changed(images: np.ndarray, reading: str) -> np.ndarray:
@@ -82,7 +82,7 @@ def test_photograph_like_pictures_and_noise_are_refused(fitted):
 
 def test_lateral_views_and_ct_slices_are_refused_even_without_a_limit(images):
     """A gate that every reading passes and one without validation images: the evidence of drawn images is left."""
-    made = Gate.fit(lambda at: images[:180][at], 180, images[:0])
+    made = Gate.fit(images.__getitem__, np.arange(180), np.arange(0))
     rng = np.random.default_rng(0)
     others = np.stack([draw(rng) for draw in (views.lateral, views.across, views.along) for _ in range(8)])
     assert np.mean([one.passed is False for one in made.checks(others)]) >= 0.7
@@ -106,14 +106,15 @@ def test_a_slightly_tilted_image_is_no_reason_to_refuse(images, fitted):
 
 def test_the_limit_is_what_nearly_all_validation_images_reach(images):
     upside_down = changed(images[180:210], DOWN)  # whose leads are low, so that the limit is below the highest one
-    made = Gate.fit(lambda at: images[:180][at], 180, np.concatenate([upside_down, images[210:240]]))
-    leads = made.leads(gate.histograms(np.concatenate([upside_down, images[210:240]])))
+    mixed = np.concatenate([images[:180], upside_down, images[210:240]])
+    made = Gate.fit(mixed.__getitem__, np.arange(180), np.arange(180, 240))
+    leads = made.leads(gate.histograms(mixed[180:]))
     assert made.limit.value == pytest.approx(-conformal.quantile(-leads, min(1 - SHARE, 60 / 61)))
 
 
 def test_validation_images_that_are_all_alike_refuse_no_image_that_leads_clearly(images):
     """Of 38 of them the lowest lead was 0.88 once, and 6 of 39 other good images were refused."""
-    made = Gate.fit(lambda at: images[:180][at], 180, np.repeat(images[180:181], 38, axis=0))
+    made = Gate.fit(images.__getitem__, np.arange(180), np.repeat(180, 38))
     assert made.leads(gate.histograms(images[180:181]))[0] > ENOUGH
     assert made.limit.value == ENOUGH
     assert np.mean([one.passed for one in made.checks(images[240:])]) == 1
@@ -133,7 +134,7 @@ def test_a_image_without_contrast_is_refused_and_no_error(fitted):
 
 
 def test_with_too_few_validation_images_there_is_no_verdict(images):
-    few = Gate.fit(lambda at: images[:50][at], 50, images[180 : 180 + LEAST - 1])
+    few = Gate.fit(images.__getitem__, np.arange(50), np.arange(180, 180 + LEAST - 1))
     assert few.checks(images[:1])[0].passed is None
     assert few.checks(images[:1])[0].reading == ""
 
@@ -160,3 +161,14 @@ def test_further_images_are_refused_at_the_rate_that_was_promised():
     rng = np.random.default_rng(2)
     refused = [np.mean(rng.normal(size=200) > Limit.above(rng.normal(size=321), 0.02).value) for _ in range(300)]
     assert 0.014 < np.mean(refused) <= 0.02
+
+
+def test_images_of_full_size_are_read_a_few_at_a_time(images):
+    together = []
+
+    def pixels(positions):
+        together.append(len(positions))
+        return images[positions]
+
+    Gate.fit(pixels, np.arange(150), np.arange(150, 300))
+    assert max(together) == gate.AT_ONCE

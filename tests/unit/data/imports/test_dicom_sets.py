@@ -17,6 +17,7 @@ from covid_core.data.pixels import decode_rows
 from covid_core.errors import Stopped
 from covid_core.images.codec import png_bytes, read_image
 from covid_core.images.sandbox import Sandbox
+from covid_core.reports import layout_text
 
 TAGS = {
     "BodyPartExamined": "CHEST",
@@ -183,3 +184,15 @@ def test_a_stop_leaves_nothing_behind(workspace, hospital):
     assert not data.list_datasets(workspace)
     assert not list(workspace.uploads.iterdir())
     assert not list(workspace.pixels.iterdir())
+
+
+def test_what_was_done_to_the_pixels_and_what_speaks_against_an_image_stay_with_it(workspace, hospital):
+    burned = as_dicom(chest(20), BurnedInAnnotation="YES", **TAGS)
+    put(hospital / "COVID", {"plain.png": png_bytes(chest(21))})
+    put(hospital / "Normal", {"burned.dcm": burned, "grey.tif": tiff(chest(22))})
+    imported = importing.import_path(workspace, hospital)
+    reading = imported.images.set_index("image_id")["reading"].str.split("\n")
+    assert "MONOCHROME1" in reading["Normal/burned.dcm"][0]
+    assert reading["COVID/plain.png"] == [""]
+    assert {name: len(lines) for name, lines in reading.items() if len(lines) > 1} == {"Normal/burned.dcm": 2}
+    assert [text.partition(":")[0] for text in layout_text.doubts(imported)] == ["1 image"]

@@ -95,6 +95,17 @@ def test_numbers_of_patients_that_every_class_has_start_anew_in_each(pattern):
     assert not {one.patient for one in layout.listed["COVID"]} & {one.patient for one in layout.listed["Normal"]}
 
 
+def test_names_of_kermanys_set_give_patients_in_all_classes_and_those_of_dicom_series_none():
+    names = [f"{label}/person{n}_{label}_{n}.jpeg" for label in ("bacteria", "virus") for n in range(4)]
+    normal = ["IM-0115-0001.jpeg", "NORMAL2-IM-0115-0001.jpeg", "IM-0115-0001-0002.jpeg", "IM-0009-0001.jpeg"]
+    layout = understood([*names, *(f"normal/{name}" for name in normal)], "it")
+    assert layout.anew  # in bacteria and virus, whatever the other class has
+    patients = [one.patient for one in layout.listed["normal"]]
+    assert sorted(patients) == ["normal/IM-0009", "normal/IM-0115", "normal/IM-0115", "normal/NORMAL2-IM-0115"]
+    series = understood(["a/IM-0001-0001.dcm", "b/IM-0001-0002.dcm"], "it")
+    assert not series.patients
+
+
 def test_a_patient_of_two_classes_stays_one_where_numbers_go_on():
     names = [f"COVID/{n:08}_000.png" for n in range(6)] + [f"Normal/{n:08}_001.png" for n in range(5, 12)]
     layout = understood(names, "it")

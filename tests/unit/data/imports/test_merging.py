@@ -64,6 +64,14 @@ def test_a_shared_image_with_two_classes_is_left_out_on_both_sides(workspace, ma
     assert one.left_out["path"].tolist() == [f"{first.id}/a/2.png", f"{second.id}/b/2.png"]
 
 
+def test_of_a_shared_image_with_two_classes_that_of_the_preferred_member_stays(workspace, made):
+    first, second = made("one", a=(1, 2), b=(3,)), made("two", a=(4,), b=(2, 5))
+    one = merging.merged(workspace, MergeSpec(members=(first.id, second.id), prefer=second.id))
+    assert one.counts == {"a": 2, "b": 3}
+    assert one.left_out["path"].tolist() == [f"{first.id}/a/2.png"]
+    assert (one.info["conflicts"], one.info["in_common"]) == (1, 1)
+
+
 def test_a_conflict_ends_where_the_class_gets_the_others_name(workspace, made):
     first, second = made("one", a=(1, 2), b=(3,)), made("two", c=(2, 4))
     one = merge(workspace, first, second, **{second.id: {"c": "a"}})

@@ -196,6 +196,21 @@ def test_an_age_is_in_years_or_unknown(text, age):
     assert age_of(text) == age
 
 
+@pytest.mark.parametrize(
+    ("birth", "date", "age"),
+    [
+        ("1950.0", "20140915", "64"),
+        ("1950-09-16", "2014-09-15", "63"),
+        ("15011950", "16092014", ""),
+        ("1850", "2014", ""),
+        ("", "2014", ""),
+    ],
+)
+def test_an_age_is_computed_from_birth_and_study(birth, date, age):
+    one = layout(["1.png"], {"t.csv": f"file,label,PatientBirth,StudyDate\n1.png,a,{birth},{date}\n"})
+    assert [image.age for image in one.images] == [age]
+
+
 def test_a_sex_is_read_in_any_spelling():
     assert [sex_of(text) for text in ("Male", "m", "F", "woman", "O", "")] == ["M", "M", "F", "F", "", ""]
 
