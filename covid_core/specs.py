@@ -190,6 +190,11 @@ class AugmentationSpec(Spec):
     salt: float = _amount("Salt and pepper", "%", 0.1, "Share of pixels that become black or white.")
     jpeg: float = _amount("JPEG", "%", 0.9, "Loss of quality: 0 % is quality 100, 90 % is quality 10.")
 
+    frames: bool = _switch(
+        "Frame exchange (p = 0.5)",
+        "Sets the lungs into another training image: only the frame changes.",
+    )
+
     @property
     def is_off(self) -> bool:
         """Whether nothing would change."""

@@ -14,7 +14,7 @@ from waiting import LONG
 
 from covid_core.data import augmentation, split
 from covid_core.data.dataset import Dataset
-from covid_core.data.imports.importing import import_folder
+from covid_core.data.imports.importing import import_folder, import_phantom
 from covid_core.data.pixels import decode_rows
 from covid_core.data.split import make_split
 from covid_core.errors import RunError, Stopped
@@ -544,3 +544,9 @@ def test_the_frame_changes_nothing_and_has_no_heat(place, dataset, middle):
 
 def test_another_region_is_another_trunk(place, middle, first):
     assert middle.result["trunk"] != first.result["trunk"]
+
+
+def test_frames_are_exchanged_between_training_images_with_lungs(place):
+    drawn = import_phantom(place, 30)
+    run = trained(place, drawn, image_size=64, augmentation=AugmentationSpec(frames=True), views=1)
+    assert run.result["epochs_done"] == 3
