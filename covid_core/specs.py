@@ -412,6 +412,21 @@ class StudySpec(Spec):
 
 SpecType = TypeVar("SpecType", bound=Spec)
 
+REASONS = {  # of rules of one field, by pydantic's name
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be below {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "literal_error": "must be one of {expected}",
+}
+
 
 def parse(kind: type[SpecType], data: Any) -> SpecType:
     """Validate ``data`` (a dict or JSON text) as a spec. Raises InvalidChoice with the first broken rule."""
@@ -420,7 +435,7 @@ def parse(kind: type[SpecType], data: Any) -> SpecType:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
+        reason = REASONS.get(first["type"], first["msg"].removeprefix("Value error, ")).format(**first.get("ctx", {}))
         whole = isinstance(first["input"], dict)  # a rule about several fields: all of them would be no help
         received = f", received: {str(first['input'])[:80]!r}" if field and not whole else ""
         raise InvalidChoice(f"{field + ': ' if field else ''}{reason}{received}.") from error
