@@ -290,7 +290,8 @@ class TrainingSpec(Spec):
 
     ``keep`` says which epoch's weights count: that with the lowest validation loss, or the last.
     ``views`` is how many augmented copies of each image the head sees in turn (default: one per epoch, as in an
-    ordinary fit). ``test_time_flip`` answers with the mean logits of an image and its mirror image.
+    ordinary fit); with ``originals`` the images as they are take their turn as well. ``test_time_flip`` answers with
+    the mean logits of an image and its mirror image.
 
     ``labels`` are those of the images' folders, or "shifted": a mistake made on purpose, that of the course study (see
     ``data.label_shift``). It stands here and not in the split because it decides what is learned, not who goes where;
@@ -320,6 +321,7 @@ class TrainingSpec(Spec):
     imbalance: Imbalance = "class_weights"
     augmentation: AugmentationSpec = AugmentationSpec()
     views: int | None = Field(default=None, ge=1, le=1000)
+    originals: bool = False
     test_time_flip: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
 
@@ -359,6 +361,8 @@ class TrainingSpec(Spec):
             raise ValueError("taps other than the last layer need mode frozen")
         if self.views is not None and (self.mode != "frozen" or self.augmentation.is_off):
             raise ValueError("views belongs to augmentation with a frozen backbone")
+        if self.originals and (self.mode != "frozen" or self.augmentation.is_off):
+            raise ValueError("originals belongs to augmentation with a frozen backbone")
         if self.test_time_flip and self.mode != "frozen":
             raise ValueError("test_time_flip needs mode frozen")
         if self.labels == "shifted" and self.split.images_per_class is None:

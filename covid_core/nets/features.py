@@ -43,6 +43,7 @@ class Features:
     mean_columns: slice | np.ndarray = field(default_factory=lambda: slice(None))
     mirror: np.memmap | None = None
     views: list[np.memmap] = field(default_factory=list)
+    originals: bool = False
     choose_side: Callable[[np.ndarray, int], np.ndarray] | None = None
     at_test_too: bool = False
     edge: np.memmap | None = None
@@ -67,7 +68,8 @@ class Features:
             return np.where(turned[:, None], self.mirrored(positions), self.plain(positions))
         if not self.views:
             return self.plain(positions)
-        return np.asarray(self.views[epoch % len(self.views)][self.rows[positions]])
+        turn = epoch % (len(self.views) + self.originals) - self.originals
+        return self.plain(positions) if turn < 0 else np.asarray(self.views[turn][self.rows[positions]])
 
     def boundary(self, positions: np.ndarray) -> np.ndarray:
         """Activations (n, height, width, channels) at the boundary of a fine-tuning."""
@@ -122,6 +124,7 @@ def of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool = False) -> Feat
         mean_columns=frozen.columns(MEAN),
         mirror=mirror,
         views=_views(plan, frozen, passes, name),
+        originals=spec.originals,
         choose_side=sides,
         at_test_too=spec.test_time_flip,
         edge=rest[0] if with_boundary else None,

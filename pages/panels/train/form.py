@@ -369,6 +369,7 @@ def _augmentation(dataset: Dataset, classes: tuple[str, ...]) -> None:
         return
     if now("mode") == "frozen" and backbone_named(now("backbone")).pretrained:
         field("views")
+        field("originals")
     _preview(dataset, classes, spec)
 
 
