@@ -348,6 +348,15 @@ def test_a_head_sees_the_augmented_images_in_turn(place, dataset, first):
     assert set(plan.scratch) == view_files(place)
 
 
+def test_original_images_take_their_turn_before_their_copies(place, dataset, first):
+    plan = training._plan(place, new_run(place, dataset, originals=True, **VIEWS), silent)
+    cached = features.of_run(plan, features.frozen_trunk(plan))
+    rows = plan.images.part("train")
+    seen = [cached.of_epoch(rows, epoch) for epoch in range(4)]
+    assert np.array_equal(seen[0], cached.plain(rows)) and np.array_equal(seen[3], seen[0])
+    assert not (np.array_equal(seen[1], seen[0]) or np.array_equal(seen[1], seen[2]))
+
+
 def test_features_of_augmented_images_are_removed_when_the_run_is_complete(place, dataset, first):
     trained(place, dataset, **VIEWS)
     assert not view_files(place)
