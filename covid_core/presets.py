@@ -41,8 +41,21 @@ class Preset(BaseModel):
     deviations: list[str] = []
 
 
+FROZEN_ONLY = ("views", "originals", "test_time_flip")
+
+
+class Recipe(BaseModel):
+    """What a network is shown and how training images are changed, as one choice: ``settings`` of RECIPE_FIELDS."""
+
+    label: str
+    description: str
+    settings: dict[str, Any]
+
+
+RECIPE_FIELDS = ("input", "augmentation", *FROZEN_ONLY)
 _TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 STUDY_PRESETS = {name: Preset(**row) for name, row in _TABLES["studies"].items()}
+RECIPES = {name: Recipe(**row) for name, row in _TABLES["recipes"].items()}
 COURSE = STUDY_PRESETS["course"].settings
 COURSE_IMAGES_PER_CLASS: int = COURSE["split"]["images_per_class"]
 
@@ -190,6 +203,20 @@ def suggested_spec(
     suggested = _TABLES["suggested"].get(mode if kind.pretrained else kind.name, {})  # the spec refuses another mode
     shared = {"dataset": dataset, "classes": classes, "backbone": kind.name, "mode": mode}
     return parse(TrainingSpec, {**shared, **suggested, **settings})
+
+
+def with_recipe(spec: TrainingSpec, name: str) -> TrainingSpec:
+    """The spec with what a recipe sets; FROZEN_ONLY only where the backbone is frozen. Raises InvalidChoice."""
+    if name not in RECIPES:
+        raise InvalidChoice(f"The preset must be one of {', '.join(RECIPES)}, received: {name!r}.")
+    left_out = () if spec.mode == "frozen" else FROZEN_ONLY
+    settings = {key: value for key, value in RECIPES[name].settings.items() if key not in left_out}
+    return parse(TrainingSpec, {**spec.model_dump(exclude=set(RECIPE_FIELDS)), **settings})
+
+
+def recipe_of(spec: TrainingSpec) -> str | None:
+    """The recipe that the spec follows; None where its settings are those of no recipe."""
+    return next((name for name in RECIPES if with_recipe(spec, name) == spec), None)
 
 
 def default_reason(spec: TrainingSpec) -> str:

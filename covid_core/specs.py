@@ -20,6 +20,8 @@ Imbalance = Literal["none", "class_weights", "undersample", "oversample"]
 Pooling = Literal["mean", "mean_max"]
 SplitMethod = Literal["grouped", "stratified", "by_source", "given"]
 Labels = Literal["folder", "shifted"]
+Region = Literal["whole", "centre"]
+Intensity = Literal["as_is", "per_image", "equalised"]
 
 DEFAULT_BACKBONE = "mobilenet_v2"
 SPLIT_LABELS: dict[str, str] = {
@@ -46,6 +48,12 @@ IMBALANCE_LABELS: dict[str, str] = {
     "class_weights": "Class weights",
     "undersample": "Undersample",
     "oversample": "Oversample",
+}
+REGION_LABELS: dict[str, str] = {"whole": "Whole image", "centre": "Middle of the image"}
+INTENSITY_LABELS: dict[str, str] = {
+    "as_is": "As it is",
+    "per_image": "Standardised per image",
+    "equalised": "Histogram equalised",
 }
 LearningRate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
 Epochs = Annotated[int, Field(ge=1, le=1000)]
@@ -173,6 +181,20 @@ class AugmentationSpec(Spec):
     contrast: float = _amount("Contrast", "%", 0.5, "Greys spread around the image's mean.")
     brightness: float = _amount("Brightness", "%", 0.5, "Share of the grey range.")
 
+    crop: float = _amount("Cut off each side", "%", 0.3, "Each side loses its own share; the rest is stretched.")
+    gamma: float = _amount("Gamma", "%", 0.5, "Midtones become lighter or darker; black and white stay.")
+    blur: float = _amount("Blur", "%", 0.02, "Gaussian; its standard deviation as a share of the image's width.")
+    noise: float = _amount("Noise", "%", 0.2, "Gaussian; its standard deviation as a share of the grey range.")
+    speckle: float = _amount("Speckle", "%", 0.5, "Noise that grows with the grey; a share of it.")
+    poisson: float = _amount("Poisson noise", "%", 0.2, "Noise of few photons; a share of the grey range at white.")
+    salt: float = _amount("Salt and pepper", "%", 0.1, "Share of pixels that become black or white.")
+    jpeg: float = _amount("JPEG", "%", 0.9, "Loss of quality: 0 % is quality 100, 90 % is quality 10.")
+
+    frames: bool = _switch(
+        "Frame exchange (p = 0.5)",
+        "Sets the lungs into another training image: only the frame changes.",
+    )
+
     @property
     def is_off(self) -> bool:
         """Whether nothing would change."""
@@ -205,6 +227,11 @@ class Augmentation:
         """How much of the unit 1 of the spec is."""
         return 100 if self.unit == "%" else 1
 
+    @property
+    def step(self) -> float:
+        """By how much of the unit the amount is usually changed."""
+        return 1.0 if self.scale * self.largest >= 10 else 0.1
+
     def in_words(self, amount: float) -> str:
         """``zoom 10 %``; only the name of a switch."""
         space = " " if self.unit == "%" else ""
@@ -215,6 +242,26 @@ AUGMENTATIONS = {  # a field that neither _amount nor _switch made is a TypeErro
     name: Augmentation(str(field.title), str(field.description), **cast(dict[str, Any], field.json_schema_extra))
     for name, field in AugmentationSpec.model_fields.items()
 }
+
+
+class InputSpec(Spec):
+    """What a network is shown of an image; it is part of the saved model, in Keras's own layers.
+
+    ``region`` "centre" cuts the middle out, ``share`` of width and height. ``intensity`` "per_image" gives every image
+    one mean and one standard deviation, "equalised" spreads its greys evenly (see ``nets.model``); both count inside
+    the region alone.
+    """
+
+    region: Region = "whole"
+    share: float = Field(default=0.6, ge=0.3, lt=1)
+    intensity: Intensity = "as_is"
+
+    @property
+    def in_words(self) -> str:
+        """``middle 60 %, equalised``; empty for the whole image as it is."""
+        words = {"middle " + f"{100 * self.share:g} %": self.region == "centre"}
+        words[INTENSITY_LABELS[self.intensity].lower()] = self.intensity != "as_is"
+        return ", ".join(name for name, holds in words.items() if holds)
 
 
 class HeadSpec(Spec):
@@ -243,7 +290,8 @@ class TrainingSpec(Spec):
 
     ``keep`` says which epoch's weights count: that with the lowest validation loss, or the last.
     ``views`` is how many augmented copies of each image the head sees in turn (default: one per epoch, as in an
-    ordinary fit). ``test_time_flip`` answers with the mean logits of an image and its mirror image.
+    ordinary fit); with ``originals`` the images as they are take their turn as well. ``test_time_flip`` answers with
+    the mean logits of an image and its mirror image.
 
     ``labels`` are those of the images' folders, or "shifted": a mistake made on purpose, that of the course study (see
     ``data.label_shift``). It stands here and not in the split because it decides what is learned, not who goes where;
@@ -260,6 +308,7 @@ class TrainingSpec(Spec):
     weights: str = "imagenet"
     mode: Mode = "frozen"
     taps: Literal["default", "last"] = "default"
+    input: InputSpec = InputSpec()
     head: HeadSpec = HeadSpec()
     fine_tuning: FineTuning | None = None
     image_size: int = Field(default=224, ge=32, le=512)
@@ -272,6 +321,7 @@ class TrainingSpec(Spec):
     imbalance: Imbalance = "class_weights"
     augmentation: AugmentationSpec = AugmentationSpec()
     views: int | None = Field(default=None, ge=1, le=1000)
+    originals: bool = False
     test_time_flip: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
 
@@ -311,6 +361,8 @@ class TrainingSpec(Spec):
             raise ValueError("taps other than the last layer need mode frozen")
         if self.views is not None and (self.mode != "frozen" or self.augmentation.is_off):
             raise ValueError("views belongs to augmentation with a frozen backbone")
+        if self.originals and (self.mode != "frozen" or self.augmentation.is_off):
+            raise ValueError("originals belongs to augmentation with a frozen backbone")
         if self.test_time_flip and self.mode != "frozen":
             raise ValueError("test_time_flip needs mode frozen")
         if self.labels == "shifted" and self.split.images_per_class is None:
@@ -321,6 +373,11 @@ class TrainingSpec(Spec):
         if self.image_size < minimum:
             raise ValueError(f"{self.backbone} needs an image_size of at least {minimum}")
         return self
+
+    @property
+    def pixels(self) -> int:
+        """Side of the squares that the model takes: it cuts its region of ``image_size`` pixels out of them."""
+        return round(self.image_size / self.input.share) if self.input.region == "centre" else self.image_size
 
     @property
     def total_epochs(self) -> int:
@@ -337,6 +394,7 @@ class TrainingSpec(Spec):
         else:
             first = "frozen backbone" if self.taps == "last" else "frozen backbone, middle layers"
         further = {
+            self.input.in_words: bool(self.input.in_words),
             "random start": self.weights == "random" and self.backbone != "baseline_cnn",
             "weights from a file": self.weights.startswith("file:"),
             "augmentation": not self.augmentation.is_off,

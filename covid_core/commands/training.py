@@ -24,6 +24,7 @@ SETTING = option("--set", action="append", metavar="KEY=VALUE", help="a setting,
     "train",
     "dataset",
     option("--backbone", help=f"{', '.join(BACKBONES)}; {presets.DEFAULT_BACKBONE} by default"),
+    option("--preset", choices=list(presets.RECIPES), help="a recipe for images from elsewhere, or for those here"),
     NAME,
     option("--spec", help="a file with a TrainingSpec as JSON, as show prints it"),
     CLASSES,
@@ -207,6 +208,8 @@ def _training_spec(workspace: Workspace, options: argparse.Namespace, overrides:
         spec = presets.default_spec(options.dataset, workspace)
         backbone = overrides.pop("backbone", options.backbone) or spec.backbone  # each brings its suggested settings
         spec = presets.suggested_spec(spec.dataset, spec.classes, backbone, overrides.pop("mode", "frozen"))
+        if options.preset:
+            spec = presets.with_recipe(spec, options.preset)
         overrides |= {name: value for name in ("name", "classes") if (value := getattr(options, name))}
     counts = data.open_dataset(workspace, options.dataset).counts
     spec = presets.with_overrides(spec, presets.with_subset(overrides, spec, counts))

@@ -11,26 +11,67 @@ from typing import Any
 
 import numpy as np
 
-from covid_core.images.codec import affine
+from covid_core.images.codec import affine, blurred, recompressed, to_square
+from covid_core.images.inpainting import swapped
 from covid_core.specs import AUGMENTATIONS, AugmentationSpec
 
+FRAMES = 1  # names the random numbers of the exchange
+Rng = np.random.Generator
 GREYS = np.arange(256, dtype=np.float32)
 
 
+class FrameExchange:
+    """Lungs in the frames of other images (``images.inpainting``), of images whose lungs are known.
+
+    ``pixels`` gives uint8 squares for rows of a data set, ``lungs`` are bool (n, side, side), one for each of ``rows``,
+    of any side and none empty; they are held as bits.
+    """
+
+    def __init__(self, pixels: np.ndarray, rows: np.ndarray, lungs: np.ndarray):
+        self._pixels, self._rows, self._shape = pixels, rows, lungs.shape[1:]
+        self._place = {row: place for place, row in enumerate(rows.tolist())}
+        self._bits = np.packbits(lungs.reshape(len(lungs), -1), axis=1)
+
+    def of(self, image: np.ndarray, row: int, rng: Rng) -> np.ndarray:
+        """The image's lungs in the frame of a random other image; the image itself where its lungs are not known."""
+        others = len(self._rows) - 1
+        if row not in self._place or others < 1:
+            return image
+        own = self._place[row]
+        other = (own + 1 + int(rng.integers(others))) % len(self._rows)
+        frame = np.asarray(self._pixels[self._rows[other]])
+        return swapped(frame[None], self._lungs(other, len(image)), image[None], self._lungs(own, len(image)))[0]
+
+    def _lungs(self, place: int, size: int) -> np.ndarray:
+        mask = np.unpackbits(self._bits[place]).reshape(self._shape)
+        return to_square(mask * np.uint8(255), size)[None] > 127
+
+
 def view(
-    images: np.ndarray, spec: AugmentationSpec, seed: int, view: int, rows: np.ndarray | None = None
+    images: np.ndarray,
+    spec: AugmentationSpec,
+    seed: int,
+    view: int,
+    rows: np.ndarray | None = None,
+    exchange: FrameExchange | None = None,
 ) -> np.ndarray:
     """One changed copy of each image, uint8 (n, size, size): view ``view``, from 0, of which a fit usually sees one per
     epoch. Image ``i`` of view ``v`` is always the same for a seed; ``images`` itself where the spec changes nothing.
 
     ``rows`` are the numbers that the images have in their data set, where they are only a part; default 0 to n - 1.
+    ``exchange`` is needed where the spec exchanges frames.
     """
     if spec.is_off:
         return images
     numbers = range(len(images)) if rows is None else rows.tolist()
     changed = np.empty_like(images)
     for place, number in enumerate(numbers):
-        changed[place] = augmented_image(images[place], spec, np.random.default_rng((seed, view, number)))
+        image = images[place]
+        if spec.frames and (own := np.random.default_rng((seed, view, number, FRAMES))).random() < 0.5:
+            if exchange is None:
+                raise TypeError("A spec that exchanges frames needs a FrameExchange.")
+            image = exchange.of(image, number, own)
+        changed[place] = augmented_image(image, spec, np.random.default_rng((seed, view, number)))
     return changed
 
 
@@ -45,7 +86,7 @@ def augmented_image(image: np.ndarray, spec: AugmentationSpec, rng: np.random.Ge
     drawn = _drawn(spec, rng)
     for step, names in STEPS.items():
         if any(getattr(spec, name) for name in names):
-            image = step(image, **{name: drawn[name] for name in names})
+            image = step(image, rng, **{name: drawn[name] for name in names})
     return image
 
 
@@ -53,17 +94,18 @@ def _drawn(spec: AugmentationSpec, rng: np.random.Generator) -> dict[str, Any]:
     """For one image: an amount up to the spec's in either direction, or whether a switch acts on it."""
     amounts = [getattr(spec, name) for name in AUGMENTATIONS]
     draws = zip(AUGMENTATIONS.items(), amounts, rng.random(len(amounts)).tolist(), strict=True)
-    return {name: (2 * draw - 1) * most if row.unit else most and draw < 0.5 for (name, row), most, draw in draws}
+    drawn = {name: (2 * draw - 1) * most if row.unit else most and draw < 0.5 for (name, row), most, draw in draws}
+    return {**drawn, "crop": spec.crop * rng.random(4)}  # a share for each side
 
 
 # Steps: the names of their arguments are those of the spec's fields
 
 
-def _flipped(image: np.ndarray, *, flip: bool) -> np.ndarray:
+def _flipped(image: np.ndarray, _rng: Rng, *, flip: bool) -> np.ndarray:
     return image[:, ::-1] if flip else image
 
 
-def _moved(image: np.ndarray, *, rotation: float, shift_x: float, shift_y: float, zoom: float) -> np.ndarray:
+def _moved(image: np.ndarray, _rng: Rng, *, rotation: float, shift_x: float, shift_y: float, zoom: float) -> np.ndarray:
     """Turned and zoomed around the middle, then shifted by shares of the image, by one affine map; black where nothing
     was.
 
@@ -76,16 +118,54 @@ def _moved(image: np.ndarray, *, rotation: float, shift_x: float, shift_y: float
     return affine(image, inverse)
 
 
-def _exposed(image: np.ndarray, *, contrast: float, brightness: float) -> np.ndarray:
+def _cropped(image: np.ndarray, _rng: Rng, *, crop: np.ndarray) -> np.ndarray:
+    """Shares cut off left, top, right and bottom, and the rest stretched to the image's size."""
+    left, top, right, bottom = (len(image) * crop).tolist()
+    across, down = 1 - (left + right) / len(image), 1 - (top + bottom) / len(image)
+    return affine(image, (across, 0, left, 0, down, top))
+
+
+def _exposed(image: np.ndarray, _rng: Rng, *, contrast: float, brightness: float) -> np.ndarray:
     """Greys spread around the image's mean, then shifted; a table of 256 greys is quicker than arithmetic on pixels."""
     factor = 1 + contrast
-    table = factor * GREYS + (float(image.mean()) * (1 - factor) + 255 * brightness + 0.5)  # the cast below cuts off
-    return np.minimum(np.maximum(table, 0), 255).astype(np.uint8).take(image)
+    return _whole(factor * GREYS + (float(image.mean()) * (1 - factor) + 255 * brightness)).take(image)
+
+
+def _curved(image: np.ndarray, _rng: Rng, *, gamma: float) -> np.ndarray:
+    """As far lighter for an amount as darker for its negative: the exponent is (1 + |gamma|) or its inverse."""
+    exponent = (1 + abs(gamma)) ** np.sign(gamma)
+    return _whole(255 * (GREYS / 255) ** exponent).take(image)
+
+
+def _blurred(image: np.ndarray, _rng: Rng, *, blur: float) -> np.ndarray:
+    return blurred(image, abs(blur) * len(image))
+
+
+def _noisy(image: np.ndarray, rng: Rng, *, noise: float, speckle: float, poisson: float) -> np.ndarray:
+    """One normal draw per pixel serves the three: independent ones add up to it, their variances summed."""
+    grey = image / np.float32(255)
+    variance = noise**2 + np.square(speckle * grey) + poisson**2 * grey
+    return _whole(255 * (grey + np.sqrt(variance) * rng.standard_normal(image.shape, np.float32)))
+
+
+def _peppered(image: np.ndarray, rng: Rng, *, salt: float) -> np.ndarray:
+    draws = rng.random(image.shape, np.float32)
+    changed = np.where(draws < abs(salt) / 2, np.uint8(0), image)
+    return np.where(draws > 1 - abs(salt) / 2, np.uint8(255), changed)
+
+
+def _compressed(image: np.ndarray, _rng: Rng, *, jpeg: float) -> np.ndarray:
+    return recompressed(image, round(100 * (1 - abs(jpeg))))
+
+
+def _whole(greys: np.ndarray) -> np.ndarray:
+    """Rounded, and cut off at black and white."""
+    return np.minimum(np.maximum(greys + 0.5, 0), 255).astype(np.uint8)
 
 
 STEPS: dict[Callable[..., np.ndarray], tuple[str, ...]] = {
-    step: tuple(signature(step).parameters)[1:]  # all but the image
-    for step in (_flipped, _moved, _exposed)
+    step: tuple(signature(step).parameters)[2:]  # all but the image and the random numbers
+    for step in (_flipped, _moved, _cropped, _exposed, _curved, _blurred, _noisy, _peppered, _compressed)
 }
-if sorted(name for names in STEPS.values() for name in names) != sorted(AUGMENTATIONS):
-    raise TypeError("Every field of AugmentationSpec must be an argument of exactly one step.")
+if sorted(["frames", *(name for names in STEPS.values() for name in names)]) != sorted(AUGMENTATIONS):
+    raise TypeError("Every field of AugmentationSpec but frames must be an argument of exactly one step.")

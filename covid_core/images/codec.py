@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -247,6 +247,16 @@ def affine(pixels: np.ndarray, matrix: tuple[float, ...]) -> np.ndarray:
     return np.asarray(
         Image.fromarray(pixels).transform((width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
     )
+
+
+def blurred(pixels: np.ndarray, deviation: float) -> np.ndarray:
+    """A uint8 image after a Gaussian blur of so many pixels."""
+    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(deviation)))
+
+
+def recompressed(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """A uint8 image as a JPEG file of that quality, 1 to 100, holds it."""
+    return np.asarray(Image.open(io.BytesIO(jpeg_bytes(pixels, quality))))
 
 
 def resized_map(values: np.ndarray, width: int, height: int) -> np.ndarray:

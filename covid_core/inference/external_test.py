@@ -67,7 +67,7 @@ def evaluate(
     if outside.id == run.dataset.id:
         raise InvalidChoice("The run was trained on this data set. Its test part is its inside figure already.")
     predictor = Predictor.open(workspace, run)
-    pixels = open_pixels(workspace, outside, run.spec.image_size, part_of(progress, 0.0, 0.2))
+    pixels = open_pixels(workspace, outside, run.spec.pixels, part_of(progress, 0.0, 0.2))
     logits = _logits(predictor, pixels, part_of(progress, 0.2, 0.9))
     shared = _shared(workspace, run, outside, part_of(progress, 0.9, 1.0))
     table = _table(outside, run, classes, logits).merge(shared, on="image_id", how="left")

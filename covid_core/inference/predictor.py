@@ -38,6 +38,7 @@ class Predictor:
     trunk: LiteTrunk
     head: Head
     both_sides: bool = False
+    share: float = 1.0  # of width and height: the middle of an image that the network is shown
     calibration: Calibration = UNCALIBRATED
     reference: Reference | None = None
     sets: Sets | None = None
@@ -84,7 +85,9 @@ class Predictor:
     ) -> "Predictor":
         """The predictor of a run from its exported networks, as ``LiteTrunk`` takes them, and its head."""
         network = LiteTrunk(trunk, tail, outputs, opened=opened)
-        return cls(run.classes, run.spec.image_size, network, head, run.spec.test_time_flip)
+        spec = run.spec
+        share = spec.image_size / spec.pixels
+        return cls(run.classes, spec.pixels, network, head, spec.test_time_flip, share)
 
     def explained(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Heat]]:
         """``outputs`` of a few uint8 images (n, size, size), and what draws the heat maps of each, from one pass."""
@@ -95,7 +98,7 @@ class Predictor:
             features.append(pooled(sides[0], MEAN))
             for place in range(len(batch)):
                 of_one = [[tap[place : place + 1] for tap in maps] for maps in sides]
-                heats.append(partial(_heat, self.classes, self.head, of_one))
+                heats.append(partial(self._heat, of_one))
         return np.concatenate(logits), np.concatenate(features), heats
 
     def heat_map(self, image: GreyImage, label: str, shape: tuple[int, int]) -> np.ndarray:
@@ -121,7 +124,9 @@ class Predictor:
         images = [[[tap[[number]] for tap in maps] for maps in sides] for number in range(len(squares))]
         for change in changes:  # one head at a time: a flattening one can be 200 MB
             head = replace(change(self.head), usual=usual)
-            yield np.stack([_evidence(head, image, index, shape) for image, index in zip(images, classes, strict=True)])
+            yield np.stack(
+                [self._evidence(head, image, index, shape) for image, index in zip(images, classes, strict=True)]
+            )
 
     def logits(self, squares: np.ndarray) -> np.ndarray:
         """Logits (n, classes) of uint8 images (n, size, size); the mean of both sides' where the spec asks for both."""
@@ -146,24 +151,25 @@ class Predictor:
         sides = [squares, squares[:, :, ::-1]] if self.both_sides else [squares]
         return [self.trunk.maps(side) for side in sides]
 
+    def _heat(self, sides: list[list[np.ndarray]], label: str, shape: tuple[int, int]) -> np.ndarray:
+        return to_unit(self._evidence(self.head, sides, self.classes.index(label), shape))
+
+    def _evidence(self, head: Head, sides: list[list[np.ndarray]], index: int, shape: tuple[int, int]) -> np.ndarray:
+        """For and against a class, before what speaks against it is cut off: float32 of ``shape``, over the image.
+        0 where the network is not shown the image."""
+        height, width = (max(1, round(self.share * side)) for side in shape)
+        heat = [
+            cam(head, maps, index, width, height, [tap[number] for tap in head.usual])
+            for number, maps in enumerate(sides)
+        ]
+        both = heat[0] if len(heat) == 1 else heat[0] + heat[1][:, ::-1]
+        before = [(whole - part) // 2 for whole, part in zip(shape, both.shape, strict=True)]
+        after = [whole - part - gap for whole, part, gap in zip(shape, both.shape, before, strict=True)]
+        return np.pad(both, list(zip(before, after, strict=True)))
+
     def _mean_logits(self, sides: list[list[np.ndarray]]) -> np.ndarray:
         logits = [self.head.logits(self.head.features(maps)) for maps in sides]
         return logits[0] if len(logits) == 1 else (logits[0] + logits[1]) / 2
-
-
-def _heat(
-    classes: tuple[str, ...], head: Head, sides: list[list[np.ndarray]], label: str, shape: tuple[int, int]
-) -> np.ndarray:
-    return to_unit(_evidence(head, sides, classes.index(label), shape))
-
-
-def _evidence(head: Head, sides: list[list[np.ndarray]], index: int, shape: tuple[int, int]) -> np.ndarray:
-    """For and against a class, before what speaks against it is cut off: float32 of ``shape``, over the image."""
-    height, width = shape
-    heat = [
-        cam(head, maps, index, width, height, [tap[number] for tap in head.usual]) for number, maps in enumerate(sides)
-    ]
-    return heat[0] if len(heat) == 1 else heat[0] + heat[1][:, ::-1]
 
 
 def _means(sides: list[list[np.ndarray]]) -> tuple[np.ndarray, ...]:

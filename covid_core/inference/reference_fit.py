@@ -46,7 +46,7 @@ def make(workspace: Workspace, run: Run, progress: Progress = silent) -> None:
     """
     dataset = dataset_of(workspace, run)
     predictor = Predictor.open(workspace, run, with_reference=False)
-    images = open_pixels(workspace, dataset, run.spec.image_size, part_of(progress, 0.0, 0.2))
+    images = open_pixels(workspace, dataset, run.spec.pixels, part_of(progress, 0.0, 0.2))
     split = run.split()
     rows = dataset.images.set_index("image_id").index.get_indexer(split["image_id"])
     used = np.flatnonzero((split["part"] == TRAIN).to_numpy() | validation_for(split, CALIBRATION))

@@ -18,6 +18,9 @@ from covid_core.specs import TrainingSpec
 IMAGENET_MEAN = (123.68, 116.779, 103.939)  # red, green, blue, of 0..255; Krizhevsky's training set means as in Caffe
 TORCH_MEAN = (0.485, 0.456, 0.406)  # of 0..1, as torchvision publishes them
 TORCH_STD = (0.229, 0.224, 0.225)
+GREY_MEAN, GREY_DEVIATION = 127.5, 64  # of an image after standardisation: two deviations reach black and white
+BANDS = 16
+FULL = {"dtype": "float32"}  # on GPUs too, where half precision would round greys and shares
 
 
 def build_trunk(spec: TrainingSpec, weights: Path | None) -> keras.Model:
@@ -25,11 +28,12 @@ def build_trunk(spec: TrainingSpec, weights: Path | None) -> keras.Model:
     backbone = backbone_named(spec.backbone)
     if weights is None:
         keras.utils.set_random_seed(spec.seed)
-    image = keras.Input((spec.image_size, spec.image_size, 1), dtype="uint8", name="image")
+    image = keras.Input((spec.pixels, spec.pixels, 1), dtype="uint8", name="image")
+    shown = _shown(image, spec)
     if not backbone.pretrained:
-        return keras.Model(image, [_baseline(layers.Rescaling(1 / 255)(image))], name="trunk")
+        return keras.Model(image, [_baseline(layers.Rescaling(1 / 255)(shown))], name="trunk")
     constructor = getattr(keras.applications, backbone.label)
-    network = constructor(include_top=False, weights=None, input_tensor=_preprocessed(image, backbone))
+    network = constructor(include_top=False, weights=None, input_tensor=_preprocessed(shown, backbone))
     if weights is not None:
         _load(network, weights)
     return keras.Model(image, [network.get_layer(tap).output for tap in backbone.taps_of(spec.taps)], name="trunk")
@@ -98,6 +102,56 @@ def keras_head(spec: TrainingSpec, head: Head, width: int) -> keras.Model:
     for layer, weights, biases in zip(dense, head.weights, head.biases, strict=True):
         layer.set_weights([weights, biases])
     return built
+
+
+def _shown(image: keras.KerasTensor, spec: TrainingSpec) -> keras.KerasTensor:
+    """The spec's region of an image, its greys (0..255) as the spec wants them. Nothing here learns."""
+    size = spec.image_size
+    before = (spec.pixels - size) // 2
+    # not CenterCrop: its default is training=True, which all layers behind it would take over
+    crop = layers.Cropping2D(((before, spec.pixels - size - before),) * 2, dtype="uint8", name="region")
+    region = crop(image) if spec.pixels > size else image
+    match spec.input.intensity:
+        case "as_is":
+            return region
+        case "per_image":
+            return _standardised(layers.Rescaling(1.0, name="greys", **FULL)(region))
+        case "equalised":
+            return _equalised(layers.Rescaling(1.0, name="greys", **FULL)(region))
+        case unknown:
+            raise ValueError(f"Nobody has written the intensity {unknown!r}.")
+
+
+def _standardised(greys: keras.KerasTensor) -> keras.KerasTensor:
+    """Mean GREY_MEAN and standard deviation GREY_DEVIATION in every image; what falls outside 0..255 stays."""
+    unit = layers.LayerNormalization(
+        axis=(1, 2, 3), center=False, scale=False, epsilon=1.0, name="standardised", **FULL
+    )
+    return layers.Rescaling(GREY_DEVIATION, offset=GREY_MEAN, name="intensity", **FULL)(unit(greys))
+
+
+def _equalised(greys: keras.KerasTensor) -> keras.KerasTensor:
+    """Histogram equalisation with BANDS bands of grey: the distribution function of an image's greys is linear within
+    each. It differs from that of 256 steps by 1.4 greys in the mean with 32 bands; 16 take a quarter of the time.
+
+    A grey is the sum, over the bands, of how far it has climbed that band times the share of pixels that lie there.
+    Every second pixel of every second row is counted.
+    """
+    width = 256 / BANDS
+    starts = [number * width - 0.5 for number in range(BANDS)]
+
+    def climbed(source: keras.KerasTensor, starts: list[float], height: float) -> keras.KerasTensor:
+        bands = layers.Concatenate(**FULL)([source] * BANDS)
+        steps = layers.Normalization(mean=starts, variance=[height**2] * BANDS, **FULL)
+        return layers.ReLU(max_value=1, **FULL)(steps(bands))
+
+    def shares_above(starts: list[float]) -> keras.KerasTensor:
+        return layers.GlobalAveragePooling2D(**FULL)(climbed(counted, starts, 1))
+
+    counted = layers.MaxPooling2D(1, strides=2, **FULL)(greys)
+    shares = layers.Subtract(**FULL)([shares_above(starts), shares_above([start + width for start in starts])])
+    spread = layers.Dot(axes=(3, 1), **FULL)([climbed(greys, starts, width), shares])
+    return layers.Rescaling(255.0, name="intensity", **FULL)(layers.Reshape((*spread.shape[1:], 1), **FULL)(spread))
 
 
 def _preprocessed(image: keras.KerasTensor, backbone: Backbone) -> keras.KerasTensor:

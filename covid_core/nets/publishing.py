@@ -171,7 +171,7 @@ def _parity(plan: Plan, trained: Trained, predictor: Predictor) -> dict[str, Any
 
         saved = export.load_model(plan.run.model_path)  # which holds all its maps until it answers, so a few at a time
         batches = blocks(images[..., None], PARITY_AT_ONCE)
-        scores = np.concatenate([np.asarray(saved(batch, training=False)) for batch in batches])
+        scores = np.concatenate([np.asarray(saved(batch)) for batch in batches])
         by, other = BY_LOADING, float(np.abs(app - scores).max())
     difference = max(difference, other)
     limit = PARITY_LIMIT_GPU if plan.devices.label != "CPU" else PARITY_LIMIT

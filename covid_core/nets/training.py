@@ -103,7 +103,7 @@ def _images(workspace: Workspace, run: Run, report: Progress) -> Images:
     position = pd.Series(np.arange(len(dataset.images)), index=dataset.images["image_id"])
     rows = position.loc[split["image_id"]].to_numpy()
     labels = pd.Categorical(split["label"], categories=list(run.classes)).codes.astype(np.int32)
-    return Images(dataset, open_pixels(workspace, dataset, run.spec.image_size, report), split, rows, labels)
+    return Images(dataset, open_pixels(workspace, dataset, run.spec.pixels, report), split, rows, labels)
 
 
 # Frozen
@@ -272,10 +272,12 @@ def _pixel_stage(plan: Plan, name: str, classifier: "keras.Model", number: int) 
 
     images, spec = plan.images, plan.spec
     train, validation = images.part("train"), images.selection()
+    exchange = features.frame_exchange(plan)
 
     def inputs(rows: np.ndarray, epoch: int) -> np.ndarray:
         chosen = images.rows[train[rows]]
-        return augmentation.view(images.pixels[chosen], spec.augmentation, spec.seed, epoch, chosen)[..., None]
+        changed = augmentation.view(images.pixels[chosen], spec.augmentation, spec.seed, epoch, chosen, exchange)
+        return changed[..., None]
 
     return NetworkStage(
         name=name,

@@ -87,8 +87,13 @@ class FrozenTrunk:
 def key_of(spec: TrainingSpec, weights: Path | None, outputs: tuple[str, ...]) -> str:
     """Name of the trunk with these outputs: everything that its numbers depend on."""
     start = f"random, seed {spec.seed}" if weights is None else files.sha256_of(weights)
-    text = "|".join([FORMAT, spec.backbone, start, str(spec.image_size), *outputs])
+    text = "|".join([FORMAT, spec.backbone, start, str(spec.image_size), *_shown(spec), *outputs])
     return f"{spec.backbone.replace('_', '-')}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+
+
+def _shown(spec: TrainingSpec) -> list[str]:
+    """What a key names of the spec's input: nothing for the whole image as it is, as in earlier versions."""
+    return [f"{spec.pixels} px, {spec.input.intensity}"] if spec.input.in_words else []
 
 
 def load(workspace: Workspace, key: str) -> FrozenTrunk | None:

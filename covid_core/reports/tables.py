@@ -100,6 +100,7 @@ def _choices(spec: TrainingSpec) -> dict[str, Any]:
         "Epochs": spec.total_epochs,
         "Optimizer": OPTIMIZER_LABELS[spec.optimizer],
         "Image size": spec.image_size,
+        "Shown to the network": (spec.input.in_words or "Whole image").capitalize(),
         "Special strategy": spec.strategy,
         "Imbalance": IMBALANCE_LABELS[spec.imbalance],
         "Augmentation": spec.augmentation.in_words or "None",

@@ -42,7 +42,9 @@ def planned(spec: TrainingSpec) -> pd.DataFrame:
     """The same columns for a run that is not trained yet, from its choices alone; a pretrained network is one row."""
     backbone, classes = backbone_named(spec.backbone), len(spec.classes)
     side = spec.image_size
-    rows: list[tuple[str, str, str, int, str]] = [(IMAGE, INPUT, f"{side} x {side} x 1", 0, NETWORK)]
+    rows: list[tuple[str, str, str, int, str]] = [(IMAGE, INPUT, f"{spec.pixels} x {spec.pixels} x 1", 0, NETWORK)]
+    if spec.input.in_words:
+        rows.append(("input", spec.input.in_words, f"{side} x {side} x 1", 0, NETWORK))
     if backbone.pretrained:
         has_taps = spec.taps == "default" and bool(backbone.taps)
         maps = backbone.tap_maps if has_taps else (backbone.last_maps,)

@@ -41,14 +41,14 @@ def best(workspace: Workspace, dataset: Dataset) -> Frozen | None:
 
 
 def _networks(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
-    """Side of the images in pixels, name, and key of each frozen network that a run names."""
+    """Side of the images in pixels, name, and key of each frozen network of whole images that a run names."""
     for run in store.list_runs(workspace)[0]:
         try:
             result = run.result
         except CovidCoreError:
             continue  # a damaged run names no network; the others do
         key, weights = result.get("trunk"), result.get("weights") or {}
-        if key and weights.get("origin", RANDOM) != RANDOM:
+        if key and weights.get("origin", RANDOM) != RANDOM and not run.spec.input.in_words:
             yield run.spec.image_size, backbone_named(run.spec.backbone).label, key
 
 

@@ -33,7 +33,7 @@ def expected_seconds(workspace: Workspace, specs: Sequence[TrainingSpec]) -> flo
     runs, _ = store.list_runs(workspace)
     for spec in specs:
         first, repeated = _work(spec, *_images(open_dataset(workspace, spec.dataset).counts, spec), spec.total_epochs)
-        network = (spec.backbone, spec.image_size, spec.weights, spec.taps, spec.dataset)
+        network = (spec.backbone, spec.image_size, spec.input, spec.weights, spec.taps, spec.dataset)
         is_again = network in networks
         total += START * (not is_again or spec.mode != "frozen")
         total += _pace(runs, spec) * (repeated + first * (not is_again))

@@ -112,7 +112,7 @@ def test_a_form_that_gets_augmentation_makes_a_handful_of_copies_and_a_run_that_
     workspace, dataset, cached_weights
 ):
     page = at()
-    page.slider(key="new_rotation").set_value(10).run()
+    page.slider(key="new_rotation").set_value(10.0).run()
     assert page.number_input(key="new_views").value == presets.FEW_VIEWS
     run = made_run(workspace, all_parts(PARTS, 2), "Old", augmentation={"rotation": 10})
     assert click(at(run=run.id), f"variant-{run.id}").number_input(key="new_views").value == 0
@@ -217,7 +217,7 @@ def test_a_split_without_images_to_train_on_is_told(workspace, dataset):
 
 def test_the_preview_shows_each_class_as_it_is_and_changed(workspace, dataset):
     page = at()
-    page.slider(key="new_rotation").set_value(20).run()
+    page.slider(key="new_rotation").set_value(20.0).run()
     assert len(page.get("image")) == 2 * 4
 
 
@@ -643,3 +643,16 @@ def test_the_sidebar_leads_from_a_run_to_all_runs(workspace):
     run = made_run(workspace, all_parts(PARTS, 2), "Mine")
     (link,) = [one for one in at(run=run.id).sidebar.get("page_link") if one.proto.label == "Train"]
     assert not link.proto.query_string  # which clears the address
+
+
+def test_one_click_shows_the_network_the_middle_of_images(workspace, dataset, cached_weights):
+    page = at()
+    page.segmented_control(key="new_recipe").set_value("holds-elsewhere").run()
+    assert page.session_state["new_region"] == "centre"
+    assert page.session_state["new_crop"] == pytest.approx(15)
+
+
+def test_a_choice_of_ones_own_marks_no_preset(workspace, dataset):
+    page = at()
+    page.selectbox(key="new_intensity").set_value("per_image").run()
+    assert page.session_state["new_recipe"] is None

@@ -27,6 +27,7 @@ from covid_core.data.split import TEST
 from covid_core.errors import RunDamaged
 from covid_core.evaluation import resampling
 from covid_core.evaluation.metrics import Measure, wilson_of_groups
+from covid_core.images import inpainting
 from covid_core.images.codec import GreyImage
 from covid_core.inference import lungs as outlines
 from covid_core.inference.heatmap import LungShares, share_inside, share_over
@@ -161,7 +162,7 @@ def _images(workspace: Workspace, run: Run, dataset: Dataset, progress: Progress
     chosen = np.sort(np.random.default_rng(0).permutation(of_all)[:MOST_IMAGES])
     test = test.iloc[chosen]
     rows = dataset.images.set_index("image_id").index.get_indexer(test["image_id"])
-    size = run.spec.image_size
+    size = run.spec.pixels
     progress(0.0, "Reading the test images")
     parts = _parts(rows, part_of(progress, 0, 0.4), "Reading the test images")
     pixels = np.concatenate([decode_rows(dataset, some, size) for some in parts])
@@ -232,7 +233,7 @@ def _effects(
 
     def composed(some: np.ndarray) -> np.ndarray:
         frame, donor = inside[frames[some]], inside[lungs[some]]
-        return occlusions.swapped(images.pixels[frame], images.lungs[frame], images.pixels[donor], images.lungs[donor])
+        return inpainting.swapped(images.pixels[frame], images.lungs[frame], images.pixels[donor], images.lungs[donor])
 
     answered = _answers(predictor, np.arange(len(frames)), composed, progress, "Images with the lungs of others")
     return evidence.effects(Conflict(labels, frames, lungs, answered, k), _some(images.groups, inside))

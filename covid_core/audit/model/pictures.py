@@ -10,6 +10,7 @@ from covid_core.audit.model.occlusions import Cover
 from covid_core.data.pixels import decode_rows
 from covid_core.data.split import TEST
 from covid_core.errors import DataError
+from covid_core.images import inpainting
 from covid_core.inference.lungs import of_images
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Run
@@ -42,11 +43,11 @@ def examples(workspace: Workspace, run: Run) -> list[Shown]:
     if tried.empty:
         raise DataError(f"{run.name} has no test image.")
     rows = dataset.images.set_index("image_id").index.get_indexer(tried["image_id"])
-    outlines = of_images(workspace, dataset, rows, size=run.spec.image_size)
+    outlines = of_images(workspace, dataset, rows, size=run.spec.pixels)
     lungs, available = outlines.masks, outlines.available
     of_labels = [np.flatnonzero(tried["label"] == label) for label in tried["label"].unique()]
     chosen = [int(next((row for row in some if available[row]), some[0])) for some in of_labels]
-    images = decode_rows(dataset, rows[chosen], run.spec.image_size)
+    images = decode_rows(dataset, rows[chosen], run.spec.pixels)
     labels, available, lungs = tried["label"].to_numpy()[chosen], available[chosen], lungs[chosen]
     at = int(np.argmax(available))  # the first with lungs; without any, the first
     image, mask = images[at : at + 1], lungs[at : at + 1]
@@ -57,6 +58,6 @@ def examples(workspace: Workspace, run: Run) -> list[Shown]:
         if available[at] or not cover.needs_lungs
     ]
     for frame, other in list(pairwise(np.flatnonzero(available)))[:1]:
-        made = occlusions.swapped(images[[frame]], lungs[[frame]], images[[other]], lungs[[other]])[0]
+        made = inpainting.swapped(images[[frame]], lungs[[frame]], images[[other]], lungs[[other]])[0]
         shown.append(Shown("lungs of another image", made, labels[frame], lungs_of=labels[other]))
     return shown

@@ -17,6 +17,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError
 from covid_core.formatting import count, decimals, file_size, in_full, plural, roughly
 from covid_core.images.codec import data_url, jpeg_bytes
+from covid_core.inference import lungs
 from covid_core.jobs import queue
 from covid_core.reports import tables
 from covid_core.reports.course import course_text
@@ -24,8 +25,10 @@ from covid_core.runs import architecture, training_time
 from covid_core.specs import (
     AUGMENTATIONS,
     IMBALANCE_LABELS,
+    INTENSITY_LABELS,
     MODE_LABELS,
     OPTIMIZER_LABELS,
+    REGION_LABELS,
     AugmentationSpec,
     SplitSpec,
     TrainingSpec,
@@ -33,10 +36,13 @@ from covid_core.specs import (
 )
 from pages.panels.train import run_view, split_form
 from pages.panels.train.spec_fields import (
+    RECIPE,
+    SUGGESTED,
     augmentation_spec,
     field,
+    fill,
     fill_missing,
-    fill_suggested,
+    key_of,
     now,
     options_of,
     spec_of,
@@ -50,7 +56,7 @@ PREVIEW_IMAGES = 3
 PREVIEW_VIEWS = 3
 WEIGHTS_TTL = 60  # seconds for which the network's answer is believed
 
-FORMATS = {"°": "%d°", "%": "%d %%"}  # of sliders, by unit
+FORMATS = {"°": "%g°", "%": "%g %%"}  # of sliders, by unit
 MODES_IN_SHORT = {"frozen": "frozen", "fine_tune": "last layers fine-tuned", "full": "all layers"}
 
 
@@ -113,6 +119,7 @@ def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) 
         st.button("Use the folder labels", key="right-labels", on_click=use_right_labels)
     try:
         spec = spec_of(dataset.id, classes)
+        _recipe(spec)
         st.markdown(_in_words(spec, dataset))
         if few := split_form.few_test_images(dataset, classes, spec.split):
             st.warning(few, icon=":material/warning:")
@@ -133,6 +140,20 @@ def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) 
             _start(spec)
     time = f"Expected time: {_expected_time(spec, dataset)}. " if spec else ""
     st.caption(f"{time}{run_view.device_in_words()}")
+
+
+def _recipe(spec: TrainingSpec) -> None:
+    """One choice for what the network is shown and how images are changed; none is marked where neither holds."""
+    key, now_chosen = key_of("recipe"), presets.recipe_of(spec)
+    st.session_state[key] = now_chosen
+
+    def follow() -> None:
+        if name := st.session_state[key]:
+            fill(presets.with_recipe(spec, name), RECIPE)
+
+    labels = {name: recipe.label for name, recipe in presets.RECIPES.items()}
+    st.segmented_control("Preset", list(labels), format_func=labels.__getitem__, key=key, on_change=follow)
+    st.caption(presets.RECIPES[now_chosen].description if now_chosen else "Your own choice of region and augmentation.")
 
 
 def _expected_time(spec: TrainingSpec, dataset: Dataset) -> str:
@@ -212,7 +233,7 @@ def _free_name(spec: TrainingSpec) -> str:
 
 def _backbone(dataset: Dataset, classes: tuple[str, ...]) -> None:
     def suggest() -> None:
-        fill_suggested(presets.suggested_spec(dataset.id, classes, now("backbone"), now("mode")))
+        fill(presets.suggested_spec(dataset.id, classes, now("backbone"), now("mode")), SUGGESTED)
 
     left, right = st.columns(2, gap="medium")
     with left:
@@ -279,6 +300,10 @@ def _size_and_head(backbone: Backbone) -> None:
         field("dropout")
         if backbone.pretrained:
             field("pooling")
+        field("region", options=REGION_LABELS)
+        if now("region") == "centre":
+            field("share")
+        field("intensity", options=INTENSITY_LABELS)
 
 
 # Learning
@@ -331,8 +356,8 @@ def _augmentation(dataset: Dataset, classes: tuple[str, ...]) -> None:
     with st.grid(3, min_column_width=200):
         for name, row in AUGMENTATIONS.items():
             if row.unit:
-                most = round(row.scale * row.largest)
-                st.slider(row.title, 0, most, format=FORMATS[row.unit], help=row.help, **options_of(name))
+                most, layout = float(row.scale * row.largest), FORMATS[row.unit]
+                st.slider(row.title, 0.0, most, step=row.step, format=layout, help=row.help, **options_of(name))
     for name, row in AUGMENTATIONS.items():
         if not row.unit:
             st.toggle(row.title, help=row.help, **options_of(name))
@@ -344,19 +369,21 @@ def _augmentation(dataset: Dataset, classes: tuple[str, ...]) -> None:
         return
     if now("mode") == "frozen" and backbone_named(now("backbone")).pretrained:
         field("views")
+        field("originals")
     _preview(dataset, classes, spec)
 
 
 def _preview(dataset: Dataset, classes: tuple[str, ...], spec: AugmentationSpec) -> None:
     """An image of each class, and beside it augmented copies as in training."""
     draw = st.session_state.setdefault("preview_draw", 0)
-    labels, images = _preview_images(dataset, dataset.version, classes)
+    labels, images, exchange = _preview_images(dataset, dataset.version, classes)
+    rows = np.arange(len(images))
     with st.grid(1 + PREVIEW_VIEWS, min_column_width=120, gap="xsmall"):
         for row, label in enumerate(labels):
             _picture(images[row], f"{shell.plain(label)}, original", f"Image of class {label}, unchanged")
             for number in range(PREVIEW_VIEWS):
                 view = draw * PREVIEW_VIEWS + number
-                changed = augmentation.view(images[row : row + 1], spec, now("seed"), view, np.array([row]))[0]
+                (changed,) = augmentation.view(images[[row]], spec, now("seed"), view, rows[[row]], exchange)
                 _picture(changed, "augmented", f"Image of class {label}, augmented")
     st.button("Draw again", icon=":material/casino:", on_click=_draw_again, key="draw-again")
 
@@ -371,8 +398,14 @@ def _draw_again() -> None:
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _preview_images(_dataset: Dataset, version: str, classes: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
-    """The first image of each of the first classes: labels, and uint8 (images, PREVIEW_SIZE, PREVIEW_SIZE)."""
+def _preview_images(
+    _dataset: Dataset, version: str, classes: tuple[str, ...]
+) -> tuple[list[str], np.ndarray, augmentation.FrameExchange]:
+    """The first image of each of the first classes: labels, and uint8 (images, PREVIEW_SIZE, PREVIEW_SIZE); and what
+    exchanges frames between them."""
     labels = list(classes[:PREVIEW_IMAGES])
     rows = [int(np.flatnonzero(_dataset.images["label"] == label)[0]) for label in labels]
-    return labels, pixels.decode_rows(_dataset, rows, PREVIEW_SIZE)
+    images = pixels.decode_rows(_dataset, rows, PREVIEW_SIZE)
+    outlines = lungs.of_images_or_why(shell.workspace(), _dataset, rows)
+    places = np.flatnonzero(outlines.available)
+    return labels, images, augmentation.FrameExchange(images, places, outlines.masks[places])

@@ -1,7 +1,7 @@
 """The fields of a new run and the spec that they stand for. Fields live in the session and outlast a change of page."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ SAME_NAME = (
     *("keep", "imbalance", "seed", "name", "note"),
     "labels",  # has no widget: it is a mistake, not a choice, but a run that made it keeps it in its variants
 )
+RECIPE = ("region", "share", "intensity", *AUGMENTATIONS, *presets.FROZEN_ONLY)
 SUGGESTED = ("image_size", "optimizer", "learning_rate", "batch_size", "epochs", "taps", "units", "dropout")
 
 
@@ -45,23 +46,17 @@ def now(name: str) -> Any:
     return st.session_state[key_of(name)]
 
 
-def fill(spec: TrainingSpec) -> None:
-    """Write a spec into the fields. Before the widgets are drawn, or in a callback."""
+def fill(spec: TrainingSpec, names: Collection[str] = ()) -> None:
+    """Write a spec into the fields, or into those of ``names``. Before the widgets are drawn, or in a callback."""
     for name, value in _values(spec).items():
-        st.session_state[key_of(name)] = value
+        if not names or name in names:
+            st.session_state[key_of(name)] = value
 
 
 def fill_missing(spec: TrainingSpec) -> None:
     """Write a spec into the fields that have no value yet."""
     for name, value in _values(spec).items():
         st.session_state.setdefault(key_of(name), value)
-
-
-def fill_suggested(spec: TrainingSpec) -> None:
-    """Write what depends on backbone and mode, and leave what does not."""
-    values = _values(spec)
-    for name in SUGGESTED:
-        st.session_state[key_of(name)] = values[name]
 
 
 def use_right_labels() -> None:
@@ -84,8 +79,13 @@ def spec_of(dataset: str, classes: tuple[str, ...]) -> TrainingSpec:
         "taps": now("taps") if mode == "frozen" else "last",
         "fine_tuning": tuning if mode == "fine_tune" else None,
         "head": {"units": _units(now("units")), "dropout": now("dropout"), "pooling": now("pooling")},
+        "input": {
+            **({"region": "centre", "share": now("share") / 100} if now("region") == "centre" else {}),
+            "intensity": now("intensity"),
+        },
         "augmentation": augmentation,
         "views": now("views") if has_views else None,
+        "originals": now("originals") and mode == "frozen" and not augmentation.is_off,
         "test_time_flip": now("test_time_flip") and mode == "frozen",
     }
     return parse(TrainingSpec, fields)
@@ -131,10 +131,15 @@ def _values(spec: TrainingSpec) -> dict[str, Any]:
     values = {
         **{name: getattr(spec, name) for name in SAME_NAME},
         **{
-            name: round(row.scale * changes[name]) if row.unit else changes[name] for name, row in AUGMENTATIONS.items()
+            name: round(row.scale * changes[name], 1) if row.unit else changes[name]
+            for name, row in AUGMENTATIONS.items()
         },
         "views": presets.FEW_VIEWS if changes_nothing else spec.views or 0,
+        "originals": spec.originals,
         "test_time_flip": spec.test_time_flip,
+        "region": spec.input.region,
+        "share": round(100 * spec.input.share),
+        "intensity": spec.input.intensity,
         "folds": 1,
         "seeds": 1,
         "split_method": spec.split.method,

@@ -148,13 +148,6 @@ def test_every_augmentation_has_a_title_a_help_text_and_a_range():
         assert AugmentationSpec(**{name: row.largest if row.unit else True}).in_words.startswith(row.title.lower())
 
 
-def test_a_default_augmentation_is_written_as_ever():
-    """Features of augmented images are kept under this text."""
-    assert AugmentationSpec().model_dump_json() == (
-        '{"rotation":0.0,"shift_x":0.0,"shift_y":0.0,"zoom":0.0,"flip":false,"contrast":0.0,"brightness":0.0}'
-    )
-
-
 def test_the_mirrored_copy_at_test_is_off_until_it_is_asked_for():
     assert not spec().test_time_flip
     assert spec(test_time_flip=True, augmentation={"flip": True}).test_time_flip

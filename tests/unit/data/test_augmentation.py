@@ -7,8 +7,13 @@ from covid_core.data import augmentation
 from covid_core.specs import AugmentationSpec
 
 SIZE = 64
-EVERYTHING = AugmentationSpec(rotation=15, shift_x=0.1, shift_y=0.1, zoom=0.1, flip=True, contrast=0.2, brightness=0.1)
-SINGLE_AMOUNTS = [AugmentationSpec(**{name: getattr(EVERYTHING, name)}) for name in AugmentationSpec.model_fields]
+EVERYTHING = AugmentationSpec(
+    **dict.fromkeys(AugmentationSpec.model_fields, 0.1)
+    | {"rotation": 15, "flip": True, "blur": 0.02, "jpeg": 0.6, "frames": False}
+)
+SINGLE_AMOUNTS = [
+    AugmentationSpec(**{name: getattr(EVERYTHING, name)}) for name in AugmentationSpec.model_fields if name != "frames"
+]
 
 
 @pytest.fixture
@@ -145,3 +150,59 @@ def test_a_image_is_mirrored_by_its_own_number_whatever_it_is_asked_with():
         augmentation.mirrored(rows[[2, 0]], seed=7, view=2).tolist()
         == augmentation.mirrored(rows, 7, 2)[[2, 0]].tolist()
     )
+
+
+def test_a_crop_cuts_each_side_by_up_to_its_share(images):
+    marked = np.zeros((1, SIZE, SIZE), np.uint8)
+    marked[0, SIZE // 4 : -SIZE // 4, SIZE // 4 : -SIZE // 4] = 255
+    views = [augmentation.view(marked, AugmentationSpec(crop=0.2), seed=0, view=view)[0] for view in range(50)]
+    heights = [np.ptp(np.nonzero(view.max(axis=1) > 128)[0]) + 1 for view in views]
+    assert SIZE / 2 <= min(heights) < max(heights) <= SIZE / 2 / 0.6 + 1
+    assert np.mean([view[0, 0] for view in views]) == 0  # stretched, not moved: no border comes in
+
+
+def test_noise_has_the_deviation_that_its_amount_draws():
+    grey = np.full((200, SIZE, SIZE), 128, np.uint8)
+    deviations = augmentation.view(grey, AugmentationSpec(noise=0.1), seed=0, view=0).std(axis=(1, 2)) / 255
+    assert deviations.max() == pytest.approx(0.1, abs=0.005)
+    assert np.median(deviations) == pytest.approx(0.05, abs=0.01)  # amounts are uniform from 0
+
+
+def test_salt_and_pepper_changes_no_other_greys():
+    grey = np.full((4, SIZE, SIZE), 128, np.uint8)
+    changed = augmentation.view(grey, AugmentationSpec(salt=0.1), seed=0, view=0)
+    assert set(np.unique(changed)) == {0, 128, 255}
+
+
+FRAMED = AugmentationSpec(frames=True)
+
+
+def framed_lungs() -> tuple[np.ndarray, np.ndarray]:
+    """Twenty images whose frames and lungs have greys of their own, and where the lungs are."""
+    lungs = np.zeros((20, SIZE, SIZE), bool)
+    lungs[:, 20:44, 12:52] = True
+    frames = np.arange(20, dtype=np.uint8)[:, None, None] * 6
+    return np.where(lungs, np.uint8(200), np.broadcast_to(frames, lungs.shape)), lungs
+
+
+def test_half_of_the_images_get_the_frame_of_another():
+    images, lungs = framed_lungs()
+    exchange = augmentation.FrameExchange(images, np.arange(20), lungs)
+    changed = augmentation.view(images, FRAMED, 0, 0, None, exchange)
+    is_other = changed[:, 0, 0] != images[:, 0, 0]
+    assert 5 <= is_other.sum() <= 15
+    assert set(changed[is_other, 0, 0]) <= set(images[:, 0, 0])
+    assert np.array_equal(changed[~is_other], images[~is_other])
+
+
+def test_an_image_without_an_outline_stays_in_its_frame():
+    images, lungs = framed_lungs()
+    exchange = augmentation.FrameExchange(images, np.arange(10), lungs[:10])
+    changed = augmentation.view(images, FRAMED, 0, 0, None, exchange)
+    assert np.array_equal(changed[10:], images[10:]) and not np.array_equal(changed[:10], images[:10])
+
+
+def test_frames_are_not_exchanged_without_outlines():
+    images, _ = framed_lungs()
+    with pytest.raises(TypeError):
+        augmentation.view(images, FRAMED, 0, 0)

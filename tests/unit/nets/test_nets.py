@@ -9,6 +9,7 @@ import tensorflow as tf
 from kerass_backbones import MODULES
 from made_fits import as_arrays, images, spec
 from made_runs import all_parts, made_run
+from PIL import Image, ImageOps
 from scipy import ndimage
 
 from covid_core.backbones import BACKBONES, backbone_named
@@ -18,7 +19,8 @@ from covid_core.inference.network import Head, softmax
 from covid_core.nets import export, model
 from covid_core.nets.trunk import relative_difference
 from covid_core.runs import architecture
-from covid_core.specs import TrainingSpec
+from covid_core.specs import InputSpec, TrainingSpec
+from covid_core.synthetic.phantom import image_at
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,6 +34,42 @@ pytestmark = [
 @pytest.mark.parametrize("name", kerass_backbones.OF_EVERY_DAY)
 def test_preprocessing_and_facts_of_a_backbone_are_those_of_keras(name):
     kerass_backbones.agree(name)
+
+
+# What a network is shown
+
+
+def shown(image: np.ndarray, **choices) -> np.ndarray:
+    """What the layers before the backbone's own make of a uint8 image (side, side)."""
+    chosen = spec(input=InputSpec(**choices), image_size=48)
+    assert chosen.pixels == len(image)
+    trunk = model.build_trunk(chosen, None)
+    first = next(layer for layer in trunk.layers if layer.name == "three_channels")
+    return np.asarray(keras.Model(trunk.input, first.input[0])(image[None, ..., None]))[0, ..., 0]
+
+
+def test_the_middle_of_an_image_is_cut_out_and_not_resized():
+    image = np.random.default_rng(0).integers(0, 256, (80, 80), np.uint8)
+    assert np.array_equal(shown(image, region="centre", share=0.6), image[16:64, 16:64])
+
+
+@pytest.mark.parametrize("low, high", [(100, 120), (0, 256)])
+def test_standardised_images_have_one_mean_and_one_deviation(low, high):
+    greys = shown(np.random.default_rng(0).integers(low, high, (48, 48), np.uint8), intensity="per_image")
+    assert greys.mean() == pytest.approx(model.GREY_MEAN, abs=0.01)
+    assert greys.std() == pytest.approx(model.GREY_DEVIATION, rel=0.02)
+
+
+def test_equalised_images_are_those_of_pillow_within_a_band():
+    image = image_at(0, 3, size=96).pixels[::2, ::2]
+    greys = shown(np.ascontiguousarray(image), intensity="equalised")
+    assert np.abs(greys - np.asarray(ImageOps.equalize(Image.fromarray(image)))).mean() < 5
+
+
+def test_equalising_undoes_another_exposure():
+    image = image_at(0, 3, size=96).pixels[::2, ::2] // 2 + 40
+    darker = (image * 0.6).astype(np.uint8)
+    assert np.abs(shown(image, intensity="equalised") - shown(darker, intensity="equalised")).mean() < 8
 
 
 def test_a_random_start_depends_on_the_seed_alone():

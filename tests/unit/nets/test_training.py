@@ -14,20 +14,21 @@ from waiting import LONG
 
 from covid_core.data import augmentation, split
 from covid_core.data.dataset import Dataset
-from covid_core.data.imports.importing import import_folder
+from covid_core.data.imports.importing import import_folder, import_phantom
+from covid_core.data.pixels import decode_rows
 from covid_core.data.split import make_split
 from covid_core.errors import RunError, Stopped
 from covid_core.evaluation import calibration
 from covid_core.images.codec import GreyImage
 from covid_core.inference.assessment import assess
 from covid_core.inference.heatmap import cam, to_unit
-from covid_core.inference.network import Head, LiteTrunk, pooled
+from covid_core.inference.network import Head, LiteTrunk, pooled, softmax
 from covid_core.inference.predictor import Predictor
 from covid_core.nets import devices, features, publishing, template, training, trunk
 from covid_core.nets.plan import Clock, Plan
 from covid_core.runs import frozen_features, store, temperature_scaling
 from covid_core.runs.store import Run
-from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, SplitSpec, TrainingSpec
+from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, InputSpec, SplitSpec, TrainingSpec
 from covid_core.work import silent
 from covid_core.workspace import Workspace
 
@@ -347,6 +348,15 @@ def test_a_head_sees_the_augmented_images_in_turn(place, dataset, first):
     assert set(plan.scratch) == view_files(place)
 
 
+def test_original_images_take_their_turn_before_their_copies(place, dataset, first):
+    plan = training._plan(place, new_run(place, dataset, originals=True, **VIEWS), silent)
+    cached = features.of_run(plan, features.frozen_trunk(plan))
+    rows = plan.images.part("train")
+    seen = [cached.of_epoch(rows, epoch) for epoch in range(4)]
+    assert np.array_equal(seen[0], cached.plain(rows)) and np.array_equal(seen[3], seen[0])
+    assert not (np.array_equal(seen[1], seen[0]) or np.array_equal(seen[1], seen[2]))
+
+
 def test_features_of_augmented_images_are_removed_when_the_run_is_complete(place, dataset, first):
     trained(place, dataset, **VIEWS)
     assert not view_files(place)
@@ -509,3 +519,43 @@ def test_a_run_that_trains_all_layers_has_a_trunk_of_its_own(place, dataset):
     assert run.result["trunk"] is None
     assert np.abs(scores_by_keras(run, images) - scores_of(run)).max() < 1e-5
     assert np.abs(Predictor.open(place, run).logits(images) - logits_of(run)).max() < 1e-4
+
+
+# What the network is shown
+
+
+@pytest.fixture(scope="module", params=["per_image", "equalised"])
+def middle(request, place, dataset) -> Run:
+    return trained(place, dataset, input=InputSpec(region="centre", share=0.5, intensity=request.param))
+
+
+def test_a_model_of_the_middle_takes_whole_images_and_scores_as_the_app_does(place, dataset, middle):
+    import keras
+
+    squares = decode_rows(dataset, range(6), 2 * SIDE)
+    saved = keras.models.load_model(middle.model_path, compile=False)
+    scores = softmax(Predictor.open(place, middle).logits(squares))
+    assert np.asarray(saved(squares[..., None])) == pytest.approx(scores, abs=1e-4)
+
+
+def test_the_frame_changes_nothing_and_has_no_heat(place, dataset, middle):
+    predictor = Predictor.open(place, middle)
+    (square,) = decode_rows(dataset, [0], 2 * SIDE)
+    framed = np.pad(square[SIDE // 2 : -SIDE // 2, SIDE // 2 : -SIDE // 2], SIDE // 2, constant_values=255)
+    logits, _, (heat, _) = predictor.explained(np.stack([square, framed]))
+    assert np.array_equal(logits[0], logits[1])
+    drawn = heat(middle.classes[0], (80, 80))
+    assert drawn.shape == (80, 80)
+    inside = drawn[20:60, 20:60].copy()
+    drawn[20:60, 20:60] = 0
+    assert inside.max() == 1 and drawn.max() == 0
+
+
+def test_another_region_is_another_trunk(place, middle, first):
+    assert middle.result["trunk"] != first.result["trunk"]
+
+
+def test_frames_are_exchanged_between_training_images_with_lungs(place):
+    drawn = import_phantom(place, 30)
+    run = trained(place, drawn, image_size=64, augmentation=AugmentationSpec(frames=True), views=1)
+    assert run.result["epochs_done"] == 3

@@ -324,3 +324,20 @@ def test_a_new_augmented_run_gets_a_handful_of_copies_where_the_course_and_the_o
     assert course().runs[-1].views is None
     assert presets.with_few_views(spec(augmentation={"flip": True})).views is None
     assert presets.with_few_views(spec(augmentation={"rotation": 5}, views=9)).views == 9
+
+
+@pytest.mark.parametrize("recipe", presets.RECIPES)
+@pytest.mark.parametrize("choices", [{}, {"backbone": "baseline_cnn"}, {"mode": "fine_tune"}], ids=str)
+def test_a_recipe_fits_every_way_of_training_and_is_known_again(recipe, choices):
+    chosen = presets.with_recipe(presets.suggested_spec("images", CLASSES, **choices), recipe)
+    assert presets.recipe_of(chosen) == recipe
+
+
+def test_own_choices_are_those_of_no_recipe():
+    spec = presets.with_recipe(presets.suggested_spec("images", CLASSES), "holds-elsewhere")
+    assert presets.recipe_of(presets.with_overrides(spec, {"input.share": 0.7})) is None
+
+
+def test_one_recipe_leaves_nothing_of_another():
+    spec = presets.suggested_spec("images", CLASSES)
+    assert presets.with_recipe(presets.with_recipe(spec, "holds-elsewhere"), "best-here") == spec

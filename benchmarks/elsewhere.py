@@ -1,0 +1,213 @@
+"""Which recipe reads the lungs and not the frame: ``python -m benchmarks.elsewhere [--data FOLDER]``.
+
+A recipe is what a network is shown and how training images are changed (``RECIPES``); all else is the app's default.
+It is chosen by what can be known without images from elsewhere:
+
+- *Planted shortcuts.* Drawn images, whose class shows in the lungs, carry a sign of their class as well: a letter in a
+  corner, a frame, the exposure, the sharpness. A model is tested on new drawn images with the sign (``with``), without
+  it (``without``) and with the sign of another class (``moved``). Who reads the lungs loses nothing.
+- *Inside.* Accuracy on the test part of real images, groups kept together.
+
+The rule of choice: of all recipes whose accuracy inside is at most ``MOST_LOST`` below that of the whole image as it
+is, the one with the highest ``kept``: the mean accuracy over the tests without and with another class's sign, of all
+signs. It was written before the runs.
+
+Prints one JSON line per recipe, and one with the choice. ``--recipes`` takes some of them by name. ImageNet weights of
+MobileNetV2 must be in Keras's cache. There is no peer, and nothing is timed but whole trainings.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from benchmarks import measuring
+
+MOST_LOST = 0.04
+TRAINED, TESTED, SIDE = 600, 300, 299  # drawn images of all classes, and their side in pixels: that of the real ones
+SEED = 20
+FLIP = {"flip": True}
+JITTER = {"crop": 0.15, "gamma": 0.3, "contrast": 0.3, "brightness": 0.15, "blur": 0.005, "noise": 0.03, **FLIP}
+STRONG = {**JITTER, "gamma": 0.5, "blur": 0.01, "noise": 0.05}
+NOISY = {**STRONG, "noise": 0.15, "speckle": 0.2, "poisson": 0.1, "salt": 0.02, "jpeg": 0.7}
+
+
+def middle(share: float, intensity: str = "as_is") -> dict[str, Any]:
+    return {"region": "centre", "share": share, "intensity": intensity}
+
+
+def copies(augmentation: dict[str, Any], originals: bool = True, views: int = 2) -> dict[str, Any]:
+    return {"augmentation": augmentation, "views": views, "originals": originals}
+
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "whole image": {},
+    "whole image, mirrored copies": {"augmentation": FLIP},
+    "whole image, strong jitter, no originals": copies(STRONG, originals=False),
+    "whole image, strong jitter and noise, no originals": copies(NOISY, originals=False),
+    "whole image, equalised, strong jitter, no originals": {
+        "input": {"intensity": "equalised"},
+        **copies(STRONG, originals=False),
+    },
+    "middle 60 %": {"input": middle(0.6)},
+    "middle 60 %, strong jitter, no originals": {"input": middle(0.6), **copies(STRONG, originals=False)},
+    "whole image, jitter": copies(JITTER),
+    "whole image, frame exchange": copies({**FLIP, "frames": True}),
+    "middle 60 %, jitter": {"input": middle(0.6), **copies(JITTER)},
+    "middle 60 %, standardised, jitter": {"input": middle(0.6, "per_image"), **copies(JITTER)},
+    "middle 60 %, equalised, jitter": {"input": middle(0.6, "equalised"), **copies(JITTER)},
+    "middle 60 %, equalised, strong jitter": {"input": middle(0.6, "equalised"), **copies(STRONG)},
+    "middle 60 %, equalised, jitter, frame exchange": {
+        "input": middle(0.6, "equalised"),
+        **copies({**JITTER, "frames": True}),
+    },
+    "middle 50 %, equalised, jitter": {"input": middle(0.5, "equalised"), **copies(JITTER)},
+}
+
+
+def main() -> None:
+    parser = measuring.options(__doc__)
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--earlier", type=Path, help="lines that an earlier call printed, for the choice")
+    given = parser.parse_args()
+    lines = map(json.loads, given.earlier.read_text(encoding="utf-8").splitlines()) if given.earlier else ()
+    rows = {line["recipe"]: line for line in lines if "recipe" in line}
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench(Path(scratch), given.data)
+        for name in given.recipes:
+            began = time.monotonic()
+            rows[name] = {**bench.planted(RECIPES[name]), **bench.inside(RECIPES[name])}
+            measuring.show(
+                {
+                    "benchmark": "elsewhere",
+                    "recipe": name,
+                    **rows[name],
+                    "seconds": round(time.monotonic() - began),
+                    "machine": measuring.machine(),
+                }
+            )
+    measuring.show({"benchmark": "elsewhere", "chosen": chosen(rows), "of": list(rows)})
+
+
+def chosen(rows: dict[str, dict[str, Any]]) -> str | None:
+    """The recipe that the rule takes; None where nothing was measured inside."""
+    usual = next(iter(RECIPES))
+    if usual not in rows or "inside" not in rows[usual]:
+        return None
+    fair = {name: row for name, row in rows.items() if row["inside"] >= rows[usual]["inside"] - MOST_LOST}
+    return max(fair, key=lambda name: fair[name]["kept"])
+
+
+# Signs of a class
+
+
+def _letter(pixels: np.ndarray, number: int) -> np.ndarray:
+    from covid_core.synthetic.phantom import CORNER_TAGS, TAG_GREY, tag
+
+    return np.where(tag(list(CORNER_TAGS)[number], len(pixels)), np.uint8(TAG_GREY), pixels)
+
+
+def _frame(pixels: np.ndarray, number: int) -> np.ndarray:
+    width = len(pixels) // 16
+    inner = pixels[width:-width, width:-width]
+    return np.pad(inner, width, constant_values=(0, 60, 120)[number])
+
+
+def _exposure(pixels: np.ndarray, number: int) -> np.ndarray:
+    return np.clip(pixels.astype(np.int16) + (-30, 0, 30)[number], 0, 255).astype(np.uint8)
+
+
+def _sharpness(pixels: np.ndarray, number: int) -> np.ndarray:
+    return ndimage.gaussian_filter(pixels, (0, 0.8, 1.6)[number])
+
+
+SIGNS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "letter": _letter,
+    "frame": _frame,
+    "exposure": _exposure,
+    "sharpness": _sharpness,
+}
+
+
+class Bench:
+    """A workspace with the real images, and with a set of drawn ones for each sign."""
+
+    def __init__(self, scratch: Path, real: Path | None):
+        from covid_core.data.imports.importing import import_folder
+        from covid_core.synthetic.phantom import CLEAR_LESIONS, image_at
+        from covid_core.workspace import Workspace
+
+        self._workspace, self._scratch = Workspace(scratch / "workspace"), scratch
+        self._drawn = [image_at(number, TRAINED + TESTED, SEED, (CLEAR_LESIONS,), SIDE) for number in _mixed()]
+        self._classes = sorted({one.label for one in self._drawn})
+        self._sets = {sign: import_folder(self._workspace, self._folder(sign)) for sign in SIGNS}
+        self._real = import_folder(self._workspace, real.resolve()) if real else None
+
+    def planted(self, recipe: dict[str, Any]) -> dict[str, Any]:
+        """Accuracy with each sign, without it, and with another class's; ``kept`` is the mean of the last two."""
+        signs = {sign: self._of_sign(sign, recipe) for sign in SIGNS}
+        kept = [one[test] for one in signs.values() for test in ("without", "moved")]
+        return {"signs": signs, "kept": round(float(np.mean(kept)), 4)}
+
+    def inside(self, recipe: dict[str, Any]) -> dict[str, Any]:
+        """Accuracy on the test part of the real images."""
+        if self._real is None:
+            return {}
+        result = self._trained(self._real, recipe).result
+        return {"inside": round(result["accuracy"]["test"], 4), "training_seconds": result["seconds"]}
+
+    def _of_sign(self, sign: str, recipe: dict[str, Any]) -> dict[str, float]:
+        from covid_core.images.codec import to_square
+        from covid_core.inference.predictor import Predictor
+
+        predictor = Predictor.open(self._workspace, self._trained(self._sets[sign], recipe))
+        tested = self._drawn[TRAINED:]
+        truth = np.array([self._classes.index(one.label) for one in tested])
+        tests: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+            "with": SIGNS[sign],
+            "without": lambda pixels, _number: pixels,
+            "moved": lambda pixels, number: SIGNS[sign](pixels, (number + 1) % len(self._classes)),
+        }
+        rights = {}
+        for name, change in tests.items():
+            changed = [change(one.pixels, number) for one, number in zip(tested, truth.tolist(), strict=True)]
+            logits = predictor.logits(np.stack([to_square(pixels, predictor.size) for pixels in changed]))
+            rights[name] = round(float((logits.argmax(axis=1) == truth).mean()), 4)
+        return rights
+
+    def _trained(self, dataset: Any, recipe: dict[str, Any]) -> Any:
+        from covid_core import presets
+        from covid_core.data.split import make_split
+        from covid_core.nets import training
+        from covid_core.runs import store
+        from covid_core.work import silent
+
+        spec = presets.suggested_spec(dataset.id, dataset.classes, **recipe)
+        run = store.create_run(self._workspace, spec, dataset, make_split(dataset.images, spec.classes, spec.split))
+        training.train(self._workspace, run, silent)
+        return store.open_run(self._workspace, run.id)
+
+    def _folder(self, sign: str) -> Path:
+        """The drawn images for training as files, one folder per class, with the sign of their class."""
+        from covid_core.images.codec import png_bytes
+
+        folder = self._scratch / sign
+        for one in self._drawn[:TRAINED]:
+            path = folder / one.label / f"{one.name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png_bytes(SIGNS[sign](one.pixels, self._classes.index(one.label))))
+        return folder
+
+
+def _mixed() -> Iterator[int]:
+    """Numbers of drawn images in random order: those for training and those for testing hold all classes."""
+    yield from np.random.default_rng(SEED).permutation(TRAINED + TESTED).tolist()
+
+
+if __name__ == "__main__":
+    main()
