@@ -12,7 +12,8 @@ from covid_core.evaluation import calibration, comparison, image_selection, metr
 from covid_core.evaluation.calibration import AIMS, USUAL_AIM
 from covid_core.evaluation.comparison import Candidate, Ranking
 from covid_core.inference import external_test
-from covid_core.reports import comparison_text, evidence_text, run_text
+from covid_core.inference.external_test import Outside
+from covid_core.reports import comparison_text, evidence_text, external_text, run_text
 from covid_core.runs import candidates, pinned_dataset, prediction_sets, temperature_scaling, test_set_access
 from covid_core.runs.store import Evaluation, Run
 from covid_core.workspace import Workspace
@@ -126,7 +127,17 @@ def external_test_of(run: Run, evaluation: Evaluation) -> Figures:
         "drop": report.drops,
         "called": report.called.to_dict("index"),
         "shared_images": report.shared[list(external_test.SHARED_COLUMNS)],
+        "sources": {**vars(report.origin), "in_words": external_text.origin(report.origin)},
+        "reliability": report.reliability,
+        "recalibration": _recalibration_of(report),
     }
+
+
+@_or_note
+def _recalibration_of(report: Outside) -> Figures:
+    """What a labelled sample of the usual size brings, or why that is not known."""
+    fitted = external_test.recalibrated(report)
+    return {**vars(fitted), "in_words": external_text.recalibration(fitted)}
 
 
 @_or_note
