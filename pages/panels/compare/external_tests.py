@@ -16,11 +16,11 @@ from covid_core.jobs.kinds import ExternalTestRequest
 from covid_core.reports import external_text, tables
 from covid_core.reports.comparison_text import in_words
 from covid_core.reports.external_text import MEASURES
+from covid_core.reports.study_text import ENDS
 from covid_core.runs.store import Evaluation, Run
 from pages.shared import comparison_tables, job_panel, model_audit_panel, run_cache, shell
 from pages.shared.run_cache import RunCandidate
 
-ENDS = {"": "value", "_low": "low", "_high": "high"}  # of a column: the field of a measure
 NOT_ONE = ""  # an outside class that is none of the run's
 SHARED_TITLES = {
     "image_id": "Image",
@@ -196,7 +196,7 @@ def _recalibration(run: Run, report: Outside) -> None:
             fitted = external_test.recalibrated(report, images)
             st.markdown(f"**{external_text.recalibration(fitted)}**")
             st.caption(
-                f"Drawn at random within each class, seed {fitted.seed}. Temperature and one shift per class are fitted "
+                f"Drawn at random within each class, seed {fitted.seed}. Temperature and a shift per class are fitted "
                 "on the sample; the network stays. Intervals: paired bootstrap over the other images."
             )
             names = pd.DataFrame({"image_id": fitted.sample})
