@@ -11,6 +11,7 @@ from covid_core.errors import DataError, RunDamaged
 from covid_core.evaluation import calibration, comparison, image_selection, metrics
 from covid_core.evaluation.calibration import AIMS, USUAL_AIM
 from covid_core.evaluation.comparison import Candidate, Ranking
+from covid_core.evaluation.recalibration import SEED, USUAL
 from covid_core.inference import external_test
 from covid_core.inference.external_test import Outside
 from covid_core.reports import comparison_text, evidence_text, external_text, run_text
@@ -114,8 +115,9 @@ def model_audit_of(run: Run) -> Figures | None:
     }
 
 
-def external_test_of(run: Run, evaluation: Evaluation) -> Figures:
-    """A test on images from elsewhere beside the run's own figures. Raises RunDamaged."""
+def external_test_of(run: Run, evaluation: Evaluation, sample: int = USUAL, seed: int = SEED) -> Figures:
+    """A test on images from elsewhere beside the run's own figures; ``sample`` and ``seed`` are those of the labelled
+    images that recalibrate. Raises RunDamaged, InvalidChoice."""
     report = external_test.report(run, evaluation)
     return {
         "run": run.id,
@@ -129,14 +131,14 @@ def external_test_of(run: Run, evaluation: Evaluation) -> Figures:
         "shared_images": report.shared[list(external_test.SHARED_COLUMNS)],
         "sources": {**vars(report.origin), "in_words": external_text.origin(report.origin)},
         "reliability": report.reliability,
-        "recalibration": _recalibration_of(report),
+        "recalibration": _recalibration_of(report, sample, seed),
     }
 
 
 @_or_note
-def _recalibration_of(report: Outside) -> Figures:
-    """What a labelled sample of the usual size brings, or why that is not known."""
-    fitted = external_test.recalibrated(report)
+def _recalibration_of(report: Outside, sample: int, seed: int) -> Figures:
+    """What a labelled sample brings, or why that is not known."""
+    fitted = external_test.recalibrated(report, sample, seed)
     return {**vars(fitted), "in_words": external_text.recalibration(fitted)}
 
 
