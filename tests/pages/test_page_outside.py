@@ -95,6 +95,14 @@ def test_a_click_starts_a_job_that_is_watched(run, elsewhere, workspace):
     assert f"stop-{job.id}" in [button.key for button in page.button]
 
 
+def test_one_click_tests_all_runs_that_are_compared(run, elsewhere, workspace):
+    made_run(workspace, all_parts(SIZES, 2), "Other")
+    outside_tab().button(key="outside_start_all").click().run()
+    assert {job.request()["run"] for job in store.list_jobs(workspace)} == {
+        one.id for one in store.list_runs(workspace)[0]
+    }
+
+
 def test_a_job_that_failed_tells_why_and_offers_the_form_again(run, elsewhere, workspace):
     page = outside_tab()
     page.button(key="outside_start").click().run()

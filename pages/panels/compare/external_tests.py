@@ -53,7 +53,7 @@ def show(order: Sequence[RunCandidate]) -> None:
             "sources show how well the model generalises."
         )
     with st.expander("Test on other images", icon=":material/travel_explore:", expanded=not evaluations):
-        _form(run)
+        _form(run, [one.run for one in order])
 
 
 def _inside_against_outside(order: Sequence[RunCandidate]) -> None:
@@ -114,8 +114,8 @@ def _title(evaluation: Evaluation) -> str:
     return f"{record.dataset.name} ({pd.Timestamp(record.created, unit='s'):%Y-%m-%d})"
 
 
-def _form(run: Run) -> None:
-    """Which data set, and which of its classes is which of the run's."""
+def _form(run: Run, runs: Sequence[Run]) -> None:
+    """Which data set, and which of its classes is which of the run's; for the run, or all ``runs`` that know these."""
     if job_panel.panel(lambda: queue.jobs(shell.workspace(), ExternalTestRequest, run=run.id)):
         return
     listed = [info for info in data.list_datasets(shell.workspace()) if not info.get("damaged")]
@@ -128,9 +128,15 @@ def _form(run: Run) -> None:
         "Data set", list(others), format_func=lambda one: others[one]["name"], key="outside_dataset", width=360
     )
     classes = _pick_classes(run, list(others[chosen]["counts"]))
-    request = ExternalTestRequest(run=run.id, dataset=chosen, classes=classes)
-    options = {"type": "primary", "icon": ":material/play_arrow:", "disabled": not classes}
-    job_panel.start_button("Test", request, key="outside_start", **options)
+    alike = [one for one in runs if one.dataset.id != chosen and set(classes.values()) <= set(one.classes)]
+    request, *requests = (ExternalTestRequest(run=of.id, dataset=chosen, classes=classes) for of in (run, *alike))
+    options = {"icon": ":material/play_arrow:", "disabled": not classes}
+    with st.container(horizontal=True):
+        job_panel.start_button("Test", request, key="outside_start", type="primary", **options)
+        if len(requests) > 1:
+            job_panel.start_button(
+                f"Test all {count(len(requests))} runs", *requests, key="outside_start_all", **options
+            )
 
 
 def _pick_classes(run: Run, labels: Sequence[str]) -> dict[str, str]:
