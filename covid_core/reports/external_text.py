@@ -29,7 +29,7 @@ def origin(one: Origin) -> str:
             f"Training has the same {'source' if len(one.named) == 1 else 'sources'} by name: {names}."
             if names
             else "",
-            f"{plural(one.images, 'of these images is', 'of these images are')} in the training data too."
+            f"{plural(one.images, 'of these images is', 'of these images are')} in the run's own data set too."
             if one.images
             else "",
             "These figures do not stand for another hospital.",
