@@ -3,7 +3,7 @@
 import contextlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,17 @@ from covid_core.data.imports.downloads import can_be_reached
 from covid_core.errors import InvalidChoice
 from covid_core.formatting import file_size
 from covid_core.runs.store import REPEATS
-from covid_core.specs import DEFAULT_BACKBONE, FineTuning, StudySpec, TrainingSpec, parse
+from covid_core.specs import DEFAULT_BACKBONE, FineTuning, SplitMethod, SplitSpec, StudySpec, TrainingSpec, parse
 from covid_core.workspace import Workspace
 
 DEFAULT_SIZE = TrainingSpec.model_fields["image_size"].default
 
 FEW_VIEWS = 4  # augmented copies per image: each costs as much as all images once, and more than a handful add little
+
+BY_SOURCE: SplitMethod = "by_source"
+NO_SOURCES = (
+    "A study by source needs two sources with images of two classes each. Name sources in a table, or merge data sets."
+)
 
 MOST_FOLDS = 20
 MOST_REPEATS = 100  # runs of one study
@@ -32,12 +37,14 @@ CACHED, DOWNLOADABLE, MISSING = "cached", "downloadable", "missing"
 
 class Preset(BaseModel):
     """A study in one click: the ``settings`` that all runs share, and what each adds; without ``runs``, every
-    pretrained backbone once. ``deviations`` says where a study differs from its model."""
+    pretrained backbone once. ``by_source`` repeats them for every source held out. ``deviations`` says where a study
+    differs from its model."""
 
     label: str
     description: str
     settings: dict[str, Any] = {}
     runs: list[dict[str, Any]] = [{"backbone": name} for name, one in BACKBONES.items() if one.pretrained]
+    by_source: bool = False
     deviations: list[str] = []
 
 
@@ -67,8 +74,9 @@ def study(
     counts: Mapping[str, int],
     name: str = "",
     overrides: Mapping[str, Any] | None = None,
+    sources: Sequence[str] = (),
 ) -> StudySpec:
-    """The runs of a preset on one data set, all with the same split.
+    """The runs of a preset on one data set, all with the same split; of one by source, a split per source.
 
     Args:
         preset: a key of STUDY_PRESETS.
@@ -77,9 +85,10 @@ def study(
         counts: images per class of the data set; the course's balanced subset depends on the smallest.
         name: of the study; by default the preset's label.
         overrides: settings by dotted name (``epochs``, ``head.dropout``, ``split.seed``), applied to every run.
+        sources: those that can be held out one by one (``split.sources_to_hold_out``).
 
     Raises:
-        InvalidChoice: no such preset or class, or an override breaks a rule.
+        InvalidChoice: no such preset or class, too few sources, or an override breaks a rule.
     """
     if preset not in STUDY_PRESETS:
         raise InvalidChoice(f"The preset must be one of {', '.join(STUDY_PRESETS)}, received: {preset!r}.")
@@ -91,9 +100,15 @@ def study(
     if "split" in settings:
         most = min(counts[label] for label in classes)
         settings["split"] = {**settings["split"], "images_per_class": min(settings["split"]["images_per_class"], most)}
+    own = chosen.runs
+    if chosen.by_source:
+        if len(sources) < 2:
+            raise InvalidChoice(NO_SOURCES)
+        away = {one: SplitSpec(method=BY_SOURCE, held_out=(one,)) for one in sources}
+        own = [{**run, "name": f"Without {one}"[:80], "split": split} for one, split in away.items() for run in own]
     runs = [
         suggested_spec(dataset, classes, **{"name": backbone_named(run["backbone"]).label, **settings, **run})
-        for run in chosen.runs
+        for run in own
     ]
     if overrides:
         changed = [with_overrides(run, with_subset(overrides, run, counts)) for run in runs]

@@ -14,6 +14,7 @@ from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation import comparison
 from covid_core.evaluation.comparison import Candidate
+from covid_core.evaluation.recalibration import FEWEST, MOST, USUAL
 from covid_core.formatting import plural, share
 from covid_core.inference import external_test
 from covid_core.jobs import queue
@@ -79,6 +80,8 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
     option("--name", default="", help="of the data set that is made of a folder"),
     option("--classes", nargs="+", help="class folders to use"),
     option("--map", action="append", metavar="OUTSIDE=CLASS", help="which of the run's classes an outside class is"),
+    option("--sample", type=int, default=USUAL, help=f"labelled images to recalibrate on: {FEWEST} to {MOST}"),
+    SEED,
 )
 def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """A finished run on images from elsewhere: a folder with one folder per class, or a data set's id."""
@@ -94,7 +97,7 @@ def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, 
             workspace, Path(options.images), options.name, LayoutSpec(classes=options.classes), progress()
         )
     evaluation = external_test.evaluate(workspace, run, images, mapping, progress())
-    answer = encode(run_figures.external_test_of(run, evaluation))
+    answer = encode(run_figures.external_test_of(run, evaluation, options.sample, options.seed))
     return {**answer, "text": "\n".join(external_text.lines(answer))}
 
 

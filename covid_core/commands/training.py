@@ -8,6 +8,7 @@ from covid_core import presets
 from covid_core.backbones import BACKBONES
 from covid_core.commands.verbs import ARGUMENTS, NAME, WAIT, option, verb, waited
 from covid_core.data import dataset as data
+from covid_core.data import split
 from covid_core.errors import CovidCoreError, InvalidChoice, RunError
 from covid_core.jobs import queue
 from covid_core.reports import comparison_text, run_figures, run_text, study_text
@@ -68,7 +69,8 @@ def do_study(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     opened = data.open_dataset(workspace, options.dataset)
     overrides = presets.parse_assignments(options.set or [])
     classes = tuple(options.classes or opened.classes)
-    spec = presets.study(options.preset, opened.id, classes, opened.counts, options.name, overrides)
+    sources = split.sources_to_hold_out(opened.images, classes)
+    spec = presets.study(options.preset, opened.id, classes, opened.counts, options.name, overrides, sources)
     if options.random_where_missing:
         spec = presets.with_random_start(spec, presets.lacking_weights(spec))
     study = queue.submit_study(workspace, spec)

@@ -27,6 +27,7 @@ from covid_core.hashing import hash_of
 from covid_core.workspace import Workspace, folder_of, list_folders
 
 _VERSIONS: dict[str, str] = {}  # by hash of the images as imported and of what was decided; 200 bytes each
+OF_MEMBER = " · "  # between the name of a merged data set's member and that of a source of its own
 PATIENCE = 5.0  # seconds; another decision takes milliseconds
 MANIFEST_COLUMNS = (
     "image_id",

@@ -7,6 +7,7 @@ stratified split.
 
 import itertools
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ PARTS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = PARTS
 SELECTION, CALIBRATION = HALVES = ("selection", "calibration")
 HALVED_FROM = 200  # validation images; the halves of fewer would be too small to choose by and to calibrate on
+FEWEST_HELD_OUT = 10  # images of a class: of fewer, its share says too little of a source
 COLUMNS = ["image_id", "label", "folder_label", "source", "group", "part"]
 
 
@@ -126,6 +128,14 @@ def sources_that_stay(images: pd.DataFrame, spec: SplitSpec) -> dict[str, str]:
     """Classes whose only source is held out: they cannot be without it, so it stays. Label to source."""
     sources = images.groupby("label")["source"].unique()
     return {label: of[0] for label, of in sources.items() if len(of) == 1 and of[0] in spec.held_out}
+
+
+def sources_to_hold_out(images: pd.DataFrame, classes: Iterable[str]) -> list[str]:
+    """Sources that can be tested on one by one, the largest first: each has enough images of two classes for a figure.
+    Fewer than two such sources are none: there would be nothing to compare."""
+    of_class = pd.crosstab(images["source"], images["label"]).reindex(columns=list(classes), fill_value=0)
+    enough = of_class[(of_class >= FEWEST_HELD_OUT).sum(axis=1) >= 2].drop(index="", errors="ignore")
+    return enough.sum(axis=1).sort_values(ascending=False, kind="stable").index.tolist() if len(enough) > 1 else []
 
 
 def _chosen(images: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec) -> pd.DataFrame:

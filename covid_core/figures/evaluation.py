@@ -4,6 +4,7 @@ Every function takes finished numbers. A run's number (``Run.number``) gives its
 figure, whichever other runs are drawn. Shares in [0, 1] are drawn as per cent.
 """
 
+import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -449,6 +450,36 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
     figure.update_xaxes(title=titles[cost], type="log", tickvals=ticks, ticktext=[worded(tick) for tick in ticks])
     figure.update_yaxes(title="Test accuracy", ticksuffix=" %")
     return _with_legend(figure, height=380, per_row=4)
+
+
+def inside_outside(points: pd.DataFrame, title: str, scale: float = 100) -> go.Figure:
+    """Each run's figure on images from elsewhere over that on its own test images, with intervals both ways.
+
+    ``points`` has columns name, number, and inside and outside, each with _low and _high, in [0, 1]; a ``scale`` of 100
+    draws them as per cent. What lies on the diagonal loses nothing.
+    """
+    in_words, suffix = (interval, " %") if scale == 100 else (number, "")
+    figure = _diagonal("No drop")
+    for row in points.itertuples():
+        bounded = {side: [getattr(row, side + end) for end in ("", "_low", "_high")] for side in ("inside", "outside")}
+        bars = {side: error_bar([values], scale, thickness=1.5, width=4) for side, values in bounded.items()}
+        figure.add_scatter(
+            x=[scale * row.inside],
+            y=[scale * row.outside],
+            error_x=bars["inside"],
+            error_y=bars["outside"],
+            mode="markers",
+            marker={"size": 12, **run_marker(row.number)},
+            name=literal(row.name),
+            hovertemplate="<br>".join(f"{side} {in_words(*values)}" for side, values in bounded.items())
+            + f"<extra>{literal(row.name)}</extra>",
+        )
+    lowest = math.floor(10 * points[["inside_low", "outside_low"]].min().min()) / 10
+    axis = {"range": [scale * (lowest - 0.01), scale * 1.01], "ticksuffix": suffix}
+    figure.update_xaxes(title=f"{title} inside", **axis)
+    figure.update_yaxes(title=f"{title} outside", **axis)
+    figure.update_layout(hovermode="closest")
+    return _with_legend(figure, height=400, per_row=2)
 
 
 def class_measures(points: pd.DataFrame, classes: Sequence[str], measure: str) -> go.Figure:

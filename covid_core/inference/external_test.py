@@ -1,7 +1,8 @@
 """A finished run on images from elsewhere: what is left of its figures, without the images that it was trained on.
 
 The outside images are another data set. Images that show the same picture as one of the run's own (of any part) are
-found, counted and left out; where the two data sets disagree on such an image's class, that is a label conflict.
+found, counted and left out; where the two data sets disagree on such an image's class, that is a label conflict. The
+test is external only if no source of the images takes part in training (see ``Origin``).
 """
 
 import math
@@ -13,15 +14,18 @@ import numpy as np
 import pandas as pd
 
 from covid_core.data import duplicates
-from covid_core.data.dataset import Dataset
+from covid_core.data.dataset import OF_MEMBER, Dataset
 from covid_core.data.imports.importing import SUMMARY_SIZE
 from covid_core.data.pixels import open_pixels
-from covid_core.errors import DataError, InvalidChoice
-from covid_core.evaluation import assessment, metrics
+from covid_core.data.split import TEST
+from covid_core.errors import DataError, InvalidChoice, RunDamaged
+from covid_core.evaluation import assessment, calibration, conformal, metrics, recalibration
 from covid_core.evaluation.assessment import Measured
 from covid_core.evaluation.metrics import Measure
+from covid_core.evaluation.recalibration import Recalibrated
 from covid_core.inference.network import batch_for, with_scores
 from covid_core.inference.predictor import Predictor
+from covid_core.runs import prediction_sets, temperature_scaling
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Evaluation, EvaluationRecord, OutsideDataset, Run
 from covid_core.work import Progress, blocks, part_of, silent
@@ -29,6 +33,8 @@ from covid_core.workspace import Workspace
 
 SHARED_COLUMNS = ("image_id", "own_label", "label", "twin", "twin_label", "twin_part", "detail")
 OUTSIDE = "outside"  # the part that outside images are in
+SAME, EXTERNAL, UNNAMED = ORIGINS = ("same sources", "external", "not on record")
+NO_CHECK = "The images were not checked: the run has no reference, or tested them before checks were kept."
 
 
 def mapped(run: Run, labels: Mapping[str, int], mapping: Mapping[str, str]) -> dict[str, str]:
@@ -68,9 +74,9 @@ def evaluate(
         raise InvalidChoice("The run was trained on this data set. Its test part is its inside figure already.")
     predictor = Predictor.open(workspace, run)
     pixels = open_pixels(workspace, outside, run.spec.pixels, part_of(progress, 0.0, 0.2))
-    logits = _logits(predictor, pixels, part_of(progress, 0.2, 0.9))
+    logits, refused = _answers(predictor, pixels, part_of(progress, 0.2, 0.9))
     shared = _shared(workspace, run, outside, part_of(progress, 0.9, 1.0))
-    table = _table(outside, run, classes, logits).merge(shared, on="image_id", how="left")
+    table = _table(outside, run, classes, logits).assign(refused=refused).merge(shared, on="image_id", how="left")
     record = EvaluationRecord(
         created=time.time(),
         dataset=OutsideDataset(id=outside.id, name=outside.name, version=outside.version),
@@ -84,19 +90,24 @@ def evaluate(
     return run.write_evaluation(record, table)
 
 
-def _logits(predictor: Predictor, pixels: np.ndarray, progress: Progress) -> np.ndarray:
-    parts, done = [], 0
+def _answers(predictor: Predictor, pixels: np.ndarray, progress: Progress) -> tuple[np.ndarray, pd.arrays.BooleanArray]:
+    """Logits of all images, and whether a check refuses each; missing where no check was made."""
+    parts, refused = [], list[bool | None]()
     for some in blocks(pixels, 16 * batch_for(predictor.size)):
-        parts.append(predictor.logits(np.asarray(some)))
-        done += len(some)
-        progress(done / len(pixels), f"Answering: {done:,} of {len(pixels):,} images")
-    return np.concatenate(parts)
+        logits, features = predictor.outputs(np.asarray(some))
+        parts.append(logits)
+        judged = predictor.reference.judgements(np.asarray(some), features) if predictor.reference else []
+        for checks in [{one.passed for one in checks} for checks, _ in judged] or [{None}] * len(some):
+            refused.append(None if checks == {None} else False in checks)
+        progress(len(refused) / len(pixels), f"Answering: {len(refused):,} of {len(pixels):,} images")
+    return np.concatenate(parts), pd.array(refused, dtype="boolean")
 
 
 def _table(outside: Dataset, run: Run, classes: Mapping[str, str], logits: np.ndarray) -> pd.DataFrame:
     """A prediction table; images of classes that the run does not know keep their own label."""
     images = outside.images
     table = pd.DataFrame({"image_id": images["image_id"], "part": OUTSIDE, "own_label": images["label"]})
+    table["source"] = images["source"]
     table["label"] = images["label"].map(classes).fillna(images["label"])
     return with_scores(table, run.classes, logits)
 
@@ -123,6 +134,22 @@ def _shared(workspace: Workspace, run: Run, outside: Dataset, progress: Progress
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Whether outside images come from the sources of the run's training: ``kind`` is one of ORIGINS.
+
+    ``named`` counts the outside images of each shared source, ``images`` those that the training data has as well;
+    either makes the sources the same. ``unnamed`` and ``unnamed_inside`` are images outside and of the training data
+    without a source on record: where there are any, and nothing is shared, it cannot be known.
+    """
+
+    kind: str
+    named: dict[str, int]
+    images: int
+    unnamed: int
+    unnamed_inside: int
+
+
+@dataclass(frozen=True)
 class Outside:
     """An outside test as it is shown.
 
@@ -130,6 +157,9 @@ class Outside:
     restricted to the classes that these have. ``drops`` holds, by measure name (``accuracy``) or class, inside less
     outside.
     ``called`` counts, for all images without shared ones, their own class (rows) and the answer (columns).
+    ``reliability`` holds, for the images of ``inside`` and ``outside``, what is promised with an answer: the expected
+    calibration error of what Predict shows, the coverage of prediction sets, and outside the share of refusals.
+    ``tested`` is the table of the images of ``figures``.
     """
 
     figures: Measured
@@ -137,6 +167,9 @@ class Outside:
     drops: dict[str, Measure]
     called: pd.DataFrame
     shared: pd.DataFrame
+    origin: Origin
+    reliability: dict[str, dict[str, Measure]]
+    tested: pd.DataFrame
 
 
 def report(run: Run, evaluation: Evaluation) -> Outside:
@@ -145,11 +178,11 @@ def report(run: Run, evaluation: Evaluation) -> Outside:
     fresh = table[table["twin"].isna()]
     remaining = set(evaluation.record.classes.values()) & set(fresh["label"])
     classes = sorted(remaining, key=run.classes.index)
-    outside = metrics.answers(fresh[fresh["label"].isin(classes)], OUTSIDE)
-    predictions = run.predictions()
-    inside = metrics.answers(predictions[predictions["label"].isin(classes)], "test")
-    figures = assessment.measured(outside)
-    own = assessment.measured(inside, assessment.groups_of(inside.image_ids, run.groups()))
+    tested, predictions = fresh[fresh["label"].isin(classes)], run.predictions()
+    own_tested = predictions[predictions["label"].isin(classes)]
+    inside = metrics.answers(own_tested, "test")
+    groups = assessment.groups_of(inside.image_ids, run.groups())
+    figures, own = assessment.measured(metrics.answers(tested, OUTSIDE)), assessment.measured(inside, groups)
     answers = fresh[[f"score_{label}" for label in run.classes]].to_numpy().argmax(axis=1)
     called = pd.crosstab(fresh["own_label"], np.asarray(run.classes)[answers]).reindex(
         columns=list(run.classes), fill_value=0
@@ -157,7 +190,66 @@ def report(run: Run, evaluation: Evaluation) -> Outside:
     drops = {"accuracy": difference(own.overall["accuracy"], figures.overall["accuracy"])}
     for label in classes:
         drops[label] = difference(own.per_class[label]["sensitivity"], figures.per_class[label]["sensitivity"])
-    return Outside(figures, own, drops, called, table[table["twin"].notna()])
+    reliability = {
+        "inside": _reliability(run, own_tested, "test", groups),
+        "outside": {**_reliability(run, tested, OUTSIDE), "refused": _refused(tested)},
+    }
+    shared = table[table["twin"].notna()]
+    return Outside(figures, own, drops, called, shared, origin(run, table), reliability, tested)
+
+
+def origin(run: Run, table: pd.DataFrame) -> Origin:
+    """What the images of an outside test share with the run's training data: sources by name, and images."""
+    split = run.split()
+    held_out = (split["part"] == TEST) & _sources(split).isin(run.spec.split.held_out)
+    trained = split[~held_out]
+    own, theirs = _sources(trained), _sources(table)
+    named = theirs[(theirs != "") & theirs.map(_bare).isin(set(own.map(_bare)))].value_counts().to_dict()
+    images = int(table["twin"].isin(trained["image_id"]).sum())
+    unnamed, unnamed_inside = (int((one == "").sum()) for one in (theirs, own))
+    kind = SAME if named or images else UNNAMED if unnamed or unnamed_inside else EXTERNAL
+    return Origin(kind, named, images, unnamed, unnamed_inside)
+
+
+def _sources(table: pd.DataFrame) -> pd.Series:
+    """The source of each image, empty where there is none on record; earlier versions kept none."""
+    return table["source"].fillna("") if "source" in table else pd.Series("", index=table.index)
+
+
+def _bare(source: str) -> str:
+    """A source's name without that of the member of a merge that it came with."""
+    return source.rpartition(OF_MEMBER)[2].strip().casefold()
+
+
+def _reliability(run: Run, table: pd.DataFrame, part: str, groups: np.ndarray | None = None) -> dict[str, Measure]:
+    """Of a part of a prediction table, restricted to known classes."""
+
+    def calibration_error() -> Measure:
+        calibrated = temperature_scaling.of(run)
+        shown = calibration.tempered(table, calibrated.temperature) if calibrated.is_defined else table
+        return assessment.measured(metrics.answers(shown, part), groups).overall["expected_calibration_error"]
+
+    def coverage() -> Measure:
+        return conformal.evaluated(prediction_sets.of(run), table, part=part).covered
+
+    figures = {}
+    for name, of in (("expected_calibration_error", calibration_error), ("coverage", coverage)):
+        try:
+            figures[name] = of()
+        except (DataError, RunDamaged) as reason:
+            figures[name] = Measure(math.nan, note=str(reason))
+    return figures
+
+
+def _refused(table: pd.DataFrame) -> Measure:
+    """The share of images that a check refuses."""
+    checked = table["refused"].dropna() if "refused" in table else []
+    return metrics.wilson(int(sum(checked)), len(checked)) if len(checked) else Measure(math.nan, note=NO_CHECK)
+
+
+def recalibrated(one: Outside, images: int = recalibration.USUAL, seed: int = recalibration.SEED) -> Recalibrated:
+    """What a small labelled sample of the outside images brings. Raises InvalidChoice or DataError."""
+    return recalibration.recalibrated(one.tested, OUTSIDE, images, seed)
 
 
 def difference(first: Measure, second: Measure) -> Measure:

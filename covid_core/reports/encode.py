@@ -237,7 +237,8 @@ def _study_outcome(one: Outcome) -> Fields:
         answer["test"] = {"accuracy": accuracy.mean, "spread": accuracy.spread, "runs": accuracy.count}
         answer["test"] |= {name: figures[name] for name in ("measures", "pooled", "above_majority")}
     if one.conclusion:
-        answer["conclusion"] = {"sentence": one.conclusion.sentence, "pairs": one.conclusion.numbers}
+        rows_of = "sources" if one.study.is_by_source else "pairs"
+        answer["conclusion"] = {"sentence": one.conclusion.sentence, rows_of: one.conclusion.numbers}
     return answer
 
 

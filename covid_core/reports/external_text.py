@@ -1,13 +1,49 @@
 """An outside test in plain English: what is left of a run's figures on images from elsewhere."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from covid_core.data.imports import merging
-from covid_core.formatting import count, interval, plural, points
-from covid_core.inference.external_test import Outside
+from covid_core.evaluation.metrics import Measure
+from covid_core.evaluation.recalibration import Recalibrated
+from covid_core.formatting import count, interval, number, plural, points
+from covid_core.inference.external_test import EXTERNAL, SAME, UNNAMED, Origin, Outside
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs.store import Evaluation, Run
+
+HEADINGS = {
+    SAME: "Same sources: not an external test",
+    EXTERNAL: "External test",
+    UNNAMED: "Sources not on record: perhaps not external",
+}
+MEASURES = {"accuracy": "Accuracy", "macro_auroc": "AUROC"}  # that inside and outside are drawn by
+NOT_MEASURED = "not measured"
+
+
+def origin(one: Origin) -> str:
+    """Whether the test is external, and what it shares with the run's training."""
+    if one.kind == SAME:
+        names = ", ".join(f"{name} ({plural(images, 'image')})" for name, images in one.named.items())
+        sentences = [
+            f"Training has the same {'source' if len(one.named) == 1 else 'sources'} by name: {names}."
+            if names
+            else "",
+            f"{plural(one.images, 'of these images is', 'of these images are')} in the run's own data set too."
+            if one.images
+            else "",
+            "These figures do not stand for another hospital.",
+        ]
+        return " ".join(filter(None, sentences))
+    if one.kind == EXTERNAL:
+        return "No source of these images takes part in training, by its name or by an image."
+    without = [
+        f"{plural(images, whose)} without a source"
+        for images, whose in ((one.unnamed, "outside image"), (one.unnamed_inside, "training image"))
+        if images
+    ]
+    return f"It cannot be known whether the sources differ: {' and '.join(without)}. No image is in both."
 
 
 def conclusion(run: Run, evaluation: Evaluation, report: Outside) -> str:
@@ -25,6 +61,63 @@ def conclusion(run: Run, evaluation: Evaluation, report: Outside) -> str:
     )
 
 
+def beside(names: Sequence[str], reports: Sequence[Outside]) -> pd.DataFrame:
+    """What is promised with an answer, inside and outside: a row of texts per run."""
+    rows = []
+    for name, report in zip(names, reports, strict=True):
+        inside, outside = report.reliability["inside"], report.reliability["outside"]
+        rows.append(
+            {
+                "Model": name,
+                "Sources": report.origin.kind,
+                "Calibration error inside": _or_not(inside["expected_calibration_error"]),
+                "Calibration error outside": _or_not(outside["expected_calibration_error"]),
+                "Coverage inside": _or_not(inside["coverage"]),
+                "Coverage outside": _or_not(outside["coverage"]),
+                "Refused outside": _or_not(outside["refused"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def choice(names: Sequence[str], reports: Sequence[Outside], measure: str) -> str:
+    """Whether the run that is best inside is also best outside; nothing for one run."""
+    defined = [
+        (report.inside.overall[measure], report.figures.overall[measure], name)
+        for name, report in zip(names, reports, strict=True)
+        if report.inside.overall[measure].is_defined and report.figures.overall[measure].is_defined
+    ]
+    if len(defined) < 2:
+        return ""
+    inside, outside = (max(defined, key=lambda row: row[place].value) for place in (0, 1))
+    figure = MEASURES[measure] if measure == "macro_auroc" else MEASURES[measure].lower()
+    if inside[2] == outside[2]:
+        return f"{outside[2]} has the highest {figure} inside and outside: {measured(outside[1], measure)} outside."
+    return (
+        f"{outside[2]} has the highest {figure} outside, {measured(outside[1], measure)}; {inside[2]}, the highest "
+        f"inside, has {measured(inside[1], measure)} there."
+    )
+
+
+def measured(one: Measure, measure: str) -> str:
+    """The measure with its interval, as a share or as a number."""
+    return number(one.value, one.low, one.high) if measure == "macro_auroc" else in_words(one)
+
+
+def recalibration(one: Recalibrated) -> str:
+    """What a labelled sample of the outside images brings on the others."""
+    significant = "" if one.gain.low > 0 or one.gain.high < 0 else ", not significant"
+    return (
+        f"With {len(one.sample)} labelled images, balanced accuracy on the other {count(one.rest)} goes from "
+        f"{in_words(one.before)} to {in_words(one.after)}: "
+        f"{points(one.gain.value, one.gain.low, one.gain.high)}{significant}."
+    )
+
+
+def _or_not(one: Measure) -> str:
+    return in_words(one) if one.is_defined else NOT_MEASURED
+
+
 def broader(classes: Mapping[str, str]) -> list[str]:
     """What to check of outside classes (keys) that are taken for a narrower one of the run."""
     return [
@@ -37,6 +130,7 @@ def broader(classes: Mapping[str, str]) -> list[str]:
 def lines(answer: Mapping[str, Any]) -> list[str]:
     """An outside test for the command line, of its JSON: what was left out, then every drop."""
     rows = [f"{answer['run']} on {answer['dataset']['name']}: {plural(answer['images'], 'image')}"]
+    rows.append(f"{HEADINGS[answer['sources']['kind']]}. {answer['sources']['in_words']}")
     if answer["shared"]:
         images, conflicts = plural(answer["shared"], "image"), count(answer["conflicts"])
         rows.append(f"left out: {images} that the run's own data set has as well, {conflicts} with another class there")
@@ -51,4 +145,6 @@ def lines(answer: Mapping[str, Any]) -> list[str]:
         what = "accuracy" if name == "accuracy" else f"sensitivity for {name}"
         difference = points(drop["value"], drop["low"], drop["high"])
         rows.append(f"{what}: inside {next(figures)}, outside {next(figures)}, drop {difference}")
+    if "in_words" in answer["recalibration"]:
+        rows.append(answer["recalibration"]["in_words"])
     return rows

@@ -11,8 +11,10 @@ from covid_core.errors import DataError, RunDamaged
 from covid_core.evaluation import calibration, comparison, image_selection, metrics
 from covid_core.evaluation.calibration import AIMS, USUAL_AIM
 from covid_core.evaluation.comparison import Candidate, Ranking
+from covid_core.evaluation.recalibration import SEED, USUAL
 from covid_core.inference import external_test
-from covid_core.reports import comparison_text, evidence_text, run_text
+from covid_core.inference.external_test import Outside
+from covid_core.reports import comparison_text, evidence_text, external_text, run_text
 from covid_core.runs import candidates, pinned_dataset, prediction_sets, temperature_scaling, test_set_access
 from covid_core.runs.store import Evaluation, Run
 from covid_core.workspace import Workspace
@@ -113,8 +115,9 @@ def model_audit_of(run: Run) -> Figures | None:
     }
 
 
-def external_test_of(run: Run, evaluation: Evaluation) -> Figures:
-    """A test on images from elsewhere beside the run's own figures. Raises RunDamaged."""
+def external_test_of(run: Run, evaluation: Evaluation, sample: int = USUAL, seed: int = SEED) -> Figures:
+    """A test on images from elsewhere beside the run's own figures; ``sample`` and ``seed`` are those of the labelled
+    images that recalibrate. Raises RunDamaged, InvalidChoice."""
     report = external_test.report(run, evaluation)
     return {
         "run": run.id,
@@ -126,7 +129,17 @@ def external_test_of(run: Run, evaluation: Evaluation) -> Figures:
         "drop": report.drops,
         "called": report.called.to_dict("index"),
         "shared_images": report.shared[list(external_test.SHARED_COLUMNS)],
+        "sources": {**vars(report.origin), "in_words": external_text.origin(report.origin)},
+        "reliability": report.reliability,
+        "recalibration": _recalibration_of(report, sample, seed),
     }
+
+
+@_or_note
+def _recalibration_of(report: Outside, sample: int, seed: int) -> Figures:
+    """What a labelled sample brings, or why that is not known."""
+    fitted = external_test.recalibrated(report, sample, seed)
+    return {**vars(fitted), "in_words": external_text.recalibration(fitted)}
 
 
 @_or_note

@@ -1,33 +1,47 @@
-"""What a study found: its first run against each of the others, as a table and in one sentence."""
+"""What a study found, as a table and in one sentence: its first run against each of the others, or a source left out
+by each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from covid_core.evaluation import comparison
+from covid_core.data.split import TEST, VALIDATION
+from covid_core.evaluation import assessment, comparison, metrics
 from covid_core.evaluation.assessment import ALPHA
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.repeats import Comparison
 from covid_core.formatting import count, interval, p_in_words, p_value, plural, points, share
+from covid_core.inference import external_test
 from covid_core.reports import repeats_text, run_text
-from covid_core.runs import candidates
+from covid_core.runs import candidates, temperature_scaling
 from covid_core.runs.store import Run, Study
 
 REFERENCE = "reference"
+ENDS = {"": "value", "_low": "low", "_high": "high"}  # of a column: the field of a measure
 METHOD = (
     "Difference: test accuracy minus that of the reference, with 95 % interval (paired bootstrap). p: exact McNemar "
     "test on the same test images, Holm's correction for all comparisons with the reference."
 )
 
 
+LEFT_OUT = (
+    "Outside: images of the source that the run was trained without. Inside: validation images of the other sources, "
+    "of the same classes; they calibrate, and chose the epoch only where they are few. Drop: inside minus outside, by "
+    "Newcombe's method from both 95 % intervals."
+)
+
+
 @dataclass(frozen=True)
 class Conclusion:
-    """The ``sentence``, the ``table`` that it rests on (texts, a row per run), and the same ``numbers``."""
+    """The ``sentence``, the ``table`` that it rests on (texts, a row per run), the same ``numbers``, and the
+    ``method``."""
 
     sentence: str
     table: pd.DataFrame
     numbers: pd.DataFrame
+    method: str = METHOD
 
 
 def conclusion(order: Sequence[Candidate]) -> Conclusion | None:
@@ -41,10 +55,70 @@ def conclusion(order: Sequence[Candidate]) -> Conclusion | None:
     return Conclusion(_sentence(order, numbers), _table(order, numbers), numbers)
 
 
+def of_sources(runs: Sequence[Run]) -> Conclusion | None:
+    """What is left of balanced accuracy on each source that its run was trained without; None for fewer than two.
+
+    Raises RunDamaged or DataError.
+    """
+    rows = [row for run in runs if (row := _left_out(run)) is not None]
+    if len(rows) < 2:
+        return None
+    numbers = pd.DataFrame(rows)
+    mean, worst = numbers[["outside", "inside", "drop"]].mean(), numbers.loc[numbers["outside"].idxmin()]
+    lost = f"{points(abs(mean['drop']))} {'below' if mean['drop'] >= 0 else 'above'}"
+    sentence = (
+        f"On sources left out of training, balanced accuracy is {share(mean['outside'])} on average, {lost} that on "
+        f"other images. The worst is {worst['source']}: {share(worst['outside'])}."
+    )
+    table = pd.DataFrame(
+        [
+            {
+                "Left out": row["source"],
+                "Images": count(row["images"]),
+                "Outside": interval(row["outside"], row["outside_low"], row["outside_high"]),
+                "Inside": interval(row["inside"], row["inside_low"], row["inside_high"]),
+                "Drop": points(row["drop"], row["drop_low"], row["drop_high"]),
+                "Lowest sensitivity": f"{share(row['lowest'])} ({row['lowest_class']})",
+            }
+            for row in rows
+        ]
+        + [{"Left out": "Mean", **{name.title(): share(mean[name]) for name in ("outside", "inside")}}]
+    ).fillna("")
+    table.iloc[-1, table.columns.get_loc("Drop")] = points(mean["drop"])
+    return Conclusion(sentence, table, numbers, LEFT_OUT)
+
+
+def _left_out(run: Run) -> dict[str, Any] | None:
+    """Balanced accuracy of a run on the source that it was trained without and inside; None where it has no image."""
+    split, predictions = run.split(), run.predictions()
+    away = split.loc[split["source"].isin(run.spec.split.held_out), "image_id"]
+    outside = predictions[predictions["image_id"].isin(away)]
+    own = temperature_scaling.table(run)
+    inside = own[own["label"].isin(outside["label"])]
+    figures = []
+    for table, part in ((outside, TEST), (inside, VALIDATION)):
+        answers = metrics.answers(table, part)
+        figures.append(assessment.measured(answers, assessment.groups_of(answers.image_ids, run.groups())))
+    beyond, within = (one.overall["balanced_accuracy"] for one in figures)
+    if not (beyond.is_defined and within.is_defined):
+        return None
+    sensitivity = {label: of["sensitivity"].value for label, of in figures[0].per_class.items()}
+    lowest = min((label for label in sensitivity if sensitivity[label] >= 0), key=sensitivity.__getitem__)
+    sides = {"outside": beyond, "inside": within, "drop": external_test.difference(within, beyond)}
+    return {
+        "run": run.id,
+        "source": ", ".join(run.spec.split.held_out),
+        "images": figures[0].n,
+        **{side + end: getattr(one, field) for side, one in sides.items() for end, field in ENDS.items()},
+        "lowest": sensitivity[lowest],
+        "lowest_class": lowest,
+    }
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What the runs of a study show together: repeats as such, others against the first; None while too few have a
-    result."""
+    """What the runs of a study show together: repeats as such, sources left out as such, others against the first; None
+    while too few have a result."""
 
     study: Study
     runs: Sequence[Run]
@@ -57,6 +131,8 @@ def outcome(study: Study, runs: Sequence[Run]) -> Outcome:
     if study.is_repeats:
         compared = candidates.repeats([(study, runs)])
         return Outcome(study, runs, repeats=compared if compared.spreads[0]["accuracy"].count > 1 else None)
+    if study.is_by_source:
+        return Outcome(study, runs, None, of_sources([run for run in runs if run.result]))
     if not all(run.result for run in runs):
         return Outcome(study, runs)
     named = zip(runs, candidates.unique_names(runs), strict=True)

@@ -55,6 +55,7 @@ ANNOTATION = "annotation.json"  # says nothing of figures: no reason to measure 
 ANNOTATING = 10.0  # seconds to wait for another process that writes an annotation
 OPENINGS = "openings.csv"  # grows with every look and is read for nothing else: no reason to read a run anew
 UNREADABLE = "a line that cannot be read"
+SOURCES = "sources"  # the preset of a study that holds out each source in turn
 REPEATS = "repeats"  # the preset of a study that repeats one training
 OUTCOME = ("history.csv", "model.keras", "head.npz", "trunk.tflite", "predictions.parquet", "reference.npz")
 START_PATIENCE = 30.0  # seconds that a process may need before it holds its lock
@@ -715,6 +716,11 @@ class Study:
     def is_repeats(self) -> bool:
         """Whether its runs are one training on several folds or with several seeds."""
         return self.preset == REPEATS
+
+    @property
+    def is_by_source(self) -> bool:
+        """Whether each of its runs was trained without another source of the images."""
+        return self.preset == SOURCES
 
 
 def write_study(workspace: Workspace, study: Study) -> None:

@@ -131,18 +131,24 @@ def study_conclusion(study: Study, usable: Sequence[Run]) -> None:
 
     ``usable`` are those of its runs that have one, in the study's order.
     """
-    if len(usable) < 2 or usable[0].id != study.runs[0] or study.is_repeats:
+    whole = study.is_by_source or bool(usable) and usable[0].id == study.runs[0]
+    if len(usable) < 2 or not whole or study.is_repeats:
         return
-    concluded = _concluded(load(usable)[0])
+    concluded = _of_sources(usable) if study.is_by_source else _concluded(load(usable)[0])
     if concluded:
         st.markdown(f"**{shell.plain(concluded.sentence)}**")
-        shell.table(concluded.table, f"study-{study.id}", alt=f"Runs of {study.name} against the first of them")
-        st.caption(study_text.METHOD)
+        shell.table(concluded.table, f"study-{study.id}", alt=f"What the runs of {study.name} show")
+        st.caption(concluded.method)
 
 
 @st.cache_resource(max_entries=MOST_RANKINGS, show_spinner=False, hash_funcs=run_cache.BY_FILES)
 def _concluded(candidates: Sequence[RunCandidate]) -> study_text.Conclusion | None:
     return study_text.conclusion(candidates)
+
+
+@st.cache_resource(max_entries=MOST_RANKINGS, show_spinner=False, hash_funcs=run_cache.BY_FILES)
+def _of_sources(runs: Sequence[Run]) -> study_text.Conclusion | None:
+    return study_text.of_sources(runs)
 
 
 @st.cache_resource(max_entries=MOST_CURVES, show_spinner=False, hash_funcs=run_cache.BY_FILES)

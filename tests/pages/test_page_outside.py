@@ -95,6 +95,14 @@ def test_a_click_starts_a_job_that_is_watched(run, elsewhere, workspace):
     assert f"stop-{job.id}" in [button.key for button in page.button]
 
 
+def test_one_click_tests_all_runs_that_are_compared(run, elsewhere, workspace):
+    made_run(workspace, all_parts(SIZES, 2), "Other")
+    outside_tab().button(key="outside_start_all").click().run()
+    assert {job.request()["run"] for job in store.list_jobs(workspace)} == {
+        one.id for one in store.list_runs(workspace)[0]
+    }
+
+
 def test_a_job_that_failed_tells_why_and_offers_the_form_again(run, elsewhere, workspace):
     page = outside_tab()
     page.button(key="outside_start").click().run()
@@ -135,3 +143,23 @@ def test_a_damaged_outside_test_is_told_and_another_can_be_made(run, elsewhere):
     page = outside_tab()
     assert f"{evaluation.id}.parquet is missing or damaged." in words(page)
     assert page.button(key="outside_start")
+
+
+def test_runs_stand_inside_against_outside_with_what_else_is_promised(run, workspace):
+    other = made_run(workspace, all_parts(SIZES, 2), "Other")
+    for one, right in ((run, 20), (other, 30)):
+        keep_evaluation(one, shared=0, right=right)
+    page = outside_tab()
+    (figure,) = [one for one in page.get("plotly_chart") if "Accuracy outside" in one.proto.spec]
+    assert '"name":"Mine"' in figure.proto.spec and '"name":"Other"' in figure.proto.spec
+    assert "Other has the highest accuracy outside" in words(page)
+    beside = page.container(key="table-outside-beside").dataframe[0].value.set_index("Model")
+    assert beside.loc["Mine", "Sources"] == external_test.UNNAMED
+    assert beside.loc["Mine", "Coverage inside"] != beside.loc["Mine", "Refused outside"] == "not measured"
+    page.segmented_control(key="outside_measure").set_value("macro_auroc").run()
+    assert "AUROC" in words(page)
+
+
+def test_a_test_that_shares_images_with_the_training_data_is_no_external_test(run):
+    keep_evaluation(run, shared=2)
+    assert "Same sources: not an external test" in words(outside_tab())

@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from made_data import made_database
 from made_runs import all_parts, history, made_repeats, made_run, run_on_shifted_labels
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
@@ -269,6 +270,18 @@ def test_the_runs_of_a_study_are_queued_on_one_split(workspace, dataset, cached_
     page.radio(key="study_preset").set_value("quick").run()
     click(page, "queue-study")
     assert len({run.split_hash for run in store.list_runs(workspace)[0]}) == 1
+
+
+def test_leaving_sources_out_is_offered_where_two_have_images_of_two_classes(
+    workspace, dataset, tmp_path, cached_weights
+):
+    assert "Each source left out" not in at(STUDIES).radio(key="study_preset").options
+    counts = {"COVID": 40, "Normal": 40}
+    _, sourced = made_database(tmp_path, workspace, counts=counts, sources={label: ["A", "B"] for label in counts})
+    page = at(STUDIES, dataset=sourced.id)
+    page.radio(key="study_preset").set_value("sources").run()
+    click(page, "queue-study")
+    assert {run.spec.split.held_out for run in store.list_runs(workspace)[0]} == {("A",), ("B",)}
 
 
 def test_settings_for_all_runs_reach_every_run(workspace, dataset, cached_weights):

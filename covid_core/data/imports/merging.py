@@ -22,7 +22,7 @@ import pandas as pd
 
 from covid_core import files
 from covid_core.data import decisions, duplicates
-from covid_core.data.dataset import MANIFEST_COLUMNS, Dataset, deciding, open_dataset
+from covid_core.data.dataset import MANIFEST_COLUMNS, OF_MEMBER, Dataset, deciding, open_dataset
 from covid_core.data.decisions import ADD, BATCH, GROUP, LONGEST_NOTE, TOGETHER, Decision
 from covid_core.data.imports import importing
 from covid_core.data.pixels import SUMMARY_SIZE, append, open_pixels
@@ -243,7 +243,7 @@ def _images(merge: Merge) -> pd.DataFrame:
     for number, (member, name) in enumerate(zip(merge.members, merge.names, strict=True)):
         images = member.images
         label = images["label"].map({label: merge.into(member, label) for label in member.classes})
-        with_source = images["source"].where(images["source"] == "", " · " + images["source"])
+        with_source = images["source"].where(images["source"] == "", OF_MEMBER + images["source"])
         patient = images["patient_id"]
         is_local = (patient != "") & ~patient.str.fullmatch(HASH)
         part = images.assign(

@@ -16,7 +16,7 @@ from covid_core.evaluation.measures import MEASURES
 from covid_core.formatting import count, decimals, duration, in_full, number, p_in_words, plural, points, share
 from covid_core.inference import external_test
 from covid_core.presets import STUDY_PRESETS
-from covid_core.reports import run_text
+from covid_core.reports import external_text, run_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs import candidates
@@ -304,7 +304,7 @@ def _outside(run: Run, evaluation: Evaluation) -> str:
     outside, inside = tested.figures.overall["accuracy"], tested.inside.overall["accuracy"]
     return (
         f"On {plural(tested.figures.n, 'image')} of {name} the accuracy is {in_words(outside)} instead of "
-        f"{in_words(inside)} on its own images."
+        f"{in_words(inside)} on its own images. {external_text.origin(tested.origin)}"
     )
 
 

@@ -6,13 +6,17 @@ import pandas as pd
 import streamlit as st
 
 from covid_core.data import dataset as data
+from covid_core.evaluation import recalibration
+from covid_core.figures import evaluation as figures
 from covid_core.formatting import count, number, plural, points
 from covid_core.inference import external_test
 from covid_core.inference.external_test import Outside
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import ExternalTestRequest
-from covid_core.reports import external_text
+from covid_core.reports import external_text, tables
 from covid_core.reports.comparison_text import in_words
+from covid_core.reports.external_text import MEASURES
+from covid_core.reports.study_text import ENDS
 from covid_core.runs.store import Evaluation, Run
 from pages.shared import comparison_tables, job_panel, model_audit_panel, run_cache, shell
 from pages.shared.run_cache import RunCandidate
@@ -29,7 +33,8 @@ SHARED_TITLES = {
 
 
 def show(order: Sequence[RunCandidate]) -> None:
-    """Choose a run, see its outside tests, make another."""
+    """All runs inside against outside; then choose a run, see its outside tests, make another."""
+    _inside_against_outside(order)
     run = order[comparison_tables.pick_run(order, "outside_run")].run
     evaluations = run.evaluations()
     if evaluations:
@@ -48,7 +53,60 @@ def show(order: Sequence[RunCandidate]) -> None:
             "sources show how well the model generalises."
         )
     with st.expander("Test on other images", icon=":material/travel_explore:", expanded=not evaluations):
-        _form(run)
+        _form(run, [one.run for one in order])
+
+
+def _inside_against_outside(order: Sequence[RunCandidate]) -> None:
+    """Every run that was tested on a data set, by its newest test: a sentence, a figure, what else is promised."""
+    tests: dict[str, dict[int, Evaluation]] = {}
+    for place, one in enumerate(order):
+        for evaluation in one.run.evaluations():
+            tests.setdefault(evaluation.record.dataset.name, {}).setdefault(place, evaluation)
+    if not tests:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.selectbox("Outside images", list(tests), key="outside_all", width=360)
+        measure = st.segmented_control(
+            "Measure",
+            list(MEASURES),
+            default="accuracy",
+            required=True,
+            format_func=MEASURES.get,
+            key="outside_measure",
+        )
+    tested: list[tuple[RunCandidate, Outside]] = []
+    for place, evaluation in tests[chosen].items():
+        with shell.errors_shown():
+            tested.append((order[place], _report(order[place].run, evaluation.id, evaluation)))
+    names, reports = [one.name for one, _ in tested], [report for _, report in tested]
+    if sentence := external_text.choice(names, reports, measure):
+        st.markdown(f"**{shell.plain(sentence)}**")
+    rows, drawn = [], []
+    for one, report in tested:
+        inside, beyond = report.inside.overall[measure], report.figures.overall[measure]
+        if inside.is_defined and beyond.is_defined:
+            sides = {"inside": inside, "outside": beyond}
+            bounds = {side + end: getattr(m, at) for side, m in sides.items() for end, at in ENDS.items()}
+            rows.append({"name": one.name, "number": one.number, **bounds})
+            words = (f"{side} {external_text.measured(m, measure)}" for side, m in sides.items())
+            drawn.append(f"{one.name} {', '.join(words)}")
+    if rows:
+        title, points = MEASURES[measure], pd.DataFrame(rows)
+        figure = figures.inside_outside(points, title, 1 if measure == "macro_auroc" else 100)
+        shell.chart(figure, "inside-outside", alt=f"{title} inside and on {chosen}: {'; '.join(drawn)}")
+        st.caption(
+            f"Inside: test images of the run. Outside: {shell.plain(chosen)}. On the dotted line nothing is lost. "
+            "Bars: 95 % intervals."
+        )
+    if tested:
+        comparison_tables.show_table(
+            external_text.beside(names, reports), "outside-beside", "Calibration, coverage and refusals outside"
+        )
+        st.caption(
+            "Calibration error: of the probabilities that Predict shows, or of scores. Coverage: of prediction sets at "
+            "90 % target. Refused: by a check of the image; inside about 3 % by design."
+        )
+    st.divider()
 
 
 def _title(evaluation: Evaluation) -> str:
@@ -56,8 +114,8 @@ def _title(evaluation: Evaluation) -> str:
     return f"{record.dataset.name} ({pd.Timestamp(record.created, unit='s'):%Y-%m-%d})"
 
 
-def _form(run: Run) -> None:
-    """Which data set, and which of its classes is which of the run's."""
+def _form(run: Run, runs: Sequence[Run]) -> None:
+    """Which data set, and which of its classes is which of the run's; for the run, or all ``runs`` that know these."""
     if job_panel.panel(lambda: queue.jobs(shell.workspace(), ExternalTestRequest, run=run.id)):
         return
     listed = [info for info in data.list_datasets(shell.workspace()) if not info.get("damaged")]
@@ -73,9 +131,15 @@ def _form(run: Run) -> None:
     classes = _pick_classes(run, list(others[chosen]["counts"]))
     for warning in external_text.broader(classes):
         st.warning(shell.plain(warning), icon=":material/warning:")
-    request = ExternalTestRequest(run=run.id, dataset=chosen, classes=classes)
-    options = {"type": "primary", "icon": ":material/play_arrow:", "disabled": not classes}
-    job_panel.start_button("Test", request, key="outside_start", **options)
+    alike = [one for one in runs if one.dataset.id != chosen and set(classes.values()) <= set(one.classes)]
+    request, *requests = (ExternalTestRequest(run=of.id, dataset=chosen, classes=classes) for of in (run, *alike))
+    options = {"icon": ":material/play_arrow:", "disabled": not classes}
+    with st.container(horizontal=True):
+        job_panel.start_button("Test", request, key="outside_start", type="primary", **options)
+        if len(requests) > 1:
+            job_panel.start_button(
+                f"Test all {count(len(requests))} runs", *requests, key="outside_start_all", **options
+            )
 
 
 def _pick_classes(run: Run, labels: Sequence[str]) -> dict[str, str]:
@@ -104,6 +168,8 @@ def _report(run: Run, identifier: str, _evaluation: Evaluation) -> Outside:
 def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
     report = _report(run, evaluation.id, evaluation)
     record = evaluation.record
+    heading = external_text.HEADINGS[report.origin.kind]
+    st.markdown(f"**{heading}.** {shell.plain(external_text.origin(report.origin))}")
     words = external_text.conclusion(run, evaluation, report)
     st.markdown(f"{shell.plain(words)} {model_audit_panel.badge(model_audit_panel.of(run))}")
     if record.shared:
@@ -117,6 +183,7 @@ def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
         "Inside: test images of the same classes. Intervals: Wilson, cluster-adjusted inside; of the drop, Newcombe's "
         "method 10. Images in both data sets are left out."
     )
+    _recalibration(run, report)
     st.markdown("**Predicted classes of the outside images**")
     called = report.called.rename_axis("Outside class").reset_index()
     comparison_tables.show_table(called, "outside-called", "Predictions for the outside images", pinned="Outside class")
@@ -126,6 +193,26 @@ def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
             worded = table.assign(**{agreement: table[agreement].map(number)})
             comparison_tables.show_table(
                 worded, "outside-shared", "Images in both data sets", raw=table, pinned="Image"
+            )
+
+
+def _recalibration(run: Run, report: Outside) -> None:
+    """What a few labelled images of the new hospital would bring."""
+    with st.expander("Recalibration on a labelled sample", icon=":material/tune:"):
+        most, step = recalibration.MOST, recalibration.FEWEST
+        images = st.slider(
+            "Labelled images", step, most, recalibration.USUAL, step, key=f"outside_sample_{run.id}", width=360
+        )
+        with shell.errors_shown():
+            fitted = external_test.recalibrated(report, images)
+            st.markdown(f"**{external_text.recalibration(fitted)}**")
+            st.caption(
+                f"Drawn at random within each class, seed {fitted.seed}. Temperature and a shift per class are fitted "
+                "on the sample; the network stays. Intervals: paired bootstrap over the other images."
+            )
+            names = pd.DataFrame({"image_id": fitted.sample})
+            st.download_button(
+                "Sample", tables.to_csv(names), "sample.csv", "text/csv", icon=":material/download:", type="tertiary"
             )
 
 

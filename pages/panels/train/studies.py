@@ -7,12 +7,13 @@ from covid_core import presets
 from covid_core.backbones import backbone_named
 from covid_core.data import label_shift
 from covid_core.data.dataset import Dataset
+from covid_core.data.split import sources_to_hold_out
 from covid_core.formatting import count, in_full, plural, share
 from covid_core.jobs import queue
 from covid_core.reports import repeats_text, tables
 from covid_core.runs import store
 from covid_core.runs.store import Study
-from covid_core.specs import StudySpec
+from covid_core.specs import SplitSpec, StudySpec
 from pages.panels.train import form, run_view
 from pages.shared import comparison_tables, job_panel, model_audit_panel, run_cache, shell
 
@@ -21,11 +22,15 @@ MAJORITY = "Majority baseline"  # a heading
 
 def new_study(dataset: Dataset, classes: tuple[str, ...]) -> None:
     """Choose a preset, see what it holds, queue it."""
+    sources = sources_to_hold_out(dataset.images, classes)
+    offered = {name: preset for name, preset in presets.STUDY_PRESETS.items() if sources or not preset.by_source}
+    if st.session_state.get("study_preset") not in offered:
+        st.session_state.pop("study_preset", None)
     chosen = st.radio(
         "Preset",
-        list(presets.STUDY_PRESETS),
-        format_func=lambda name: presets.STUDY_PRESETS[name].label,
-        captions=[preset.description for preset in presets.STUDY_PRESETS.values()],
+        list(offered),
+        format_func=lambda name: offered[name].label,
+        captions=[preset.description for preset in offered.values()],
         key="study_preset",
         persist_state="session",
     )
@@ -39,13 +44,13 @@ def new_study(dataset: Dataset, classes: tuple[str, ...]) -> None:
             persist_state="session",
         )
     with top, shell.errors_shown():
-        _plan(_queue_row(_study_spec(chosen, dataset, classes), dataset))
+        _plan(_queue_row(_study_spec(chosen, dataset, classes, sources), dataset))
     if deviations := presets.STUDY_PRESETS[chosen].deviations:
         with st.expander("Where this differs from the course, and why", icon=":material/school:"):
             st.markdown("\n".join(f"- {sentence}" for sentence in deviations))
 
 
-def _study_spec(preset: str, dataset: Dataset, classes: tuple[str, ...]) -> StudySpec:
+def _study_spec(preset: str, dataset: Dataset, classes: tuple[str, ...], sources: list[str]) -> StudySpec:
     lines = [line for line in st.session_state.get("study_settings", "").splitlines() if line.strip()]
     return presets.study(
         preset,
@@ -54,6 +59,7 @@ def _study_spec(preset: str, dataset: Dataset, classes: tuple[str, ...]) -> Stud
         dataset.counts,
         st.session_state.get("study_name", "").strip(),
         presets.parse_assignments(lines),
+        sources,
     )
 
 
@@ -93,9 +99,11 @@ def _offer_random_start(lacking: tuple[str, ...]) -> bool:
 
 def _plan(spec: StudySpec) -> None:
     split = spec.runs[0].split
-    drawn = f", of at most {count(split.images_per_class)} images of each class" if split.images_per_class else ""
-    shares = " / ".join(share(part, 0) for part in (split.train, split.validation, split.tested))
-    st.caption(f"One split for all runs{drawn}: {shares} (training / validation / test), seed {split.seed}.")
+    if split.held_out:
+        held_out = ", ".join(shell.plain(source) for run in spec.runs for source in run.split.held_out)
+        st.caption(f"Each run is trained without one source and tested on it: {held_out}. Seed {split.seed}.")
+    else:
+        _shared_split(split)
     if any(run.labels == "shifted" for run in spec.runs):
         st.warning(label_shift.ON_PURPOSE, icon=":material/warning:")
     table = tables.hyperparameters([run.name for run in spec.runs], spec.runs)
@@ -106,6 +114,12 @@ def _plan(spec: StudySpec) -> None:
         width="stretch",
         alt="The runs of this study and their settings",
     )
+
+
+def _shared_split(split: SplitSpec) -> None:
+    drawn = f", of at most {count(split.images_per_class)} images of each class" if split.images_per_class else ""
+    shares = " / ".join(share(part, 0) for part in (split.train, split.validation, split.tested))
+    st.caption(f"One split for all runs{drawn}: {shares} (training / validation / test), seed {split.seed}.")
 
 
 # Studies that exist

@@ -15,6 +15,7 @@ from covid_core.data.split import (
     halves,
     make_split,
     sources_that_stay,
+    sources_to_hold_out,
     split_hash,
     validation_for,
 )
@@ -268,6 +269,12 @@ def test_a_large_source_that_is_held_out_leaves_the_other_parts_their_proportion
     table = from_sources(a={"one": 42, "two": 500}, b={"one": 42, "two": 500})
     split = make_split(table, ("a", "b"), SplitSpec(method="by_source", held_out=("two",)))
     assert sizes(split) == {"train": 68, "validation": 16, "test": 1000}
+
+
+def test_sources_that_can_be_held_out_have_enough_images_of_two_classes():
+    table = from_sources(a={"one": 50, "two": 20, "three": 9, "": 30}, b={"two": 100, "one": 10, "three": 40, "": 30})
+    assert sources_to_hold_out(table, ("a", "b")) == ["two", "one"]
+    assert sources_to_hold_out(table[table["source"] != "one"], ("a", "b")) == []
 
 
 def test_a_class_with_one_source_only_gives_a_share_of_its_images():

@@ -1,6 +1,7 @@
 """A finished run on images from elsewhere."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_data import class_folders
 from made_runs import all_parts, made_run, with_dataset
@@ -99,3 +100,34 @@ def test_inside_figures_have_the_intervals_of_the_comparison_where_images_belong
     found, inside = external_test.report(run, kept), candidates.assess(run).tested
     assert found.inside.overall == inside.overall and found.inside.per_class == inside.per_class
     assert found.inside.overall["accuracy"] != found.figures.overall["accuracy"]
+
+
+def origin(tmp_path, own: list[str], theirs: list[str], twin: str | None = None, held_out: tuple[str, ...] = ()):
+    """Of outside images of the sources ``theirs``, for a run whose images are, in turn, of the sources ``own``."""
+    table = all_parts({"train": 6, "validation": 6, "test": 6}, 1)
+    sources = np.resize(own, len(table))
+    if held_out:
+        sources = np.where(table["part"] == "test", held_out[0], sources)
+    parts = table[["image_id", "label", "part"]].assign(group=table["image_id"], source=sources)
+    split = {"method": "by_source", "held_out": held_out} if held_out else {}
+    run = made_run(Workspace(tmp_path), table, parts=parts, split=split)
+    return external_test.origin(run, pd.DataFrame({"source": theirs, "twin": [twin] + [None] * (len(theirs) - 1)}))
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "twin", "kind"),
+    [
+        (["A", "B"], ["C", "b"], None, external_test.SAME),  # by name, in any case
+        (["Merged · A"], ["A"], None, external_test.SAME),  # a merge names its members before
+        (["A"], ["C"], "train-00001", external_test.SAME),  # by an image
+        (["A"], ["C"], None, external_test.EXTERNAL),
+        (["A"], ["C", ""], None, external_test.UNNAMED),
+        (["A", ""], ["C"], None, external_test.UNNAMED),
+    ],
+)
+def test_a_test_is_external_only_where_its_sources_are(tmp_path, own, theirs, twin, kind):
+    assert origin(tmp_path, own, theirs, twin).kind == kind
+
+
+def test_a_source_that_the_run_held_out_takes_no_part_in_its_training(tmp_path):
+    assert origin(tmp_path, ["A"], ["C"], "test-00001", held_out=("C",)).kind == external_test.EXTERNAL

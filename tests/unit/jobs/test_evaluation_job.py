@@ -14,6 +14,7 @@ from trained_runs import tiny_run
 from covid_core.commands import main
 from covid_core.data.imports import importing
 from covid_core.images.codec import png_bytes
+from covid_core.inference import external_test
 from covid_core.jobs.kinds import ExternalTestRequest
 from covid_core.runs import store
 from covid_core.runs.store import Run
@@ -113,3 +114,9 @@ def test_figures_leave_out_shared_images_and_unknown_classes(told):
 def test_a_mapping_counts_a_class_of_another_name(place, run, told):
     again = _answer(place, run.id, told["dataset"]["id"], "--map", "Other=Normal")
     assert (again["images"], again["unknown"]) == (14, {})
+
+
+def test_images_that_no_check_could_judge_count_as_neither_refused_nor_passed(run, job):
+    (evaluation,) = [one for one in run.evaluations() if one.id == job.result["evaluation"]]
+    assert evaluation.table()["refused"].isna().all()  # so few validation images set no limit
+    assert not external_test.report(run, evaluation).reliability["outside"]["refused"].is_defined

@@ -23,12 +23,13 @@ def test_an_outside_test_is_said_with_its_drop_and_what_was_left_out(workspace):
     lines = external_text.lines(encode(run_figures.external_test_of(run, evaluation)))
     n = len(answers) - 1
     assert f" of {n} images of Elsewhere correctly: a gain of " in sentence
-    assert lines[:3] == [
+    assert lines[1].startswith(external_text.HEADINGS[external_test.UNNAMED])
+    assert [lines[0], *lines[2:4]] == [
         f"{run.id} on Elsewhere: {n} images",
         "left out: 1 image that the run's own data set has as well, 1 with another class there",
         "left out: 3 images of Fracture, which the run does not know",
     ]
-    assert [line.split(":")[0] for line in lines[3:]] == [
+    assert [line.split(":")[0] for line in lines[4:]] == [
         "accuracy",
         *(f"sensitivity for {one}" for one in run.classes),
     ]

@@ -63,10 +63,23 @@ def test_a_class_too_small_to_split_is_refused():
         presets.study("course", "images", CLASSES, COUNTS | {"COVID": 2})
 
 
-@pytest.mark.parametrize("preset", presets.STUDY_PRESETS)
+@pytest.mark.parametrize("preset", [name for name, one in presets.STUDY_PRESETS.items() if not one.by_source])
 def test_all_runs_of_a_study_share_one_split(preset):
     runs = presets.study(preset, "images", CLASSES, COUNTS).runs
     assert len({run.split for run in runs}) == 1
+
+
+def test_a_study_by_source_holds_out_each_source_in_turn():
+    runs = presets.study("sources", "images", CLASSES, COUNTS, sources=["A", "B"], overrides={"split.seed": "3"}).runs
+    assert [(run.name, run.split.method, run.split.held_out, run.split.seed) for run in runs] == [
+        ("Without A", "by_source", ("A",), 3),
+        ("Without B", "by_source", ("B",), 3),
+    ]
+
+
+def test_a_study_by_source_needs_two_sources():
+    with pytest.raises(InvalidChoice, match="two sources"):
+        presets.study("sources", "images", CLASSES, COUNTS, sources=["A"])
 
 
 def test_the_course_splits_as_the_course_did():
