@@ -6,10 +6,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from covid_core.figures.theme import error_bar, literal, run_marker, run_style, settled
-from covid_core.formatting import interval
+from covid_core.formatting import interval, share
 from covid_core.inference.robustness import CHANGES, Robustness
 
 COLUMNS = 2
+TICKS = (0, 25, 50, 75, 100)
 PANEL = 150  # pixels of height; with its title and ticks 70 more
 GAP = 70
 LEGEND_ROW = 20
@@ -24,7 +25,8 @@ def curves(runs: Sequence[tuple[str, int, Robustness]], measure: str) -> go.Figu
     """
     rows = -(-len(CHANGES) // COLUMNS)
     titles = [f"{change.title} ({change.unit})" if change.unit else change.title for change in CHANGES.values()]
-    height = rows * (PANEL + GAP) + LEGEND_ROW * len(runs)
+    legend = LEGEND_ROW * len(runs) * (len(runs) > 1)
+    height = rows * (PANEL + GAP) + legend
     spacing = {"vertical_spacing": GAP / height, "horizontal_spacing": 0.07}
     figure = make_subplots(rows, COLUMNS, subplot_titles=titles, shared_yaxes=True, **spacing)
     for place, (key, change) in enumerate(CHANGES.items()):
@@ -43,15 +45,15 @@ def curves(runs: Sequence[tuple[str, int, Robustness]], measure: str) -> go.Figu
                 marker={**run_marker(number), "size": 6},
                 name=literal(name),
                 legendgroup=str(at),
-                showlegend=place == 0,
+                showlegend=place == 0 and len(runs) > 1,
                 text=[f"{amount}: {interval(*bounds)}" for amount, bounds in zip(amounts, values, strict=True)],
                 hovertemplate="%{text}<extra>%{fullData.name}</extra>",
                 **cell,
             )
         ticks = ["0" if change.unit else "–", *(f"{amount:g}" for amount in change.amounts)]
         figure.update_xaxes(tickvals=list(range(len(ticks))), ticktext=ticks, zeroline=False, **cell)
-    figure.update_yaxes(ticksuffix=" %", range=[-2, 102], tickvals=[0, 25, 50, 75, 100])
+    figure.update_yaxes(range=[-2, 102], tickvals=TICKS, ticktext=[share(tick / 100, 0) for tick in TICKS])
     figure.update_annotations(font_size=13)
     settled(figure, height=height)
-    figure.update_layout(legend={"y": 1 + 36 / height}, margin={"t": 56 + LEGEND_ROW * len(runs)})
+    figure.update_layout(legend={"y": 1 + 36 / height}, margin={"t": 36 + legend})
     return figure

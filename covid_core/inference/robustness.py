@@ -170,6 +170,23 @@ def make(workspace: Workspace, run: Run, progress: Progress = silent) -> Robustn
     rows = dataset.images.set_index("image_id").index.get_indexer(chosen["image_id"])
     pixels = decode_rows(dataset, rows, predictor.size)
     run.note_view(VIEW)
+    groups = groups_of(chosen["image_id"].to_numpy(), run.groups())
+    curve = measured(predictor, chosen, pixels, groups, len(test), progress)
+    record = {"version": VERSION, "head_sha256": run.result["head_sha256"], **without_nan(asdict(curve))}
+    run.write_audit(AUDIT, record)
+    return curve
+
+
+def measured(
+    predictor: Predictor,
+    chosen: pd.DataFrame,
+    pixels: np.ndarray,
+    groups: np.ndarray | None,
+    of_all: int,
+    progress: Progress = silent,
+) -> Robustness:
+    """The curve of a predictor on images, uint8 (n, size, size): ``chosen`` has their image_id, label and part, which
+    is test, ``groups`` says which belong together (None: none do)."""
     ids, temperature = chosen["image_id"].tolist(), predictor.calibration
     strengths = [(key, amount) for key, change in CHANGES.items() for amount in change.amounts]
 
@@ -190,28 +207,24 @@ def make(workspace: Workspace, run: Run, progress: Progress = silent) -> Robustn
 
     unchanged = answered(0, "unchanged", pixels.__getitem__)
     changed = {strength: at(number, *strength) for number, strength in enumerate(strengths, start=1)}
-    groups = groups_of(unchanged.image_ids, run.groups())
     together = np.arange(len(chosen)) if groups is None else groups
     p = [
         comparison.mcnemar_of_groups(np.stack([unchanged.right, one.right]), together)[0, 1] for one in changed.values()
     ]
-    measured = {
+    points = {
         place: _point(place[1], one, groups, float(corrected))
         for (place, one), corrected in zip(changed.items(), comparison.holm(np.array(p)), strict=True)
     }
-    curve = Robustness(
+    return Robustness(
         images=len(chosen),
-        of_all=len(test),
-        of_class={label: int((chosen["label"] == label).sum()) for label in run.classes},
+        of_all=of_all,
+        of_class={label: int((chosen["label"] == label).sum()) for label in predictor.classes},
         grouped=groups is not None,
         calibrated=predictor.calibration.is_defined,
         made=time.time(),
         unchanged=_point(math.nan, unchanged, groups),
-        changes={key: tuple(measured[key, amount] for amount in one.amounts) for key, one in CHANGES.items()},
+        changes={key: tuple(points[key, amount] for amount in one.amounts) for key, one in CHANGES.items()},
     )
-    record = {"version": VERSION, "head_sha256": run.result["head_sha256"], **without_nan(asdict(curve))}
-    run.write_audit(AUDIT, record)
-    return curve
 
 
 def spread(test: pd.DataFrame, most: int = MOST_IMAGES) -> pd.DataFrame:

@@ -288,10 +288,8 @@ def robustness(curve: Robustness) -> list[str]:
         headline = f"With {change} accuracy falls from {before} to {share(point.accuracy.value)} ({tested})."
     of_class = ", ".join(f"{label} {count(images)}" for label, images in curve.of_class.items())
     scores = "" if curve.calibrated else " Scores are not calibrated."
-    return [
-        headline,
-        f"{count(curve.images)} of {plural(curve.of_all, 'test image')}, as evenly by class as possible: {of_class}.{scores}",
-    ]
+    of_all = plural(curve.of_all, "test image")
+    return [headline, f"{count(curve.images)} of {of_all}, as evenly by class as possible: {of_class}.{scores}"]
 
 
 def robustness_limits(curve: Robustness) -> dict[str, str]:

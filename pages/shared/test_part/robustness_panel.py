@@ -91,8 +91,8 @@ def _show(curves: Sequence[Named], name: str) -> None:
     checks = run_cache.verdicts_of([run for _, run, _ in curves])
     badges = [model_audit_panel.badge(check) for check in checks]
     for (title, _, curve), badge in zip(curves, badges, strict=True):
-        whose = f"**{shell.plain(title)}** " if len(curves) > 1 else ""
-        st.markdown(f"- {whose}{badge} {shell.plain(run_text.robustness(curve)[0])}", help=evidence_text.HELP)
+        whose = f"- **{shell.plain(title)}** " if len(curves) > 1 else ""
+        st.markdown(f"{whose}{badge} {shell.plain(run_text.robustness(curve)[0])}", help=evidence_text.HELP)
     measures = list(curves[0][2].unchanged.measures)
     measure = st.selectbox("Measure", measures, key=f"{name}-measure", width=320)
     numbered = [(title, run.number, curve) for title, run, curve in curves]
@@ -104,7 +104,7 @@ def _show(curves: Sequence[Named], name: str) -> None:
     caption = f"{based} {run_text.ROBUSTNESS_WAYS}"
     shell.chart(figure, name, alt=f"{measure} under seven changes: {words}", caption=caption)
     st.caption(shell.plain(caption))
-    st.markdown("**Accuracy is lower from**", help=run_text.LIMIT)
+    st.markdown("**Mildest strength that lowers accuracy**", help=run_text.LIMIT)
     limits = [
         {"Model": title, evidence_text.HEADING: check.verdict, **run_text.robustness_limits(curve)}
         for (title, _, curve), check in zip(curves, checks, strict=True)
