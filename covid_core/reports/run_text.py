@@ -269,7 +269,9 @@ ROBUSTNESS = (
     "Test images get worse in seven ways, at five strengths each, and the run predicts them again. "
     "Nothing is trained. It counts as a view of the test images."
 )
-ROBUSTNESS_WAYS = "Half of the images become lighter, the other half darker; shifts and rotations go either way."
+ROBUSTNESS_WAYS = (
+    "Half of the images become lighter, the other half darker; shifts and rotations go either way. Intervals are 95 %."
+)
 LIMIT = (
     "The mildest strength at which accuracy is lower than chance explains: paired test against the unchanged images, "
     "corrected for all strengths (Holm). A dash: at none."
@@ -287,9 +289,10 @@ def robustness(curve: Robustness) -> list[str]:
         tested = p_in_words(point.p_holm)
         headline = f"With {change} accuracy falls from {before} to {share(point.accuracy.value)} ({tested})."
     of_class = ", ".join(f"{label} {count(images)}" for label, images in curve.of_class.items())
-    scores = "" if curve.calibrated else " Scores are not calibrated."
+    notes = " Images of one cluster count for fewer." * curve.grouped
+    notes += " Scores are not calibrated." * (not curve.calibrated)
     of_all = plural(curve.of_all, "test image")
-    return [headline, f"{count(curve.images)} of {of_all}, as evenly by class as possible: {of_class}.{scores}"]
+    return [headline, f"{count(curve.images)} of {of_all}, as evenly by class as possible: {of_class}.{notes}"]
 
 
 def robustness_limits(curve: Robustness) -> dict[str, str]:

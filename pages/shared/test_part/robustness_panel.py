@@ -89,10 +89,12 @@ def _start(runs: Sequence[Run], lacking: int, of_all: int) -> None:
 def _show(curves: Sequence[Named], name: str) -> None:
     """Conclusions with the verdict of the evidence check, the curves of one measure, and the limits as a table."""
     checks = run_cache.verdicts_of([run for _, run, _ in curves])
-    badges = [model_audit_panel.badge(check) for check in checks]
-    for (title, _, curve), badge in zip(curves, badges, strict=True):
-        whose = f"- **{shell.plain(title)}** " if len(curves) > 1 else ""
-        st.markdown(f"{whose}{badge} {shell.plain(run_text.robustness(curve)[0])}", help=evidence_text.HELP)
+    lines = [
+        (f"- **{shell.plain(title)}** " if len(curves) > 1 else "")
+        + f"{model_audit_panel.badge(check)} {shell.plain(run_text.robustness(curve)[0])}"
+        for (title, _, curve), check in zip(curves, checks, strict=True)
+    ]
+    st.markdown("\n".join(lines), help=evidence_text.HELP)
     measures = list(curves[0][2].unchanged.measures)
     measure = st.selectbox("Measure", measures, key=f"{name}-measure", width=320)
     numbered = [(title, run.number, curve) for title, run, curve in curves]
