@@ -84,7 +84,7 @@ CHANGES = {
         lambda amount, ways: {"brightness": ways[0] * amount / SHARE},
     ),
     "crop": Change(
-        "Crop of each side",
+        "Crop",
         "%",
         (5, 10, 15, 20, 25),
         "{:g} % cut off each side",
