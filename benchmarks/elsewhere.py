@@ -16,6 +16,7 @@ Prints one JSON line per recipe, and one with the choice. ``--recipes`` takes so
 MobileNetV2 must be in Keras's cache. There is no peer, and nothing is timed but whole trainings.
 """
 
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -30,43 +31,52 @@ from benchmarks import measuring
 MOST_LOST = 0.04
 TRAINED, TESTED, SIDE = 600, 300, 299  # drawn images of all classes, and their side in pixels: that of the real ones
 SEED = 20
-JITTER = {"crop": 0.15, "gamma": 0.5, "contrast": 0.3, "brightness": 0.15, "blur": 0.01, "noise": 0.05}
-NOISY = {**JITTER, "noise": 0.15, "speckle": 0.2, "poisson": 0.1, "salt": 0.02, "jpeg": 0.7}
 FLIP = {"flip": True}
+JITTER = {"crop": 0.15, "gamma": 0.3, "contrast": 0.3, "brightness": 0.15, "blur": 0.005, "noise": 0.03, **FLIP}
+STRONG = {**JITTER, "gamma": 0.5, "blur": 0.01, "noise": 0.05}
+NOISY = {**STRONG, "noise": 0.15, "speckle": 0.2, "poisson": 0.1, "salt": 0.02, "jpeg": 0.7}
 
 
 def middle(share: float, intensity: str = "as_is") -> dict[str, Any]:
     return {"region": "centre", "share": share, "intensity": intensity}
 
 
+def copies(augmentation: dict[str, Any], originals: bool = True, views: int = 2) -> dict[str, Any]:
+    return {"augmentation": augmentation, "views": views, "originals": originals}
+
+
 RECIPES: dict[str, dict[str, Any]] = {
     "whole image": {},
     "whole image, mirrored copies": {"augmentation": FLIP},
-    "whole image, jitter": {"augmentation": JITTER | FLIP, "views": 2},
-    "whole image, jitter and noise": {"augmentation": NOISY | FLIP, "views": 2},
-    "whole image, equalised, jitter": {"input": {"intensity": "equalised"}, "augmentation": JITTER | FLIP, "views": 2},
+    "whole image, strong jitter, no originals": copies(STRONG, originals=False),
+    "whole image, strong jitter and noise, no originals": copies(NOISY, originals=False),
+    "whole image, equalised, strong jitter, no originals": {
+        "input": {"intensity": "equalised"},
+        **copies(STRONG, originals=False),
+    },
     "middle 60 %": {"input": middle(0.6)},
-    "middle 60 %, jitter": {"input": middle(0.6), "augmentation": JITTER | FLIP, "views": 2},
-    "middle 60 %, standardised, jitter": {
-        "input": middle(0.6, "per_image"),
-        "augmentation": JITTER | FLIP,
-        "views": 2,
-    },
-    "middle 60 %, equalised, jitter": {"input": middle(0.6, "equalised"), "augmentation": JITTER | FLIP, "views": 2},
-    "middle 60 %, equalised, jitter and noise": {
+    "middle 60 %, strong jitter, no originals": {"input": middle(0.6), **copies(STRONG, originals=False)},
+    "whole image, jitter": copies(JITTER),
+    "whole image, frame exchange": copies({**FLIP, "frames": True}),
+    "middle 60 %, jitter": {"input": middle(0.6), **copies(JITTER)},
+    "middle 60 %, standardised, jitter": {"input": middle(0.6, "per_image"), **copies(JITTER)},
+    "middle 60 %, equalised, jitter": {"input": middle(0.6, "equalised"), **copies(JITTER)},
+    "middle 60 %, equalised, strong jitter": {"input": middle(0.6, "equalised"), **copies(STRONG)},
+    "middle 60 %, equalised, jitter, frame exchange": {
         "input": middle(0.6, "equalised"),
-        "augmentation": NOISY | FLIP,
-        "views": 2,
+        **copies({**JITTER, "frames": True}),
     },
-    "middle 50 %, equalised, jitter": {"input": middle(0.5, "equalised"), "augmentation": JITTER | FLIP, "views": 2},
+    "middle 50 %, equalised, jitter": {"input": middle(0.5, "equalised"), **copies(JITTER)},
 }
 
 
 def main() -> None:
     parser = measuring.options(__doc__)
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--earlier", type=Path, help="lines that an earlier call printed, for the choice")
     given = parser.parse_args()
-    rows = {}
+    lines = map(json.loads, given.earlier.read_text(encoding="utf-8").splitlines()) if given.earlier else ()
+    rows = {line["recipe"]: line for line in lines if "recipe" in line}
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(Path(scratch), given.data)
         for name in given.recipes:

@@ -41,6 +41,9 @@ class Preset(BaseModel):
     deviations: list[str] = []
 
 
+FROZEN_ONLY = ("views", "originals", "test_time_flip")
+
+
 class Recipe(BaseModel):
     """What a network is shown and how training images are changed, as one choice: ``settings`` of RECIPE_FIELDS."""
 
@@ -49,7 +52,7 @@ class Recipe(BaseModel):
     settings: dict[str, Any]
 
 
-RECIPE_FIELDS = ("input", "augmentation", "views", "test_time_flip")
+RECIPE_FIELDS = ("input", "augmentation", *FROZEN_ONLY)
 _TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 STUDY_PRESETS = {name: Preset(**row) for name, row in _TABLES["studies"].items()}
 RECIPES = {name: Recipe(**row) for name, row in _TABLES["recipes"].items()}
@@ -203,10 +206,11 @@ def suggested_spec(
 
 
 def with_recipe(spec: TrainingSpec, name: str) -> TrainingSpec:
-    """The spec with what a recipe sets; views only where the backbone is frozen. Raises InvalidChoice."""
+    """The spec with what a recipe sets; FROZEN_ONLY only where the backbone is frozen. Raises InvalidChoice."""
     if name not in RECIPES:
         raise InvalidChoice(f"The preset must be one of {', '.join(RECIPES)}, received: {name!r}.")
-    settings = RECIPES[name].settings if spec.mode == "frozen" else {**RECIPES[name].settings, "views": None}
+    left_out = () if spec.mode == "frozen" else FROZEN_ONLY
+    settings = {key: value for key, value in RECIPES[name].settings.items() if key not in left_out}
     return parse(TrainingSpec, {**spec.model_dump(exclude=set(RECIPE_FIELDS)), **settings})
 
 

@@ -190,6 +190,11 @@ class AugmentationSpec(Spec):
     salt: float = _amount("Salt and pepper", "%", 0.1, "Share of pixels that become black or white.")
     jpeg: float = _amount("JPEG", "%", 0.9, "Loss of quality: 0 % is quality 100, 90 % is quality 10.")
 
+    frames: bool = _switch(
+        "Frame exchange (p = 0.5)",
+        "Sets the lungs into another training image: only the frame changes.",
+    )
+
     @property
     def is_off(self) -> bool:
         """Whether nothing would change."""
@@ -285,7 +290,8 @@ class TrainingSpec(Spec):
 
     ``keep`` says which epoch's weights count: that with the lowest validation loss, or the last.
     ``views`` is how many augmented copies of each image the head sees in turn (default: one per epoch, as in an
-    ordinary fit). ``test_time_flip`` answers with the mean logits of an image and its mirror image.
+    ordinary fit); with ``originals`` the images as they are take their turn as well. ``test_time_flip`` answers with
+    the mean logits of an image and its mirror image.
 
     ``labels`` are those of the images' folders, or "shifted": a mistake made on purpose, that of the course study (see
     ``data.label_shift``). It stands here and not in the split because it decides what is learned, not who goes where;
@@ -315,6 +321,7 @@ class TrainingSpec(Spec):
     imbalance: Imbalance = "class_weights"
     augmentation: AugmentationSpec = AugmentationSpec()
     views: int | None = Field(default=None, ge=1, le=1000)
+    originals: bool = False
     test_time_flip: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
 
@@ -354,6 +361,8 @@ class TrainingSpec(Spec):
             raise ValueError("taps other than the last layer need mode frozen")
         if self.views is not None and (self.mode != "frozen" or self.augmentation.is_off):
             raise ValueError("views belongs to augmentation with a frozen backbone")
+        if self.originals and (self.mode != "frozen" or self.augmentation.is_off):
+            raise ValueError("originals belongs to augmentation with a frozen backbone")
         if self.test_time_flip and self.mode != "frozen":
             raise ValueError("test_time_flip needs mode frozen")
         if self.labels == "shifted" and self.split.images_per_class is None:
@@ -407,6 +416,21 @@ class StudySpec(Spec):
 
 SpecType = TypeVar("SpecType", bound=Spec)
 
+REASONS = {  # of rules of one field, by pydantic's name
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be below {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "literal_error": "must be one of {expected}",
+}
+
 
 def parse(kind: type[SpecType], data: Any) -> SpecType:
     """Validate ``data`` (a dict or JSON text) as a spec. Raises InvalidChoice with the first broken rule."""
@@ -415,7 +439,7 @@ def parse(kind: type[SpecType], data: Any) -> SpecType:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
+        reason = REASONS.get(first["type"], first["msg"].removeprefix("Value error, ")).format(**first.get("ctx", {}))
         whole = isinstance(first["input"], dict)  # a rule about several fields: all of them would be no help
         received = f", received: {str(first['input'])[:80]!r}" if field and not whole else ""
         raise InvalidChoice(f"{field + ': ' if field else ''}{reason}{received}.") from error

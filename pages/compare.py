@@ -53,7 +53,7 @@ def main() -> None:
             by_id = {run.id: run for run in usable}
             comparison_tables.study_conclusion(study, [by_id[name] for name in study.runs if name in by_id])
     with st.container(horizontal=True, vertical_alignment="top"):
-        with st.container(width="stretch"):
+        with st.container(width="stretch", key="compare-runs"):
             runs = run_choice.pick_runs(usable, study)
         annotation_form.popover(runs)
     annotation_form.undo()

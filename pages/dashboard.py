@@ -42,6 +42,7 @@ access.sidebar_foot()
 presentation.begin()
 import_jobs.demonstration_panel(with_ended=page is HOME)
 page.run()
+shell.note_page(page.url_path)
 if page.url_path in presentation.PAGES:
     presentation.offer()
 if page.url_path not in ("train", "lessons"):  # these watch jobs themselves: one polling fragment per page

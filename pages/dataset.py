@@ -477,6 +477,11 @@ def _sources(dataset: Dataset) -> None:
         f"{share(facts.majority)}. {share(facts.one_class)} of the images come from a source with a single class "
         f"({plural(facts.sources, 'source')} in all).{unknown}"
     )
+    if of_one := summary.classes_of_one_source(table):
+        st.markdown(
+            f"**Classes with one source: {shell.plain(', '.join(of_one))}.** For them, the source could be learned "
+            "instead of the disease."
+        )
     if shared := shared_sources(dataset):
         st.markdown(shared)
     st.markdown(
@@ -516,7 +521,8 @@ def _facts(dataset: Dataset) -> None:
         strongest = max(measured, key=lambda fact: fact.association)
         st.markdown(
             f"{strongest.name} has the strongest association with the class: Cramér's V is "
-            f"{decimals(strongest.association, 2)}, from 0 for no association to 1 where it gives the class away."
+            f"{decimals(strongest.association, 2)}, from 0 for no association to 1 where it gives the class away. "
+            "V also rises where a value only rules out a class."
         )
     if rows:
         shell.table(pd.DataFrame(rows), "on-record")

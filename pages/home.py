@@ -132,10 +132,15 @@ def _workflow(situation: Situation) -> None:
     steps = (
         ("Images", images, "dataset", bool(situation.datasets)),
         ("View", "classes, sources, sizes", "dataset", situation.viewed),
-        ("Audit", "errors, duplicates, shortcuts", "audit", False),
+        ("Audit", "errors, duplicates, shortcuts", "audit", bool(situation.datasets) and shell.was_opened("audit")),
         ("Train", training, "train", bool(situation.usable)),
-        ("Compare", "same test images, 95 % intervals", "compare", False),
-        ("Predict", "one image, with the evidence", "predict", False),
+        (
+            "Compare",
+            "same test images, 95 % intervals",
+            "compare",
+            bool(situation.usable) and shell.was_opened("compare"),
+        ),
+        ("Predict", "one image, with the evidence", "predict", bool(situation.usable) and shell.was_opened("predict")),
     )
     st.subheader("Workflow")
     with st.grid(3, min_column_width=112):

@@ -6,7 +6,7 @@ from covid_core.errors import CovidCoreError
 from covid_core.lessons import catalogue, preparation
 from covid_core.lessons.catalogue import LESSONS, Lesson
 from pages.panels.lessons import class_panel, lesson_steps
-from pages.shared import notices, shell
+from pages.shared import notices, presentation, shell
 
 PAGE = "lessons.py"
 
@@ -54,11 +54,12 @@ def _card(lesson: Lesson, prepared: preparation.Prepared) -> None:
         st.markdown(f"**{catalogue.number_of(lesson)}. {lesson.title}**")
         st.markdown(lesson.question)
         st.caption(lesson_steps.state_in_words(lesson, prepared))
-        st.page_link(
+        presentation.link(
             PAGE,
-            label=f"Open “{lesson.title}”",
-            icon=":material/arrow_forward:",
-            query_params={"lesson": lesson.key, "step": "1", **class_panel.address()},
+            f"Open “{lesson.title}”",
+            ":material/arrow_forward:",
+            {"lesson": lesson.key, "step": "1", **class_panel.address()},
+            key=f"open-{lesson.key}",
         )
 
 

@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError, ImageError
-from covid_core.formatting import plural, share
+from covid_core.formatting import count, plural, share
 from covid_core.images import sandbox
 from covid_core.images.codec import LARGEST_FILE, GreyImage
 from covid_core.images.image import FULL_RANGE, INVALID_WINDOW
@@ -25,7 +25,11 @@ from pages.shared.uploads import ImageSource
 
 EXAMPLES_PER_CLASS = 2
 CHOSEN = "predict_runs"
+MOST_NAMED = 3  # files of an earlier visit; of more, the number is enough
 MOST_RUNS = 8  # side by side: more bars than that nobody reads
+LAST_RUNS = "predict_last_runs"  # session: ids of what was chosen; the choice itself is gone while another page is open
+UPLOADS = "uploads"  # session: the files in the drop zone, likewise
+BEFORE, ON_PAGE = "predict_files_before", "predict_files"  # session: files of an earlier visit, and all of the page
 UPLOADED = "uploaded"  # query parameter, and session: how many images were uploaded; whether some were
 OLD_IMAGE = "film"  # query parameter of earlier versions
 THUMBNAIL = 104  # pixels; three stand side by side on a phone
@@ -66,7 +70,8 @@ def page() -> None:
 
 
 def pick_runs(runs: list[Run]) -> list[Run]:
-    """The runs that assess: those in the address, else the one that validation would choose."""
+    """The runs that assess: those in the address, else those of the last visit, else the one that validation would
+    choose."""
     by_id = {run.id: run for run in runs}
     if CHOSEN not in st.session_state:
         wanted = [name for name in st.query_params.get("run", "").split(",") if name]
@@ -76,7 +81,8 @@ def pick_runs(runs: list[Run]) -> list[Run]:
                 f"There is no finished run {shell.plain(missing[:80])}: the address names it.",
                 icon=":material/link_off:",
             )
-        st.session_state[CHOSEN] = [name for name in wanted if name in by_id][:MOST_RUNS] or [
+        last = st.session_state.get(LAST_RUNS, []) if not wanted else []
+        st.session_state[CHOSEN] = [name for name in [*wanted, *last] if name in by_id][:MOST_RUNS] or [
             validations_choice(runs).id
         ]
     labels = {
@@ -93,6 +99,10 @@ def pick_runs(runs: list[Run]) -> list[Run]:
         help="Every chosen run predicts every image.",
     )
     st.query_params["run"] = ",".join(names)
+    st.session_state[LAST_RUNS] = names
+    if len(names) > 1:  # the box shows one or two of them
+        chosen = [name for run, name in zip(runs, unique_names(runs), strict=True) if run.id in names]
+        st.caption(shell.plain(f"{plural(len(names), 'run')}: {', '.join(chosen)}."))
     return [by_id[name] for name in names]
 
 
@@ -132,14 +142,29 @@ def warn_of(runs: list[Run]) -> None:
 
 
 def pick_images(runs: list[Run]) -> list[ImageSource]:
-    """Uploads, or an example; an upload goes first."""
+    """Uploads, also of an earlier visit to the page, or an example; an upload goes first."""
+    if UPLOADS not in st.session_state:  # another page was open meanwhile
+        st.session_state[BEFORE] = st.session_state.get(ON_PAGE, [])
     files = st.file_uploader(
         "Images (DICOM, PNG, JPEG or TIFF)",
         accept_multiple_files=True,
         help="Several at once are possible. The app reads pixels and technical tags of a DICOM file, nothing personal.",
-        key="uploads",
+        key=UPLOADS,
         max_upload_size=LARGEST_FILE // 2**20,
     )
+    if before := st.session_state[BEFORE]:
+        names = shell.plain(", ".join(file.name for file in before[:MOST_NAMED]))
+        more = f" and {count(len(before) - MOST_NAMED)} more" if len(before) > MOST_NAMED else ""
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"Still here from before: {names}{more}.")
+            st.button(
+                f"Remove {'it' if len(before) == 1 else 'them'}",
+                type="tertiary",
+                icon=":material/close:",
+                on_click=st.session_state.update,
+                args=({BEFORE: []},),
+            )
+    files = st.session_state[ON_PAGE] = [*before, *files]
     sources = uploads.uploaded(files)
     note_reload(sources)
     repeated = len(files) - len(sources)

@@ -6,13 +6,15 @@ from typing import Any
 
 from covid_core.commands.training import runs_of
 from covid_core.commands.verbs import option, progress, verb
+from covid_core.errors import CovidCoreError
 from covid_core.runs import store
 from covid_core.workspace import Workspace
 
 
 @verb(
     "report",
-    option("ids", nargs="+", metavar="STUDY_OR_RUN", help="what the report is about: studies, runs, or both"),
+    option("ids", nargs="*", metavar="STUDY_OR_RUN", help="what the report is about: studies, runs, or both"),
+    option("--study", action="append", help="a study, as compare takes it"),
     option(
         "--format",
         default="html",
@@ -25,12 +27,15 @@ def do_report(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
     from covid_core.reports.course import formats, sections, subject  # statistics and figures, which other verbs lack
 
     formats.checked(options.format)
+    wanted = list(dict.fromkeys([*options.ids, *(options.study or [])]))
+    if not wanted:
+        raise CovidCoreError("Say which studies or runs: report STUDY_OR_RUN...")
     studies = {study.id: study for study in store.list_studies(workspace)}
     runs: dict[str, store.Run] = {}
-    for identifier in options.ids:
+    for identifier in wanted:
         of_study = runs_of(workspace, studies[identifier]) if identifier in studies else []
         runs |= {run.id: run for run in of_study or [store.open_run(workspace, identifier)]}
-    study = studies.get(options.ids[0]) if len(options.ids) == 1 else None
+    study = studies.get(wanted[0]) if len(wanted) == 1 else None
     about = subject.subject_of(workspace, list(runs.values()), study, progress=progress())
     written = formats.write(sections.document_of(about), about, options.format, Path(options.to))
     return {"files": [str(path) for path in written], "text": "\n".join(map(str, written))}

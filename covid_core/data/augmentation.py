@@ -11,27 +11,67 @@ from typing import Any
 
 import numpy as np
 
-from covid_core.images.codec import affine, blurred, recompressed
+from covid_core.images.codec import affine, blurred, recompressed, to_square
+from covid_core.images.inpainting import swapped
 from covid_core.specs import AUGMENTATIONS, AugmentationSpec
 
+FRAMES = 1  # names the random numbers of the exchange
 Rng = np.random.Generator
 GREYS = np.arange(256, dtype=np.float32)
 
 
+class FrameExchange:
+    """Lungs in the frames of other images (``images.inpainting``), of images whose lungs are known.
+
+    ``pixels`` gives uint8 squares for rows of a data set, ``lungs`` are bool (n, side, side), one for each of ``rows``,
+    of any side and none empty; they are held as bits.
+    """
+
+    def __init__(self, pixels: np.ndarray, rows: np.ndarray, lungs: np.ndarray):
+        self._pixels, self._rows, self._shape = pixels, rows, lungs.shape[1:]
+        self._place = {row: place for place, row in enumerate(rows.tolist())}
+        self._bits = np.packbits(lungs.reshape(len(lungs), -1), axis=1)
+
+    def of(self, image: np.ndarray, row: int, rng: Rng) -> np.ndarray:
+        """The image's lungs in the frame of a random other image; the image itself where its lungs are not known."""
+        others = len(self._rows) - 1
+        if row not in self._place or others < 1:
+            return image
+        own = self._place[row]
+        other = (own + 1 + int(rng.integers(others))) % len(self._rows)
+        frame = np.asarray(self._pixels[self._rows[other]])
+        return swapped(frame[None], self._lungs(other, len(image)), image[None], self._lungs(own, len(image)))[0]
+
+    def _lungs(self, place: int, size: int) -> np.ndarray:
+        mask = np.unpackbits(self._bits[place]).reshape(self._shape)
+        return to_square(mask * np.uint8(255), size)[None] > 127
+
+
 def view(
-    images: np.ndarray, spec: AugmentationSpec, seed: int, view: int, rows: np.ndarray | None = None
+    images: np.ndarray,
+    spec: AugmentationSpec,
+    seed: int,
+    view: int,
+    rows: np.ndarray | None = None,
+    exchange: FrameExchange | None = None,
 ) -> np.ndarray:
     """One changed copy of each image, uint8 (n, size, size): view ``view``, from 0, of which a fit usually sees one per
     epoch. Image ``i`` of view ``v`` is always the same for a seed; ``images`` itself where the spec changes nothing.
 
     ``rows`` are the numbers that the images have in their data set, where they are only a part; default 0 to n - 1.
+    ``exchange`` is needed where the spec exchanges frames.
     """
     if spec.is_off:
         return images
     numbers = range(len(images)) if rows is None else rows.tolist()
     changed = np.empty_like(images)
     for place, number in enumerate(numbers):
-        changed[place] = augmented_image(images[place], spec, np.random.default_rng((seed, view, number)))
+        image = images[place]
+        if spec.frames and (own := np.random.default_rng((seed, view, number, FRAMES))).random() < 0.5:
+            if exchange is None:
+                raise TypeError("A spec that exchanges frames needs a FrameExchange.")
+            image = exchange.of(image, number, own)
+        changed[place] = augmented_image(image, spec, np.random.default_rng((seed, view, number)))
     return changed
 
 
@@ -133,5 +173,5 @@ STEPS: dict[Callable[..., np.ndarray], tuple[str, ...]] = {
     step: tuple(signature(step).parameters)[2:]  # all but the image and the random numbers
     for step in (_flipped, _moved, _cropped, _exposed, _curved, _blurred, _noisy, _peppered, _compressed)
 }
-if sorted(name for names in STEPS.values() for name in names) != sorted(AUGMENTATIONS):
-    raise TypeError("Every field of AugmentationSpec must be an argument of exactly one step.")
+if sorted(["frames", *(name for names in STEPS.values() for name in names)]) != sorted(AUGMENTATIONS):
+    raise TypeError("Every field of AugmentationSpec but frames must be an argument of exactly one step.")

@@ -101,14 +101,20 @@ def pairs(pixels: np.ndarray, others: np.ndarray | None = None, progress: Progre
     return table.sort_values("detail", ascending=False, kind="stable", ignore_index=True)
 
 
-def most_alike(image: np.ndarray, others: np.ndarray, rows: np.ndarray, sketched: np.ndarray) -> int | None:
-    """Position in ``rows`` of the image among ``others[rows]`` that shows the same picture; None where none does.
+def most_alike(forms: np.ndarray, others: np.ndarray, rows: np.ndarray, sketched: np.ndarray) -> tuple[int, int] | None:
+    """The form of an image and the position in ``rows`` of the image among ``others[rows]`` that shows the same
+    picture; None where none does.
 
-    Of several it is the most alike. ``sketched`` are the sketches of ``others[rows]``.
+    ``forms`` (n, size, size) are the image as it is and otherwise, say mirrored. Of several it is the most alike.
+    ``sketched`` are the sketches of ``others[rows]``.
     """
-    likely = np.flatnonzero(sketches(image[None])[0] @ sketched.T >= LIKELY)
-    same = _same_picture(image[None], others[rows[likely]], np.ones((1, len(likely)), bool))
-    return int(likely[int(same[same[:, 2].argmax(), 1])]) if len(same) else None
+    likely = sketches(forms) @ sketched.T >= LIKELY
+    columns = np.flatnonzero(likely.any(axis=0))
+    same = _same_picture(forms, others[rows[columns]], likely[:, columns])
+    if not len(same):
+        return None
+    form, column, _ = same[same[:, 2].argmax()]
+    return int(form), int(columns[int(column)])
 
 
 def sketches(pixels: np.ndarray, progress: Progress = silent) -> np.ndarray:

@@ -121,6 +121,15 @@ def source_summary(table: pd.DataFrame) -> SourceSummary:
     return SourceSummary(total, unknown, len(named), *(n / total if total else math.nan for n in counts))
 
 
+def classes_of_one_source(table: pd.DataFrame) -> list[str]:
+    """Classes of a table from ``source_table`` whose images all come from one known source; none where all do."""
+    named = table.drop(index=UNKNOWN_SOURCE, errors="ignore")
+    if len(named) < 2:
+        return []
+    alone = ((named > 0).sum() == 1) & (named.sum() == table.sum())
+    return [str(label) for label in table.columns[alone]]
+
+
 # What is on record of each image beside its class
 
 AGE_BANDS = (0, 18, 40, 60, 80, math.inf)  # years; the lower bound is in the band

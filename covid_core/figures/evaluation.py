@@ -428,7 +428,7 @@ def learning_curves(
                 **style,
             )
     epoch_axes(figure, quantity, max((len(history) for _, history in histories), default=0))
-    return _with_legend(figure, height=330, per_row=5)
+    return _with_legend(figure, height=330, per_row=2)
 
 
 def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | None = None) -> go.Figure:

@@ -64,6 +64,7 @@ OTHER_KINDS = (  # that people send under the name of another: name, and what st
     ("ZIP", 0, b"PK\3\4"),
     ("gzip", 0, b"\x1f\x8b"),
 )
+ARCHIVES = ("ZIP", "gzip")
 DICOM_MARK_AT = 128
 FIRST_TYPES = (b"UL", b"UI", b"CS", b"OB", b"SH", b"LO", b"DA", b"TM")  # of elements that DICOM files begin with
 SHORT_VALUE = 128  # bytes; longer than any of them where no type is stored
@@ -107,7 +108,8 @@ def read_image(source: Path | bytes, window: int = 0, kinds: Sequence[str] = KIN
     if kind not in kinds:
         named = kind or next((name for name, at, mark in OTHER_KINDS if content[at : at + len(mark)] == mark), "")
         what = f"a {named} file, not" if named else "not"
-        raise ImageError(f"The file is {what} a readable {', '.join(kinds[:-1])} or {kinds[-1]} image.")
+        way_out = " Unpack it first." if named in ARCHIVES else ""
+        raise ImageError(f"The file is {what} a readable {', '.join(kinds[:-1])} or {kinds[-1]} image.{way_out}")
     if kind == DICOM:
         from covid_core.images import dicom  # takes a second to import, which images that are pictures need not pay
 

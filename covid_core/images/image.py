@@ -25,6 +25,7 @@ DOUBTED_NOTES = {  # what changes the picture itself, as a reason to doubt any a
     COLOUR_NOTE: "The file holds a colour picture, perhaps a photo of a screen. Upload the original X-ray file.",
     TRANSPARENT_NOTE: "Transparent parts were laid on black. That may change the picture: save it without them.",
 }
+QUARTERS = ("0 degrees", "90 degrees to the right", "180 degrees", "90 degrees to the left")
 FULL_RANGE = -1  # the window that every image with depth offers last
 INVALID_WINDOW = "The image's stored window is invalid; read it over its full range, or export it again."
 TOO_MUCH_MEMORY = "The image needs too much memory to be read; export it smaller or uncompressed and try that."
@@ -184,8 +185,18 @@ class Turn(NamedTuple):
         return Turn(quarters % 4, self.mirrored != other.mirrored, self.inverted != other.inverted)
 
     @property
+    def undone(self) -> "Turn":
+        """The turn that brings an image back."""
+        return self if self.mirrored else self._replace(quarters=-self.quarters % 4)  # a mirror image undoes itself
+
+    def of(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels (height, width, ...) turned and mirrored, in memory of their own."""
+        rotated = np.rot90(pixels, -self.quarters)
+        return np.ascontiguousarray(rotated[:, ::-1] if self.mirrored else rotated)
+
+    @property
     def in_words(self) -> str:
-        parts = [f"turned by {90 * self.quarters} degrees clockwise"] if self.quarters else []
+        parts = [f"turned by {QUARTERS[self.quarters]}"] if self.quarters else []
         parts += ["mirrored"] if self.mirrored else []
         return ", ".join([*parts, *(["inverted"] if self.inverted else [])])
 
@@ -194,12 +205,7 @@ def turned(image: GreyImage, turn: Turn) -> GreyImage:
     """The image as a person turned it, with a note of that. Its deep greys go with it unless it is inverted."""
     if turn == Turn():
         return image
-
-    def moved(pixels: np.ndarray) -> np.ndarray:
-        rotated = np.rot90(pixels, -turn.quarters)
-        return np.ascontiguousarray(rotated[:, ::-1] if turn.mirrored else rotated)
-
-    pixels, deep = moved(image.pixels), None if image.deep is None else moved(image.deep)
+    pixels, deep = turn.of(image.pixels), None if image.deep is None else turn.of(image.deep)
     return replace(
         image,
         pixels=255 - pixels if turn.inverted else pixels,

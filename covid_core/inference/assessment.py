@@ -20,7 +20,7 @@ import numpy as np
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import USUAL_COVERAGE, PredictionSet, Sets
 from covid_core.images.codec import GreyImage, to_square
-from covid_core.inference import hottest_place, lungs, training_match
+from covid_core.inference import doubts, hottest_place, lungs, training_match
 from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, Check
 from covid_core.inference.hottest_place import HottestPlace
 from covid_core.inference.lungs import LungOutline
@@ -39,7 +39,8 @@ class Assessment:
     """One image and one run.
 
     ``name`` of the image and ``run`` are what they are called on the page. Where ``error`` says why the image could not
-    be read, nothing else is set. ``done`` and ``warnings`` are of the reading, ``logits`` of shape (classes,).
+    be read, nothing else is set. ``done`` is of the reading, ``warnings`` are reasons to doubt any answer,
+    ``logits`` of shape (classes,).
     ``sets`` gives the prediction set at ``coverage``, None where the run's predictions have no logits. ``anyway`` shows
     the numbers of an image that failed a check. ``image`` is there where one was assessed alone.
     ``training`` and ``hottest`` take longer than the scores: None until they are made (``examined``).
@@ -162,7 +163,7 @@ def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assess
     judgements = reference.judgements(squares, features) if reference else [UNJUDGED] * len(images)
     return [
         Assessment(
-            warnings=image.warnings,
+            warnings=(*image.warnings, *doubts.of(image.pixels, predictor.size)),
             done=_done(image, predictor.size),
             classes=predictor.classes,
             logits=of_image,
@@ -206,6 +207,11 @@ def with_shared_refusal(assessments: Sequence[Assessment]) -> list[Assessment]:
     return list(assessments)
 
 
+def warnings_of(entry: Sequence[Assessment]) -> tuple[str, ...]:
+    """The reasons to doubt any answer for an image, each once; networks of two sizes may differ in them."""
+    return tuple(dict.fromkeys(reason for one in entry for reason in one.warnings))
+
+
 NORMAL_NAMES = frozenset({"normal", "no finding", "healthy", "negative", "control"})  # of folders, in small letters
 
 
@@ -234,7 +240,7 @@ def urgency(entry: Sequence[Assessment]) -> Urgency:
         return Urgency.OPEN
     if any(one.unchecked for one in entry):
         return Urgency.UNCHECKED
-    if entry[0].warnings:
+    if warnings_of(entry):
         return Urgency.DOUBTED
     return Urgency.NORMAL if entry[0].label.lower() in NORMAL_NAMES else Urgency.FINDING
 

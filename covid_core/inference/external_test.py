@@ -127,7 +127,8 @@ class Outside:
     """An outside test as it is shown.
 
     ``figures`` are those of the images of known classes without shared ones; ``inside`` those of the run's test part,
-    restricted to the same classes. ``drops`` holds, by measure name (``accuracy``) or class, inside less outside.
+    restricted to the classes that these have. ``drops`` holds, by measure name (``accuracy``) or class, inside less
+    outside.
     ``called`` counts, for all images without shared ones, their own class (rows) and the answer (columns).
     """
 
@@ -142,7 +143,8 @@ def report(run: Run, evaluation: Evaluation) -> Outside:
     """The figures of an evaluation beside the inside ones. Raises RunDamaged."""
     table = evaluation.table()
     fresh = table[table["twin"].isna()]
-    classes = sorted(set(evaluation.record.classes.values()), key=run.classes.index)
+    remaining = set(evaluation.record.classes.values()) & set(fresh["label"])
+    classes = sorted(remaining, key=run.classes.index)
     outside = metrics.answers(fresh[fresh["label"].isin(classes)], OUTSIDE)
     predictions = run.predictions()
     inside = metrics.answers(predictions[predictions["label"].isin(classes)], "test")

@@ -1,6 +1,7 @@
 """Whether an image is one of those that a run was trained on: by its pixels, as the search for duplicates compares.
 
-A resized or newly saved copy counts as the same picture (``data.duplicates``). A run remembers what it was trained on,
+A resized or newly saved copy counts as the same picture (``data.duplicates``), and so does one that is turned, mirrored
+or inverted. A run remembers what it was trained on,
 so its answer about such an image does not show what it makes of new ones.
 """
 
@@ -15,17 +16,29 @@ from covid_core.data import duplicates
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.errors import CovidCoreError
 from covid_core.images.codec import GreyImage, to_square
+from covid_core.images.image import Turn
 from covid_core.runs import pinned_dataset
 from covid_core.runs.store import Run, open_run
 from covid_core.workspace import Workspace
 
+TURNS = [
+    Turn(quarters, mirrored, inverted)
+    for inverted in (False, True)
+    for mirrored in (False, True)
+    for quarters in range(4)
+]
+
 
 @dataclass(frozen=True)
 class TrainingMatch:
-    """The training image that shows the same picture; without an id there is none, or ``why`` it is not known."""
+    """The training image that shows the same picture; without an id there is none, or ``why`` it is not known.
+
+    ``turn`` makes the image of the training image.
+    """
 
     image_id: str = ""
     why: str = ""
+    turn: Turn = Turn()
 
     @property
     def is_in_training(self) -> bool | None:
@@ -43,8 +56,14 @@ class _TrainingImages:
     sketches: np.ndarray
 
     def match(self, square: np.ndarray) -> TrainingMatch:
-        position = duplicates.most_alike(square, self.pixels, self.rows, self.sketches)
-        return TrainingMatch() if position is None else TrainingMatch(str(self.ids[position]))
+        forms = np.stack([_put_back(square, turn) for turn in TURNS])
+        same = duplicates.most_alike(forms, self.pixels, self.rows, self.sketches)
+        return TrainingMatch(str(self.ids[same[1]]), turn=TURNS[same[0]]) if same else TrainingMatch()
+
+
+def _put_back(square: np.ndarray, turn: Turn) -> np.ndarray:
+    """A square from before it was turned."""
+    return turn.undone.of(255 - square if turn.inverted else square)
 
 
 def of(workspace: Workspace, run: Run, images: Sequence[GreyImage]) -> list[TrainingMatch]:

@@ -25,10 +25,12 @@ class Reporter:
         self._stopping = False
         self._written = 0.0
         self._begun = 0.0
+        self._expected: float | None = None
         self.write()
 
-    def begin(self) -> None:
-        """The work starts now."""
+    def begin(self, expected: float | None = None) -> None:
+        """The work starts now, and takes so many seconds as far as that is known before."""
+        self._expected = expected
         self._begun = time.monotonic()
         self._change(state=store.RUNNING, message="Starting", started=time.time())
 
@@ -42,8 +44,13 @@ class Reporter:
             return
         share = min(max(share, 0.0), 1.0)
         spent = now - self._begun
-        left = spent * (1 - share) / share if share > ESTIMATE_FROM else None
-        self._change(progress=share, message=message, seconds_left=left)
+        self._change(progress=share, message=message, seconds_left=self._left(share, spent))
+
+    def _left(self, share: float, spent: float) -> float | None:
+        """The time left at the pace so far; the less is done, the more by what was expected: no part is typical."""
+        if self._expected is not None:
+            return (1 - share) * ((1 - share) * self._expected + spent)
+        return spent * (1 - share) / share if share > ESTIMATE_FROM else None
 
     def end(self, state: str, reason: str = "") -> None:
         """The last word."""

@@ -74,11 +74,12 @@ def _work(workspace: Workspace, folder: JobFolder, reporter: Reporter) -> int:
     slot = None
     try:
         slot = _wait_for_slot(workspace, folder)
-        reporter.begin()
         if isinstance(folder, Run):
+            reporter.begin()
             finished = train(workspace, folder, reporter)
         else:  # it publishes its result where that belongs, and says where that is
             request = kinds.request_in(folder.request())
+            reporter.begin(kinds.of(request).seconds(workspace, request) or None)
             folder.write_result(kinds.of(request).work(workspace, request, reporter))
             finished = True
         reporter.end(store.COMPLETED if finished else store.STOPPED)

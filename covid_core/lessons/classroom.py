@@ -21,9 +21,10 @@ FOLDER, RECORD = "predictions", "class.json"
 ALONE = "alone"
 LETTERS, LENGTH = "ABCDEFGHJKMNPQRSTUVWXYZ23456789", 6  # of a code: nothing that a projector makes ambiguous
 CODE = re.compile(f"[{LETTERS}]{{{LENGTH}}}")
-OPEN_SECONDS = 12 * 3600.0  # a class that nobody closes ends by itself
+UNUSED_SECONDS = 3 * 3600.0  # a class in which nobody has predicted for so long ends by itself: its opener may be gone
 USED_SECONDS = 2 * 3600.0  # a lesson stays for the browsers that have used it so lately: a lecture, and time after it
 NOT_OPENER = "A class uses the lessons. Only the browser that opened it resets them."
+ANOTHER_CLASS = "Another class is open, and uses the lessons: the images and runs stay."
 
 
 def visitor_of(secret: str) -> str:
@@ -54,8 +55,12 @@ def close_class(workspace: Workspace, visitor: str, code: str) -> None:
 
 
 def is_open(workspace: Workspace, code: str) -> bool:
-    """Whether a class of that code is open."""
-    return time.time() - float(_record(workspace, code).get("created", 0)) < OPEN_SECONDS
+    """Whether a class of that code is open, and has been used within UNUSED_SECONDS."""
+    created = float(_record(workspace, code).get("created", 0))
+    if time.time() - created < UNUSED_SECONDS:
+        return True
+    used = [_changed(path) for path in (_root(workspace) / code).glob("*")] if created else []
+    return time.time() - max(used, default=0.0) < UNUSED_SECONDS
 
 
 def is_opener(workspace: Workspace, visitor: str, code: str) -> bool:
@@ -79,8 +84,9 @@ def why_shared(workspace: Workspace, visitor: str, key: str) -> str:
     Who has opened all open classes may. Without a class, a visitor may where no other used the lesson lately.
     """
     codes = [folder.name for folder in _root(workspace).glob("*") if is_open(workspace, folder.name)]
-    if not all(is_opener(workspace, visitor, code) for code in codes):
-        return NOT_OPENER
+    own = [is_opener(workspace, visitor, code) for code in codes]
+    if not all(own):
+        return ANOTHER_CLASS if any(own) else NOT_OPENER
     if not codes and _others_use(workspace, visitor, key):
         return "Another browser uses this lesson. Its images and runs stay."
     return ""
@@ -159,6 +165,14 @@ def _percent(path: Path) -> float | None:
     except FileNotFoundError:  # withdrawn at this moment
         return None
     return None if percent is None else float(percent)
+
+
+def _changed(path: Path) -> float:
+    """When a file was written, or a prediction in a folder made or withdrawn last; 0 where it is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _record(workspace: Workspace, code: str) -> dict[str, object]:

@@ -82,8 +82,8 @@ def table(outcome: Outcome) -> pd.DataFrame:
                 "Model": row.name,
                 "Accuracy": in_words(row.accuracy),
                 "Majority baseline": share(row.majority.value),
+                "Test images": count(row.predictions.n),  # not last: only some rows may have all classes
                 **{f"{label} sensitivity": in_words(measure) for label, measure in row.sensitivity.items()},
-                "Test images": count(row.predictions.n),
             }
             for row in outcome.rows
         ]
@@ -288,7 +288,7 @@ def _beside_plain(plain: Row, row: Row, p: float) -> str:
     gained, lost, _ = _gained(plain, row)
     chance = "significant" if p <= ALPHA else "not significant"
     alarms = int((~row.predictions.right[~sick]).sum()) - int((~plain.predictions.right[~sick]).sum())
-    changed = f"{plural(abs(alarms), 'false alarm')} {'more' if alarms >= 0 else 'fewer'}"
+    changed = plural(abs(alarms), f"{'more' if alarms >= 0 else 'fewer'} false alarm")
     return (
         f"“{row.name}” detects {plural(gained, 'COVID image')} that the plain run overlooks and overlooks "
         f"{count(lost)} that it detects ({chance}, exact McNemar {p_in_words(p)}). It has {changed} among "

@@ -17,6 +17,7 @@ from covid_core.reports.image_report import template
 from covid_core.work import Progress
 from covid_core.workspace import Workspace
 
+COUNTED = ("One way", "Two ways", "Three ways", "Four ways")
 TEMPLATE = Path(__file__).with_name("summary.html")
 
 
@@ -50,7 +51,9 @@ def make(workspace: Workspace, request: HandoutRequest, progress: Progress) -> d
 def to_html(entries: Sequence[Entry]) -> str:
     """The page; it needs no other file and loads nothing."""
     made = f"{datetime.now():%d %B %Y, %H:%M}"
-    return template(TEMPLATE).render(made=made, lessons=[_lesson(one) for one in entries])
+    title = f"{COUNTED[len(entries) - 1]} a model fools you"
+    page = template(TEMPLATE).render(made=made, title=title, lessons=[_lesson(one) for one in entries])
+    return page.replace(" %", "\u00a0%")  # a number and its sign stay on one line
 
 
 def _lesson(entry: Entry) -> dict[str, Any]:

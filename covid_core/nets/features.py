@@ -11,6 +11,8 @@ from covid_core import cache
 from covid_core.backbones import backbone_named
 from covid_core.data import augmentation
 from covid_core.derived import KEY_LENGTH
+from covid_core.errors import RunError
+from covid_core.inference import lungs
 from covid_core.inference.network import MEAN
 from covid_core.nets import trunk
 from covid_core.nets.plan import Plan
@@ -41,6 +43,7 @@ class Features:
     mean_columns: slice | np.ndarray = field(default_factory=lambda: slice(None))
     mirror: np.memmap | None = None
     views: list[np.memmap] = field(default_factory=list)
+    originals: bool = False
     choose_side: Callable[[np.ndarray, int], np.ndarray] | None = None
     at_test_too: bool = False
     edge: np.memmap | None = None
@@ -65,7 +68,8 @@ class Features:
             return np.where(turned[:, None], self.mirrored(positions), self.plain(positions))
         if not self.views:
             return self.plain(positions)
-        return np.asarray(self.views[epoch % len(self.views)][self.rows[positions]])
+        turn = epoch % (len(self.views) + self.originals) - self.originals
+        return self.plain(positions) if turn < 0 else np.asarray(self.views[turn][self.rows[positions]])
 
     def boundary(self, positions: np.ndarray) -> np.ndarray:
         """Activations (n, height, width, channels) at the boundary of a fine-tuning."""
@@ -120,6 +124,7 @@ def of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool = False) -> Feat
         mean_columns=frozen.columns(MEAN),
         mirror=mirror,
         views=_views(plan, frozen, passes, name),
+        originals=spec.originals,
         choose_side=sides,
         at_test_too=spec.test_time_flip,
         edge=rest[0] if with_boundary else None,
@@ -189,12 +194,24 @@ def _count_of_views(spec: TrainingSpec) -> int:
     return min(spec.views or spec.epochs, spec.epochs)
 
 
+def frame_exchange(plan: Plan) -> augmentation.FrameExchange | None:
+    """What exchanges frames between training images; None where the spec does not. Raises RunError without lungs."""
+    if not plan.spec.augmentation.frames:
+        return None
+    images = plan.images
+    rows = images.rows[images.part("train")]
+    outlines = lungs.of_images(plan.workspace, images.dataset, rows)
+    if outlines.available.sum() < 2:
+        raise RunError("Frame exchange needs lung outlines, and there are none of the training images.")
+    return augmentation.FrameExchange(images.pixels, rows[outlines.available], outlines.masks[outlines.available])
+
+
 def _views(plan: Plan, frozen: FrozenTrunk, passes: _Passes, name: str) -> list[np.memmap]:
     """Features of augmented training images, one table per view, of the run's own pooling: of no use after the run, so
     they are removed when it is complete."""
     spec, images = plan.spec, plan.images
     train, pooling = images.rows[images.part("train")], spec.head.pooling
-    tables = []
+    tables, exchange = [], frame_exchange(plan)
     for number in range(_count_of_views(spec)):
         change = hashlib.sha256(
             f"{spec.augmentation.model_dump_json(exclude_defaults=True)}|{spec.seed}|{number}".encode()
@@ -204,7 +221,7 @@ def _views(plan: Plan, frozen: FrozenTrunk, passes: _Passes, name: str) -> list[
         plan.scratch += [path, path.with_suffix(trunk.TOOK)]
 
         def view(rows: np.ndarray, number: int = number) -> np.ndarray:
-            return augmentation.view(images.pixels[rows], spec.augmentation, spec.seed, number, rows)
+            return augmentation.view(images.pixels[rows], spec.augmentation, spec.seed, number, rows, exchange)
 
         tables += passes.run(wanted, train, view, f"Augmented view {number + 1}")
     return tables

@@ -272,10 +272,12 @@ def _pixel_stage(plan: Plan, name: str, classifier: "keras.Model", number: int) 
 
     images, spec = plan.images, plan.spec
     train, validation = images.part("train"), images.selection()
+    exchange = features.frame_exchange(plan)
 
     def inputs(rows: np.ndarray, epoch: int) -> np.ndarray:
         chosen = images.rows[train[rows]]
-        return augmentation.view(images.pixels[chosen], spec.augmentation, spec.seed, epoch, chosen)[..., None]
+        changed = augmentation.view(images.pixels[chosen], spec.augmentation, spec.seed, epoch, chosen, exchange)
+        return changed[..., None]
 
     return NetworkStage(
         name=name,

@@ -135,7 +135,8 @@ def kinds_of_findings(table: pd.DataFrame) -> str:
         more = f" and {plural(len(kinds) - 3, 'kind')} more" if len(kinds) > 3 else ""
         images = plural(table["image_id"].nunique(), "image has a finding", "images have findings")
         text = f"{images} of {plural(len(kinds), 'kind')} ({named}{more})"
-    return f"{text}; {plural(unread, 'file')} could not be read." if unread else f"{text}."
+    left_out = plural(unread, "file was", "files were")
+    return f"{text}; {left_out} left out." if unread else f"{text}."
 
 
 def association(table: pd.DataFrame) -> str:
@@ -259,8 +260,8 @@ def shared(other: Dataset, overlap: Shared) -> str:
         return f"No image is in {other.name} as well."
     disagree = len(overlap.conflicts)
     return (
-        f"{plural(overlap.images, 'image is', 'images are')} in {other.name} as well; "
-        f"{plural(disagree, 'pair has', 'pairs have')} another class there."
+        f"{plural(overlap.images, 'image is', 'images are')} in {other.name} as well, in "
+        f"{plural(len(overlap.pairs), 'pair')}; {plural(disagree, 'pair has', 'pairs have')} another class there."
     )
 
 
@@ -303,7 +304,9 @@ def _headline(climbed: Ladder, verdict: probe_ladder.Verdict) -> str:
 def _beside_full(rung: Rung, full: Rung) -> str:
     """A figure with the two that it is judged by."""
     whole = f"full picture, which is {_lower(full.probe.name)}, {share(full.accuracy.value)}"
-    return f"with an accuracy of {in_words(rung.accuracy)} (majority baseline {share(rung.majority)}; {whole})"
+    outlined = " whose lungs are known" if rung.lungs_from else ""
+    of = f" on the {plural(rung.images, 'image')}{outlined}" if rung.images < full.images else ""
+    return f"with an accuracy of {in_words(rung.accuracy)}{of} (majority baseline {share(rung.majority)}; {whole})"
 
 
 def _beside(climbed: Ladder) -> list[str]:

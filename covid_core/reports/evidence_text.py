@@ -192,12 +192,13 @@ def worst_subgroup(audit: Mapping[str, Any]) -> str:
             f"No subgroup by source, size or brightness has {evidence.LEAST_SUBGROUP} test images and as many others."
         )
     one, of_all = audit["subgroups"][0], len(audit["subgroups"])
+    comparisons = plural(of_all, "comparison")
     clusters = " Images of one cluster count for fewer." if audit["grouped"] else ""
     return (
         f"The worst of {plural(of_all, 'subgroup')} is {one['by']}: {one['name']}, with an accuracy of "
         f"{_interval(one['accuracy'])} on {plural(one['accuracy']['n'], 'image')}. That is "
         f"{'worse than' if one['is_worse'] else 'not significantly different from'} {_interval(one['others'])} of the "
-        f"others ({p_in_words(one['p'])}, corrected for {of_all} comparisons). Classes may be mixed differently "
+        f"others ({p_in_words(one['p'])}, corrected for {comparisons}). Classes may be mixed differently "
         f"there.{clusters}"
     )
 

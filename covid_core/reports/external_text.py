@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from covid_core.data.imports import merging
 from covid_core.formatting import count, interval, plural, points
 from covid_core.inference.external_test import Outside
 from covid_core.reports.comparison_text import in_words
@@ -13,11 +14,24 @@ def conclusion(run: Run, evaluation: Evaluation, report: Outside) -> str:
     """Accuracy outside against inside, and the drop between them."""
     inside, beyond = report.inside.overall["accuracy"], report.figures.overall["accuracy"]
     drop = report.drops["accuracy"]
+    if drop.value < 0:
+        change = f"a gain of {points(-drop.value, -drop.high, -drop.low)}"
+    else:
+        change = f"a drop of {points(drop.value, drop.low, drop.high)}"
     return (
         f"{run.name} predicts {in_words(beyond)} of {plural(beyond.n, 'image')} of {evaluation.record.dataset.name} "
-        f"correctly: a drop of {points(drop.value, drop.low, drop.high)}. Inside it is {in_words(inside)} of "
+        f"correctly: {change}. Inside it is {in_words(inside)} of "
         f"{plural(inside.n, 'test image')}."
     )
+
+
+def broader(classes: Mapping[str, str]) -> list[str]:
+    """What to check of outside classes (keys) that are taken for a narrower one of the run."""
+    return [
+        f"{outside} may have other causes than {inside}: these labels may be wrong."
+        for outside, inside in classes.items()
+        if merging.is_broader(outside, inside)
+    ]
 
 
 def lines(answer: Mapping[str, Any]) -> list[str]:

@@ -26,7 +26,7 @@ from covid_core.formatting import count, decimals, plural, probability, share
 from covid_core.images import sandbox
 from covid_core.images.codec import GreyImage, content_of, data_url, fitted, jpeg_bytes, png_bytes
 from covid_core.inference import lungs
-from covid_core.inference.assessment import Assessment, assess, examined, place
+from covid_core.inference.assessment import Assessment, assess, examined, place, warnings_of
 from covid_core.inference.gate import Check
 from covid_core.inference.heatmap import overlaid, share_inside
 from covid_core.inference.lungs import LungOutline
@@ -74,7 +74,7 @@ def to_html(
                 assessments, [evidence_text.of(run) for run, _ in answers], with_names=False
             )
         ],
-        "warnings": [*filter(None, [prediction_text.although(assessments)]), *image.warnings],
+        "warnings": [*filter(None, [prediction_text.although(assessments)]), *warnings_of(assessments)],
         "pictures": [
             _picture(png_bytes(shown), "The image as it was read", "Image"),
             *(_drawn(shown, one, lungs(run).mask, check(run)) for run, one in answers if one.has_answer),

@@ -47,7 +47,10 @@ def layout_notes(layout: Layout) -> Iterator[str]:
     if converted := sum(not is_plain(image.path) for image in layout.images):
         stored = plural(converted, "TIFF or DICOM file is", "TIFF or DICOM files are")
         yield f"{stored} stored as PNG in the data set."
-        yield "DICOM headers give patient (as a keyed hash), sex, age, view and device, unless a table or a name does."
+        yield (
+            "Patient (as a keyed hash), sex, age, view and device come from DICOM headers that hold them. A table or a "
+            "name comes first."
+        )
     if layout.patients:
         example = next(image for image in layout.images if image.patient)
         anew = " Their numbers start anew in each class." if layout.anew else ""
@@ -74,6 +77,11 @@ def merge_warnings(merge: Merge) -> Iterator[str]:
     """What a person should check before the merge."""
     for one in merge.broader:
         yield f"{one.label} of {one.member} may have other causes than {one.into}: their labels may be wrong."
+    for one in merge.overlapping:
+        yield (
+            f"{one.label} of {one.member} may hold images of {one.into}, which stays apart. Give both one name, or "
+            "leave one out."
+        )
     for labels in merge.spellings:
         yield f"{' and '.join(labels)} stay apart, although they seem to be one class. Give them one name."
     drawn = [name for name, one in zip(merge.names, merge.members, strict=True) if one.is_synthetic]

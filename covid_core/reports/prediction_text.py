@@ -10,7 +10,7 @@ from covid_core.evaluation import conformal
 from covid_core.evaluation.conformal import PredictionSet
 from covid_core.formatting import apart, count, decimals, number, plural, probability, share
 from covid_core.inference import gate, hottest_place
-from covid_core.inference.assessment import Assessment, Urgency, urgency
+from covid_core.inference.assessment import Assessment, Urgency, urgency, warnings_of
 from covid_core.inference.gate import CHEST_IMAGE, Check, Limit
 from covid_core.inference.heatmap import LungShare
 from covid_core.reports.evidence_text import EvidenceCheck
@@ -41,7 +41,8 @@ def verdict(assessments: Sequence[Assessment]) -> tuple[str, str]:
     if not silent:
         return answer, figures
     verb = "does" if len(silent) == 1 else "do"
-    return f"{answer} {' and '.join(one.run for one in silent)} {verb} not answer.", reason
+    first = next((f"{one.run}: " for one in silent if one.refused_by), "")
+    return f"{answer} {' and '.join(one.run for one in silent)} {verb} not answer.", f"{first}{reason}"
 
 
 @dataclass(frozen=True)
@@ -63,21 +64,46 @@ def notes(
     """
     runs = [one for one in assessments if not one.error]
     rows = [
-        [Note(only_classes(one)) for one in runs],
+        [(one.run, Note(only_classes(one))) for one in runs],
         [
-            Note(f"Evidence check: {made.in_short}.{FRAME_FOLLOWS * (made.verdict == FRAME)}", made.verdict == FRAME)
-            for made in evidence
+            (one.run, Note(f"Evidence check: {made.in_short}.{FRAME_FOLLOWS * reads_frame}", reads_frame))
+            for one, made in zip(runs, evidence, strict=False)
+            for reads_frame in [made.verdict == FRAME]
         ],
-        [note for one in runs if (note := training_note(one, with_name=with_names))],
-        [note for one in runs if (note := hottest_note(one))],
+        [(one.run, note) for one in runs if (note := training_note(one, with_name=with_names))],
+        [(one.run, note) for one in runs if (note := hottest_note(one))],
     ]
-    return [note for row in rows for note in _merged([one.run for one in runs], row)]
+    return [note for row in rows for note in _merged(row)]
 
 
-def _merged(names: Sequence[str], row: Sequence[Note]) -> list[Note]:
-    if len(set(row)) < 2:
-        return list(row[:1])
-    return [Note(f"{name}: {note.text}", note.is_warning) for name, note in zip(names, row, strict=False)]
+def _merged(row: Sequence[tuple[str, Note]]) -> list[Note]:
+    """What all runs have alike as it is; else each sentence once, after the names of the runs that it is of."""
+    runs_of: dict[Note, list[str]] = {}
+    for name, note in row:
+        runs_of.setdefault(note, []).append(name)
+    if len(runs_of) < 2:
+        return list(runs_of)
+    return [Note(f"{_all(runs)}: {note.text}", note.is_warning) for note, runs in runs_of.items()]
+
+
+def checks(assessments: Sequence[Assessment]) -> list[tuple[str, bool | None]]:
+    """Each check as it is for all runs, or for those that are named, and whether it was passed."""
+    rows: dict[str, dict[tuple[str, bool | None], list[str]]] = {}
+    for one in assessments:
+        for made in one.checks:
+            question = f"{made.name.capitalize()}? " if made.passed is None else ""
+            outcomes = rows.setdefault(made.name, {})
+            outcomes.setdefault((f"{question}{check(made)}", made.passed), []).append(one.run)
+    return [
+        (text if len(runs) == len(assessments) else f"{_all(runs)}: {text}", passed)
+        for outcomes in rows.values()
+        for (text, passed), runs in outcomes.items()
+    ]
+
+
+def _all(names: Sequence[str]) -> str:
+    """``One, Two and Three``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def only_classes(assessment: Assessment) -> str:
@@ -94,7 +120,8 @@ def training_note(assessment: Assessment, *, with_name: bool = True) -> Note | N
             return Note(f"Not compared with the training images: {training.why}.")
         case training if training.image_id:
             name = f", as {training.image_id}" if with_name else ""
-            return Note(f"This image was in the training part{name}. It shows nothing about new images.", True)
+            turned = f" This one is {training.turn.in_words}." if training.turn.in_words else ""
+            return Note(f"This image was in the training part{name}.{turned} It shows nothing about new images.", True)
     return Note("This image was not in the training part.")
 
 
@@ -218,7 +245,7 @@ def urgent_because(entry: Sequence[Assessment]) -> str:
         case Urgency.UNCHECKED:
             return next(check(one.unchecked) for one in entry if one.unchecked)
         case Urgency.DOUBTED:
-            return " ".join(entry[0].warnings)
+            return " ".join(warnings_of(entry))
     return ""
 
 

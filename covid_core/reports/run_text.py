@@ -47,6 +47,9 @@ def epochs(run: Run) -> str:
     done, chosen = run.result.get("epochs_done"), run.result.get("best_epoch")
     if done is None:
         return "–"
+    if chosen:  # it counts within the last stage, a curve over all
+        stages = run.history()["stage"].astype(str).to_numpy()
+        chosen += int((stages != stages[-1]).sum()) if len(stages) else 0
     weights = f", weights of epoch {count(chosen)}" if chosen else ""
     return f"{count(done)} of at most {count(run.spec.total_epochs)}{weights}"
 

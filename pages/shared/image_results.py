@@ -131,17 +131,24 @@ def lungs(run: Run, source: ImageSource) -> LungOutline:
     A damaged mask or segmenter takes nothing else from the image. Raises ImageError.
     """
     image = uploads.opened(source)
-    dataset, name = (source.dataset.id, source.name) if source.dataset else (run.dataset.id, "")
-    if uploads.turn_of(source) != Turn():
-        name = ""  # the data set's mask is that of the image as its file holds it
-
-    def outline() -> LungOutline:
-        return _small(outline_of(Workspace.default(), image, dataset, name, lung_segmenter.opened(dataset)))
-
     try:
-        return _made(run, source, f"lungs {lung_segmenter.in_use(dataset)}", outline)
+        key = f"lungs {lung_segmenter.in_use(_dataset_of(run, source))}"
+        return _made(run, source, key, lambda: _outline(run, source, image))
     except CovidCoreError as error:
         return LungOutline(None, error=str(error))
+
+
+def _outline(run: Run, source: ImageSource, image: GreyImage) -> LungOutline:
+    """The lungs of an image that is read already. Raises RunDamaged, UnknownId, DataError."""
+    dataset, name = _dataset_of(run, source), source.name if source.dataset else ""
+    if uploads.turn_of(source) != Turn():
+        name = ""  # the data set's mask is that of the image as its file holds it
+    return _small(outline_of(Workspace.default(), image, dataset, name, lung_segmenter.opened(dataset)))
+
+
+def _dataset_of(run: Run, source: ImageSource) -> str:
+    """The id of the data set that decides which segmenter serves an image."""
+    return source.dataset.id if source.dataset else run.dataset.id
 
 
 def _small(outline: LungOutline) -> LungOutline:
@@ -252,8 +259,16 @@ def _assess_batch(runs: Sequence[Run], batch: Sequence[tuple[ImageSource, GreyIm
             made = assess_all(predictor_of(run), [image for _, image in new])
             matches = training_match.of(Workspace.default(), run, [image for _, image in new])
             for (source, image), one, match in zip(new, made, matches, strict=True):
-                place = hottest_place_of(one, image)
+                place = hottest_place_of(one, image, _outline_or_none(run, source, image) if one.has_answer else None)
                 assessed[mark, source.key] = replace(one, training=match, hottest=place, heat=None)
+
+
+def _outline_or_none(run: Run, source: ImageSource, image: GreyImage) -> LungOutline | None:
+    """For the list, which gives no reasons."""
+    try:
+        return _outline(run, source, image)
+    except CovidCoreError:
+        return None
 
 
 def _mark(run: Run) -> str:

@@ -26,6 +26,7 @@ MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&])")
 TERMS = "page_terms"  # session: glossary keys of the open page
 TERMS_WIDTH = 480  # pixels; less on a phone
 IN_USE, VIEWED = "dataset_in_use", "datasets_viewed"  # session: an id; ids
+OPENED = "pages_opened"  # session: names
 STYLE = Path(__file__).with_name("style.css")
 PICTURES = {"svg": "For print, sharp at every size", "png": "300 dots per inch"}  # light, with title and caption
 RESEARCH_ONLY = "For research and teaching. Not a medical device."
@@ -181,6 +182,16 @@ def was_viewed(identifier: str | None) -> bool:
     return identifier in st.session_state.get(VIEWED, ())
 
 
+def note_page(name: str) -> None:
+    """Note that a page was opened in this browser session."""
+    st.session_state[OPENED] = st.session_state.get(OPENED, frozenset()) | {name}
+
+
+def was_opened(name: str) -> bool:
+    """Whether that page was opened."""
+    return name in st.session_state.get(OPENED, ())
+
+
 def synthetic_note(dataset: Dataset) -> None:
     """The note where the images of a data set are synthetic."""
     if dataset.is_synthetic:
@@ -244,7 +255,7 @@ def texts(frame: pd.DataFrame, undefined: str = "") -> pd.DataFrame:
             return undefined
         if isinstance(cell, int | float | np.integer) and not isinstance(cell, bool):
             return count(cell) if float(cell).is_integer() else f"{cell:,.4g}"
-        return plain(cell)
+        return plain(cell).replace(" %", "\u00a0%")  # a number and its sign stay on one line
 
     return frame.map(text)
 
@@ -268,6 +279,7 @@ def chart(
     alt: str,
     title: str = "",
     caption: str = "",
+    on_screen: float = presentation.ON_SCREEN,
     **options: Any,
 ) -> Any:
     """A chart in the app's theme, with its downloads: a picture for paper, or a page that opens anywhere.
@@ -276,9 +288,10 @@ def chart(
         name: of the files, without suffix; the key.
         alt: the chart in words: "what it shows", or "what it shows: its numbers".
         title, caption: of the picture, where they are not the two parts of ``alt``.
+        on_screen: how much of the screen's height it takes where the page is presented.
     """
     shown = st.plotly_chart(
-        presentation.fitted(figure),
+        presentation.fitted(figure, on_screen),
         width="stretch",
         theme="streamlit",
         alt=alt,
@@ -297,13 +310,7 @@ def _downloads(figure: go.Figure, name: str, title: str, caption: str) -> None:
     menu = st.popover("Download", icon=":material/download:", type="tertiary", key=f"download-{name}")
     with menu, st.container(horizontal=True):
         wanted = [kind for kind, use in PICTURES.items() if st.button(kind.upper(), key=f"{kind}-{name}", help=use)]
-        st.download_button(
-            "HTML",
-            lambda: figure.to_html(include_plotlyjs=True),
-            f"{name}.html",
-            "text/html",
-            key=f"html-{name}",
-            help="A page to zoom and hover",
-        )
+        if st.button("HTML", key=f"html-{name}", help="A page to zoom and hover"):
+            wanted.append("html")
     for kind in wanted:
         paper.save(figure, name, kind, title, caption)

@@ -231,7 +231,11 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
             },
         ),
     ],
-    "report": [((RUN, AGAIN), {"files": [str]}), ((STUDY, "--format", "html", "--to", "there"), {"files": [str]})],
+    "report": [
+        ((RUN, AGAIN), {"files": [str]}),
+        ((STUDY, "--format", "html", "--to", "there"), {"files": [str]}),
+        (("--study", STUDY), {"files": [str]}),
+    ],
     "evaluate": [((RUN, OTHER), OUTSIDE)],
     "predict": [
         (

@@ -55,6 +55,7 @@ def test_a_figure_of_the_dark_page_is_saved_light_with_title_legend_and_caption(
     picture = Image.open(io.BytesIO(saved(compare, compare.get_by_role("button", name="PNG", exact=True))))
     assert [round(dots) for dots in picture.info["dpi"]] == [PER_INCH, PER_INCH]
     assert abs(picture.width - WIDTH * PER_INCH / 96) < 1 and picture.convert("L").getpixel((2, 2)) == 255
+    assert b"plotly" in saved(compare, compare.get_by_role("button", name="HTML", exact=True))
 
 
 def test_the_browser_draws_all_pictures_of_a_word_report_and_a_zip(compare: Page):

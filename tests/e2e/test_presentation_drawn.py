@@ -56,3 +56,13 @@ def test_the_keys_turn_to_the_next_tab_which_begins_at_its_top(page: Page, app: 
 
     until(turned, "the next tab")
     until(lambda: (tab.bounding_box() or {"y": 1e9})["y"] < 100, "its top")
+
+
+def test_the_keys_turn_to_text_below_the_screen(page: Page, app: App):
+    page.set_viewport_size({"width": 1280, "height": 420})
+    page.goto(f"{app.url}/lessons?lesson=twin&step=2&present=1&embed=true&embed_options=light_theme")
+    expect(page.get_by_text("On how many test images", exact=False)).to_be_visible()
+    idle(page)
+    page.keyboard.press("ArrowRight")
+    until(lambda: page.evaluate(SCROLLED) > 0, "the question, which no heading begins")
+    assert "step=2" in page.url

@@ -150,7 +150,7 @@ def test_every_tab_has_something_to_say_without_an_audit(workspace, tmp_path, ta
 
 def test_the_answer_holds_verdict_findings_copies_and_conflicts(here):
     told = words(audit_page())
-    assert "27 images have findings" in told and "1 file could not be read" in told
+    assert "27 images have findings" in told and "1 file was left out" in told
     assert "1 pair of images shows the same picture" in told and "1 with two classes" in told
 
 
@@ -278,7 +278,7 @@ def test_pairs_of_the_audit_that_no_cluster_holds_are_kept_together_at_once_and_
     of_now = "A group split keeps 1 cluster of 2 images in one part"
     assert of_now in words(page) and of_now in words(opened("train"))
     assert "Clusters hold 1 of 4 listed pairs." in words(page)
-    assert page.button(key="group-all").label == "Keep these 3 pairs together"
+    assert page.button(key="group-all").label == "Keep 3 listed pairs together"
 
     page = decide(page, "group-all")
 

@@ -100,6 +100,13 @@ def test_images_that_were_viewed_are_trained_on_next(workspace, dataset):
     assert "View" in done(page)
 
 
+def test_a_page_that_was_opened_is_ticked(workspace, dataset):
+    assert "Audit" not in done(opened())
+    page = page_tests.opened("audit")
+    page.switch_page("home.py").run()
+    assert "Audit" in done(page)
+
+
 def test_images_that_an_import_has_just_selected_are_to_be_viewed_though_others_were(workspace, dataset, image_folder):
     page = page_tests.opened("dataset")
     newer = importing.import_folder(workspace, image_folder({"COVID": 3, "Normal": 3}, name="newer"), "Newer")

@@ -1,11 +1,13 @@
 """The Lessons page as a student and an instructor see it, in every state; nothing here trains."""
 
 import os
+import time
 
 import made_lessons
 import pytest
 from page_tests import opened, words
 
+from covid_core import files
 from covid_core.data.imports import importing
 from covid_core.errors import JobRefused
 from covid_core.jobs import queue, worker
@@ -250,7 +252,7 @@ def test_the_summary_is_a_job_that_outlives_its_page_and_is_downloaded_until_som
     (job,) = queue.jobs(workspace, HandoutRequest)
     assert f"stop-{job.id}" in [button.key for button in opened_by("me", "7").button]
     assert worker.do(job.folder.path, 1) == 0
-    assert "You predicted 90 %." in JobFolder(job.folder.path).result["page"]
+    assert "You predicted 90\u00a0%." in JobFolder(job.folder.path).result["page"]
     assert [one.label for one in opened_by("me", "7").get("download_button")][-1] == "Summary to print"
     classroom.predict(workspace, ME, "corner-tag", 10.0)
     assert "make-lesson-corner-tag" in [button.key for button in opened_by("me", "7").button]
@@ -261,3 +263,45 @@ def test_a_lesson_is_expected_to_take_as_long_as_the_last_one_took_here(workspac
     made_lessons.corner_tag(workspace, without=20)  # in 20 s
     pace = 20 / preparation.SECONDS["corner-tag"]
     assert preparation.expected_seconds(workspace, "twin") == pytest.approx(pace * preparation.SECONDS["twin"])
+
+
+def test_a_presented_lesson_opens_without_a_link_which_would_end_the_presentation(workspace):
+    page = opened("lessons", present="1")
+    assert not [link for link in page.get("page_link") if "lesson=" in link.proto.query_string]
+    page.button(key="open-twin").click().run()
+    assert (page.query_params["lesson"], page.query_params["present"]) == ("twin", "1")
+    page.button(key="all-lessons").click().run()
+    assert "lesson" not in page.query_params and page.query_params["present"] == "1"
+
+
+def test_a_step_that_waits_for_the_prediction_has_its_reason_beside_it(workspace):
+    page = opened("lessons", lesson="rare-class", step="3")
+    assert page.button(key="next").disabled
+    assert "The outcome comes after your prediction: step 2." in words(page)
+
+
+def test_a_class_is_shared_by_an_address_that_is_not_presented(workspace):
+    code = classroom.open_class(workspace, ME)
+    page = opened("lessons", {"lesson_visitor": "me"}, present="1", **{"class": code})
+    assert f"lessons?class={code}" in words(page)
+    assert "by itself 3 h after its last prediction" in words(page)
+
+
+def test_a_class_whose_opener_is_gone_ends_hours_after_its_last_prediction(workspace):
+    code = classroom.open_class(workspace, ME)
+    classroom.predict(workspace, "a", "twin", 70.0, code)
+    folder = workspace.root / "predictions" / code
+    before = time.time() - 2 * classroom.UNUSED_SECONDS
+    files.write_json(folder / "class.json", {"opener": ME, "created": before})
+    os.utime(folder / "class.json", (before, before))
+    assert classroom.is_open(workspace, code)  # opened long ago, and in use
+    os.utime(folder / "twin", (before, before))
+    assert not classroom.is_open(workspace, code)
+    assert classroom.why_shared(workspace, "another", "twin") == ""
+
+
+def test_who_opened_a_class_reads_that_another_class_keeps_the_images(workspace):
+    classroom.open_class(workspace, "another")
+    classroom.open_class(workspace, ME)
+    assert classroom.why_shared(workspace, ME, "twin") == classroom.ANOTHER_CLASS
+    assert classroom.why_shared(workspace, "third", "twin") == classroom.NOT_OPENER

@@ -29,7 +29,7 @@ from covid_core.inference.predictor import Heat, Predictor, _sets_of
 from covid_core.reports.prediction_text import check
 from covid_core.runs import store, temperature_scaling
 from covid_core.workspace import Workspace
-from pages.shared import image_results, lung_segmenter, uploads
+from pages.shared import image_results, lung_segmenter, shell, uploads
 
 SIZES = {"train": 12, "validation": 6, "test": 6}
 UNDEFINED = dict.fromkeys(
@@ -280,6 +280,24 @@ def test_of_many_images_the_most_urgent_is_open_and_each_has_one_heat_map_for_it
     assert quick.heat_maps == ["COVID"] * 3  # two for the list, and the open one
 
 
+def test_the_list_places_the_hottest_spot_beside_the_lungs_as_the_page_does(quick, monkeypatch):
+    everywhere = LungOutline(np.ones((64, 64), bool))
+    monkeypatch.setattr(image_results, "outline_of", lambda *_: everywhere)
+    monkeypatch.setattr(Quick, "explained", in_the_middle)
+    page = upload(opened("predict"), ("a.png", noise(1)), ("b.png", noise(2)))
+    assert set(page.dataframe[0].value["Hottest place"]) == {"inside the lungs"}
+    assert "The hottest place lies inside the outlined lungs." in words(page)
+
+
+def in_the_middle(self: Quick, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Heat]]:
+    def heat(_label: str, shape: tuple[int, int]) -> np.ndarray:
+        made = np.zeros(shape, np.float32)
+        made[shape[0] // 2, shape[1] // 2] = 1
+        return made
+
+    return *self.outputs(squares), [heat] * len(squares)
+
+
 def test_the_next_image_of_the_list_is_a_key_away_and_the_last_has_none(quick):
     page = upload(opened("predict"), ("a.png", noise(1)), ("b.png", noise(2)))
     assert button(page, "Previous").disabled
@@ -340,7 +358,10 @@ def test_scores_of_a_refused_image_are_shown_to_who_asks_and_hidden_again(quick)
     page = upload(opened("predict"), ("flower.png", foreign()))
     button(page, "Show the scores anyway").click().run()
     assert "COVID has the highest score: 70.0 %" in words(page)
-    assert "Shown although a check failed" in words(page)
+    warning = next(one for one in page.warning if "Shown although a check failed" in one.value)
+    assert warning.value.startswith("Do not rely on these numbers.")
+    order = [one.value for one in page.main if one.type in ("markdown", "warning")]
+    assert "COVID" in order[order.index(warning.value) - 1]  # it follows the answer, before all notes
     button(page, "Hide the scores again").click().run()
     assert "70.0 %" not in words(page)
 
@@ -652,7 +673,7 @@ def test_an_image_that_is_upside_down_is_turned_and_read_again(workspace, monkey
     assert "looks like a chest image that is upside down" in words(page)
     button(page, "Turn it and read it again").click().run()
     assert not page.exception
-    assert "turned by 180 degrees clockwise by hand" in words(page)
+    assert "turned by 180 degrees by hand" in words(page)
     button(page, "Read it as the file holds it").click().run()
     assert "by hand" not in words(page)
 
@@ -662,3 +683,35 @@ def test_a_reload_says_that_the_upload_is_gone(quick):
     assert page.query_params["uploaded"] == "1"
     assert "The upload is gone" not in words(page)
     assert "The upload is gone: a reload empties the memory." in words(opened("predict", uploaded="1"))
+
+
+def test_uploads_runs_and_coverage_are_still_there_after_another_page_was_open(workspace, quick_runs):
+    runs = [warm_run(workspace, name) for name in ("One", "Two")]
+    page = upload(opened("predict", run=",".join(run.id for run in runs), coverage="95"), ("image.png", noise()))
+    page.switch_page("home.py").run()
+    page.query_params.clear()
+    page.switch_page("predict.py").run()
+    assert not page.exception
+    assert page.multiselect[0].value == [run.id for run in runs] and page.slider[0].value == 95
+    assert "2 runs: Two, One." in words(page) or "2 runs: One, Two." in words(page)
+    assert "Still here from before: image.png." in words(page) and "Both runs predict" in words(page)
+    button(page, "Remove it").click().run()
+    assert not page.exception
+    assert "from before" not in words(page) and "Both runs predict" not in words(page)
+
+
+def test_the_downloaded_list_names_its_runs_and_its_coverage(workspace, quick_runs, monkeypatch):
+    lists = []
+    monkeypatch.setattr(shell.tables, "to_csv", lambda frame: lists.append(frame) or "")
+    monkeypatch.setattr(shell.st, "download_button", lambda _label, data, *_, **__: data())
+    warm_run(workspace, "One")
+    upload(opened("predict", coverage="95"), ("a.png", noise(1)), ("b.png", noise(2)))
+    listed = next(one for one in lists if "Why here" in one)
+    assert set(listed["Predicted by"]) == {"One"} and set(listed["Coverage"]) == {"95 %"}
+
+
+def test_a_doubt_stands_before_the_notes(quick):
+    long = png_bytes(np.random.default_rng(0).integers(0, 255, (64, 192)).astype(np.uint8))
+    page = upload(opened("predict"), ("long.png", long))
+    order = "\n".join(one.value for one in page.main if one.type in ("markdown", "warning"))
+    assert 0 < order.index("lose their shape") < order.index("One of these classes")

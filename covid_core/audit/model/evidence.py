@@ -44,7 +44,7 @@ model, and never acquit one:
    and 19 % or less in 95 % of images.
 4. "inconclusive" otherwise.
 
-How wide a band around the lungs goes with them (``audit.model.occlusions.MARGIN``) moves the figures: on 4,014 real
+How wide a band around the lungs goes with them (``images.inpainting.MARGIN``) moves the figures: on 4,014 real
 images, with outlines by a segmenter of synthetic images, a MobileNetV2's frame effect was 0.75 at 2 % of the side, 0.64
 at 5 % and 0.43 [0.35, 0.50] at 8 %. The verdict was the same.
 

@@ -27,6 +27,7 @@ from covid_core.errors import RunDamaged
 from covid_core.evaluation import resampling
 from covid_core.evaluation.metrics import Measure, wilson_of_groups
 from covid_core.files import without_nan
+from covid_core.images import inpainting
 from covid_core.images.codec import GreyImage
 from covid_core.inference import lungs as outlines
 from covid_core.inference.heatmap import LungShares, share_inside, share_over
@@ -42,6 +43,7 @@ BORDER = "border only"  # of ``occlusions.COVERS``
 MOST_IMAGES = 1000
 MOST_COMPOSITES = 1500
 PER_CELL = (12, 150)  # composites of each combination of two classes: at least, at most
+HEAT_MAP = 3  # times as long as a prediction
 AT_ONCE = 64  # images between two reports of progress
 MAP_SIDE = 56  # places along a side at which heat maps meet masks
 
@@ -101,7 +103,10 @@ def stored(run: Run) -> dict[str, Any] | None:
 def audited(predictor: Predictor, images: AuditImages, progress: Progress = silent) -> dict[str, Any]:
     """All figures of an audit, as plain values for JSON: undefined numbers are None."""
     k, everyone = len(predictor.classes), np.arange(len(images.pixels))
-    step = part_of(progress, 0.0, 0.1)
+    single, pairs, heats = (1 + len(occlusions.COVERS)) * len(everyone), _per_cell(k) * k**2, HEAT_MAP * len(everyone)
+    covered_at, paired_at = single / (single + pairs + heats), (single + pairs) / (single + pairs + heats)
+    each = covered_at / (1 + len(occlusions.COVERS))
+    step = part_of(progress, 0.0, each)
     plain = _answers(predictor, everyone, images.pixels.__getitem__, step, f"Test images {occlusions.AS_THEY_ARE}")
     as_they_are = {"name": occlusions.AS_THEY_ARE, "destroys": "nothing"}
     rows = [{**as_they_are, **_figures(images, everyone, plain, plain, k)}]
@@ -110,13 +115,13 @@ def audited(predictor: Predictor, images: AuditImages, progress: Progress = sile
         at = inside if cover.needs_lungs else everyone
         row = {"name": cover.name, "destroys": cover.destroys}
         if len(at):
-            step = part_of(progress, 0.1 + 0.07 * number, 0.17 + 0.07 * number)
+            step = part_of(progress, each * (1 + number), each * (2 + number))
             made = partial(images.covered, cover)
             covered = _answers(predictor, at, made, step, f"Test images, {cover.name}")
             rows.append({**row, **_figures(images, at, plain[at], covered, k)})
         else:
             rows.append({**row, "images": 0})
-    step, origin = part_of(progress, 0.52, 0.8), images.origin
+    step, origin = part_of(progress, covered_at, paired_at), images.origin
     if np.bincount(images.labels[inside], minlength=k).min() >= evidence.LEAST_IMAGES:
         effects = _effects(predictor, images, inside, step)
         as_it_is = evidence.balanced(images.labels[inside], plain[inside], k, _some(images.groups, inside))
@@ -127,7 +132,7 @@ def audited(predictor: Predictor, images: AuditImages, progress: Progress = sile
         as_it_is, border = (Measure(**_row_of(rows, name)["balanced"]) for name in (occlusions.AS_THEY_ARE, BORDER))
         verdict, why = evidence.verdict_without_outlines(effects, as_it_is, border, k)
     of_class = np.bincount(images.labels, minlength=k)
-    heat = _heat(predictor, images, inside, part_of(progress, 0.8, 1.0))
+    heat = _heat(predictor, images, inside, part_of(progress, paired_at, 1.0))
     subgroups = evidence.subgroups(plain == images.labels, images.by, images.groups)
     return without_nan(
         {
@@ -211,6 +216,12 @@ def _row_of(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
     return next(row for row in rows if row["name"] == name)
 
 
+def _per_cell(k: int) -> int:
+    """Composites for each pair of classes, of ``k`` classes."""
+    least, most = PER_CELL
+    return max(least, min(most, MOST_COMPOSITES // k**2))
+
+
 def _effects(
     predictor: Predictor, images: AuditImages, inside: np.ndarray, progress: Progress
 ) -> evidence.Effects | None:
@@ -218,12 +229,11 @@ def _effects(
     k, labels = len(predictor.classes), images.labels[inside]
     if np.bincount(labels, minlength=k).min() < evidence.LEAST_IMAGES:
         return None
-    least, most = PER_CELL
-    frames, lungs = evidence.pairs(labels, k, max(least, min(most, MOST_COMPOSITES // k**2)), np.random.default_rng(0))
+    frames, lungs = evidence.pairs(labels, k, _per_cell(k), np.random.default_rng(0))
 
     def composed(some: np.ndarray) -> np.ndarray:
         frame, donor = inside[frames[some]], inside[lungs[some]]
-        return occlusions.swapped(images.pixels[frame], images.lungs[frame], images.pixels[donor], images.lungs[donor])
+        return inpainting.swapped(images.pixels[frame], images.lungs[frame], images.pixels[donor], images.lungs[donor])
 
     answered = _answers(predictor, np.arange(len(frames)), composed, progress, "Images with the lungs of others")
     return evidence.effects(Conflict(labels, frames, lungs, answered, k), _some(images.groups, inside))

@@ -10,6 +10,7 @@ from covid_core.audit.model.occlusions import Cover
 from covid_core.data.pixels import decode_rows
 from covid_core.data.split import TEST
 from covid_core.errors import DataError
+from covid_core.images import inpainting
 from covid_core.inference.lungs import of_images
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Run
@@ -57,6 +58,6 @@ def examples(workspace: Workspace, run: Run) -> list[Shown]:
         if available[at] or not cover.needs_lungs
     ]
     for frame, other in list(pairwise(np.flatnonzero(available)))[:1]:
-        made = occlusions.swapped(images[[frame]], lungs[[frame]], images[[other]], lungs[[other]])[0]
+        made = inpainting.swapped(images[[frame]], lungs[[frame]], images[[other]], lungs[[other]])[0]
         shown.append(Shown("lungs of another image", made, labels[frame], lungs_of=labels[other]))
     return shown

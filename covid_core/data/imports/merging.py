@@ -115,10 +115,19 @@ class Merge:
     def broader(self) -> list[Broader]:
         """What is merged into a class that is narrower than its own."""
         rows = self.table.itertuples()
+        return [Broader(row.member, row.label, row.into) for row in rows if is_broader(row.label, row.into)]
+
+    @property
+    def overlapping(self) -> list[Broader]:
+        """Classes that may hold images of a narrower one which stays beside them, and which their member lacks."""
+        used = self.table[self.table["into"] != ""]
+        into = sorted(set(used["into"]))
         return [
-            Broader(row.member, row.label, row.into)
-            for row in rows
-            if called(row.into) in BROADER.get(called(row.label), ())
+            Broader(member, broad, narrow)
+            for member, own in used.groupby("member", sort=False)["into"]
+            for broad in sorted(set(own))
+            for narrow in into
+            if narrow not in set(own) and is_broader(broad, narrow)
         ]
 
     @property
@@ -126,6 +135,11 @@ class Merge:
         """Classes that stay apart although they are the same but for spelling."""
         labels = sorted(set(self.table["into"]) - {""}, key=lambda label: (called(label), label))
         return [alike for _, group in itertools.groupby(labels, key=called) if len(alike := tuple(group)) > 1]
+
+
+def is_broader(label: str, into: str) -> bool:
+    """Whether images of a class may be of other classes than this narrower one."""
+    return called(into) in BROADER.get(called(label), ())
 
 
 def called(label: str) -> str:

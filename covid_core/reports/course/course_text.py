@@ -21,7 +21,7 @@ from covid_core.reports.comparison_text import in_words
 from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs import candidates
 from covid_core.runs.store import Evaluation, Run
-from covid_core.specs import IMBALANCE_LABELS, MODE_LABELS, OPTIMIZER_LABELS, SPLIT_LABELS, TrainingSpec
+from covid_core.specs import IMBALANCE_LABELS, OPTIMIZER_LABELS, SPLIT_LABELS, TrainingSpec
 
 BALANCED = 1.05  # largest class against smallest: up to here a data set counts as balanced
 LOSS = "sparse categorical cross-entropy"
@@ -90,6 +90,13 @@ def loss(spec: TrainingSpec) -> str:
     return f"{LOSS}, weighted by class" if spec.imbalance == "class_weights" else LOSS
 
 
+TRAINED = {
+    "frozen": "frozen, only the head is trained",
+    "fine_tune": "the last layers are fine-tuned",
+    "full": "all layers are trained",
+}
+
+
 def trained(run: Run, candidate: Candidate) -> str:
     """How a run was trained, and what it reaches."""
     spec, test = run.spec, candidate.assessment.test
@@ -102,7 +109,7 @@ def trained(run: Run, candidate: Candidate) -> str:
         f"{candidate.name} is trained" if candidate.name == network.label else f"{candidate.name} is a {network.label}"
     )
     return (
-        f"{subject} ({MODE_LABELS[spec.mode].lower()}) on images of {spec.image_size} px. "
+        f"{subject} ({TRAINED[spec.mode]}) on images of {spec.image_size} px. "
         f"Its loss is {loss(spec)}; {OPTIMIZER_LABELS[spec.optimizer]} minimises it with a learning rate of "
         f"{in_full(spec.learning_rate)} in batches of {spec.batch_size}, for {epochs}. Training took "
         f"{duration(candidates.training_seconds(run))}. It reaches {in_words(test)} of {plural(test.n, 'test image')}, "
@@ -170,7 +177,7 @@ def compared(ranking: Ranking[Candidate]) -> str:
     )
     beating = sum(beats_majority(one.assessment) for one in order)
     beat = "All of them beat" if beating == len(order) else f"{_number(beating)} of them beat{'s' * (beating == 1)}"
-    differ = f"{_number(different).lower()} of {plural(ranking.pairs.compared, 'pair')} differ{'s' * (different == 1)}"
+    differ = f"{_number(different).lower()} of {plural(ranking.pairs.compared, 'pair')} differ{'s' * (different <= 1)}"
     return (
         f"{count(len(order))} runs were tested on the same {images}. {beat} the majority baseline, and {differ} "
         "significantly."

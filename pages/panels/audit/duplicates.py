@@ -146,7 +146,7 @@ def _group_all(dataset: Dataset, pairs: pd.DataFrame, apart: pd.DataFrame) -> No
         st.caption(f"Clusters hold {count(len(pairs) - len(apart))} of {plural(len(pairs), 'listed pair')}.")
     if not len(apart):
         return
-    label = f"Keep {'this pair' if len(apart) == 1 else f'these {count(len(apart))} pairs'} together"
+    label = f"Keep {'this pair' if len(apart) == 1 else f'{count(len(apart))} listed pairs'} together"
     help_text = "The data set gets a new version. Its group splits put both images of a pair into the same part."
     if st.button(label, icon=":material/link:", key="group-all", help=help_text):
         groups = list(zip(apart["first"], apart["second"], strict=True))

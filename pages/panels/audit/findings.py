@@ -155,6 +155,6 @@ def _unreadable(audited: Audited) -> None:
     """Files that are no image, each with its reason."""
     table = audited.findings[audited.findings["finding"] == UNREADABLE]
     if len(table):
-        st.subheader("Files that could not be read")
+        st.subheader("Files that were left out")
         shown = table[["image_id", "reason"]].rename(columns={"image_id": "File", "reason": "Reason"})
-        shell.table(shown, "unreadable", alt="Files that could not be read, with the reason")
+        shell.table(shown, "unreadable", alt="Files that were left out, with the reason")

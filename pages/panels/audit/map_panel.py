@@ -141,8 +141,8 @@ def _show_suspicious(dataset: Dataset, shown: Map, pixels: np.ndarray) -> None:
     st.markdown(
         f"**{plural(len(table), 'label is', 'labels are')} suspicious, among "
         f"{plural(facts['judged'], 'image')}{of_map}.** A cross-validated classifier gives another class a higher "
-        f"score than usual. The classifier is wrong on {share(1 - facts['accuracy'])} of these images, so many "
-        f"suspicious labels are right. The least plausible labels come first. {reason}"
+        f"score than usual. It is wrong on {share(1 - facts['accuracy'])} of the {count(facts['judged'])} images, so "
+        f"many suspicious labels are right. The least plausible labels come first. {reason}"
     )
     st.caption("Scores are between 0 and 1, but they are no probabilities. The classifier is fitted on 4 of 5 folds.")
     captions = [

@@ -61,6 +61,7 @@ def _form(run: Run) -> None:
     if job_panel.panel(lambda: queue.jobs(shell.workspace(), ExternalTestRequest, run=run.id)):
         return
     listed = [info for info in data.list_datasets(shell.workspace()) if not info.get("damaged")]
+    listed.sort(key=lambda info: any(one["id"] == run.dataset.id for one in info.get("members", [])))  # its own last
     others = {info["id"]: info for info in listed if info["id"] != run.dataset.id}
     if not others:
         st.markdown("There is no other data set. Import the outside images first.")
@@ -70,6 +71,8 @@ def _form(run: Run) -> None:
         "Data set", list(others), format_func=lambda one: others[one]["name"], key="outside_dataset", width=360
     )
     classes = _pick_classes(run, list(others[chosen]["counts"]))
+    for warning in external_text.broader(classes):
+        st.warning(shell.plain(warning), icon=":material/warning:")
     request = ExternalTestRequest(run=run.id, dataset=chosen, classes=classes)
     options = {"type": "primary", "icon": ":material/play_arrow:", "disabled": not classes}
     job_panel.start_button("Test", request, key="outside_start", **options)
@@ -107,6 +110,8 @@ def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
         conflicts = f"; {count(record.conflicts)} of them have another class there" if record.conflicts else ""
         images = f"{plural(record.shared, 'image')} of these are in the run's own data set too"
         st.warning(f"{images} and are left out{conflicts}.", icon=":material/content_copy:")
+    for warning in external_text.broader(record.classes):
+        st.warning(shell.plain(warning), icon=":material/warning:")
     comparison_tables.show_table(_drop_table(report), "outside", "Inside and outside, class by class", pinned="Figure")
     st.caption(
         "Inside: test images of the same classes. Intervals: Wilson, cluster-adjusted inside; of the drop, Newcombe's "

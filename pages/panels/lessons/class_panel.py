@@ -5,7 +5,7 @@ import secrets
 import streamlit as st
 
 from covid_core.figures import lessons as figures
-from covid_core.formatting import plural
+from covid_core.formatting import count, plural
 from covid_core.lessons import classroom
 from covid_core.lessons.catalogue import Lesson
 from pages.shared import shell
@@ -13,6 +13,8 @@ from pages.shared import shell
 COOKIE = "_streamlit_xsrf"  # Streamlit's own: each browser has one, the same for all its pages until it is closed
 VISITOR, CLASS = "lesson_visitor", "lesson_class"  # session: the browser's secret, the code of its class
 POLL = 2.0  # seconds
+BELOW_THE_QUESTION = 0.36  # of a projector's height, so that question and predictions are one screen
+UNUSED = f"{count(classroom.UNUSED_SECONDS // 3600)} h"
 
 
 def visitor() -> str:
@@ -91,16 +93,21 @@ def overview() -> None:
         if is_opened_here:
             st.title(f"Class {present()}", anchor=False)  # for a projector: read from the last row
         else:
-            st.markdown(f"**Class {present()}.**")
-        st.markdown("Join it with this code, or with the address of this page.")
+            st.markdown(f"**You are in class {present()}.**")
+        st.markdown(f"Others join it with this code, or at {_shared_address()}")
+        rights = "This browser opened the class: it alone resets its lessons and closes it. " if is_opened_here else ""
+        st.caption(f"{rights}The class ends by itself {UNUSED} after its last prediction.")
         if is_opened_here:
-            st.caption(
-                "This browser opened the class: it alone resets its lessons. The class ends by itself after 12 h."
-            )
             question = "Close the class? The predictions of everybody in it are removed."
             shell.confirm("Close the class", question, "Close now", key="close-class", on_click=_close)
         else:
             st.button("Leave the class", key="leave-class", icon=":material/logout:", on_click=_leave)
+
+
+def _shared_address() -> str:
+    """The address of the four lessons in this class: never that of a presentation."""
+    page, _, _ = (st.context.url or "lessons").partition("?")
+    return f"`{page}?class={present()}`"
 
 
 def _open() -> None:
@@ -129,9 +136,15 @@ def _close() -> None:
 @st.fragment(run_every=POLL)
 def live(lesson: Lesson, outcome: float | None = None) -> None:
     """What the class has predicted until now; with the outcome in per cent, once that is shown."""
+    if not classroom.is_open(shell.workspace(), present()):
+        st.rerun()  # it has ended meanwhile
     percents = classroom.predictions(shell.workspace(), present(), lesson.key)
     st.markdown(f"**The class has made {plural(len(percents), 'prediction')}.** Class {present()}.")
     if percents:
         words = figures.prediction_histogram_in_words(percents, outcome)
         figure = figures.prediction_histogram(percents, outcome)
-        shell.chart(figure, f"lesson-{lesson.key}-class", alt=words, title="Predictions of the class", caption=words)
+        name = f"lesson-{lesson.key}-class"
+        with st.container(key="live-predictions"):
+            shell.chart(
+                figure, name, alt=words, title="Predictions of the class", caption=words, on_screen=BELOW_THE_QUESTION
+            )

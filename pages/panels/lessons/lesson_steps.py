@@ -19,7 +19,7 @@ from covid_core.lessons.pictures import Picture
 from covid_core.lessons.preparation import Prepared
 from covid_core.runs import store
 from pages.panels.lessons import class_panel
-from pages.shared import import_jobs, job_panel, notices, shell
+from pages.shared import import_jobs, job_panel, notices, presentation, shell
 
 PAGE = "lessons.py"
 STEPS = ("The story", "Your prediction", "The runs", "What came out", "Why", "Your images", "Summary")
@@ -53,7 +53,7 @@ def show(lesson: Lesson) -> None:
 
 def to_overview() -> None:
     """Back to the four lessons."""
-    st.page_link(PAGE, label="All lessons", icon=":material/arrow_back:", query_params=class_panel.address())
+    presentation.link(PAGE, "All lessons", ":material/arrow_back:", class_panel.address(), key="all-lessons")
 
 
 # Steps and addresses
@@ -103,6 +103,9 @@ def _steps(lesson: Lesson, step: int) -> None:
 
 
 def _turn(lesson: Lesson, step: int) -> None:
+    waits = step + 1 in AFTER_PREDICTION and not _is_revealed(lesson)
+    if waits:
+        st.caption("The outcome comes after your prediction: step 2.")
     with st.container(horizontal=True):
         if step > 1:
             st.button("Back", key="back", icon=":material/arrow_back:", on_click=_go, args=(step - 1,))
@@ -114,15 +117,16 @@ def _turn(lesson: Lesson, step: int) -> None:
                 type="primary",
                 on_click=_go,
                 args=(step + 1,),
-                disabled=step + 1 in AFTER_PREDICTION and not _is_revealed(lesson),
+                disabled=waits,
             )
         elif lesson != LESSONS[-1]:
             following = LESSONS[catalogue.number_of(lesson)]
-            st.page_link(
+            presentation.link(
                 PAGE,
-                label=f"Next lesson: {following.title}",
-                icon=":material/arrow_forward:",
-                query_params={"lesson": following.key, "step": "1", **class_panel.address()},
+                f"Next lesson: {following.title}",
+                ":material/arrow_forward:",
+                {"lesson": following.key, "step": "1", **class_panel.address()},
+                key="next",  # for the arrow keys of a presentation
             )
 
 

@@ -13,10 +13,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from covid_core.figures.prediction import score_bars
-from covid_core.formatting import decimals, plural, probability
+from covid_core.formatting import decimals, plural, probability, share
 from covid_core.images.image import Turn
 from covid_core.inference import gate
-from covid_core.inference.assessment import Assessment, Urgency, place, urgency
+from covid_core.inference.assessment import Assessment, Urgency, place, urgency, warnings_of
 from covid_core.reports import image_report, prediction_text, run_text
 from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs.store import Run
@@ -26,6 +26,7 @@ from pages.shared.uploads import ImageSource, memory
 
 COVERAGE = "coverage"  # query parameter, in per cent
 SLIDER = "predict_coverage"  # session: the same; a key of its own keeps the slider one widget whatever it is set to
+LAST_COVERAGE = "predict_last_coverage"  # session: the same, while another page is open
 USUAL, LEAST, MOST = 90, 70, 99  # per cent
 NOT_CALIBRATED = (
     "A score is the model's softmax output. It is not calibrated: it is not the probability of the disease."
@@ -56,7 +57,8 @@ def pick_coverage() -> float:
     """How often the set of possible classes has to hold the true one, as a share. It stands in the address."""
     wanted = st.query_params.get(COVERAGE, "")
     if SLIDER not in st.session_state:
-        st.session_state[SLIDER] = int(wanted) if wanted.isdecimal() and LEAST <= int(wanted) <= MOST else USUAL
+        usual = st.session_state.get(LAST_COVERAGE, USUAL)
+        st.session_state[SLIDER] = int(wanted) if wanted.isdecimal() and LEAST <= int(wanted) <= MOST else usual
     chosen = st.slider(
         "Coverage",
         LEAST,
@@ -65,6 +67,7 @@ def pick_coverage() -> float:
         format="%d %%",
         help="How often the prediction set contains the true class. Higher coverage gives larger sets.",
     )
+    st.session_state[LAST_COVERAGE] = chosen
     if chosen != USUAL or wanted:
         st.query_params[COVERAGE] = str(chosen)
     return chosen / 100
@@ -98,17 +101,18 @@ def headline(
     shown = [replace(one, anyway=anyway) for one in assessments]
     answer, figures = prediction_text.verdict(shown)
     st.markdown(f"### {shell.plain(answer)}")
-    if figures:
-        st.markdown(shell.plain(figures))
-    notes = st.empty()
-    show_notes(notes, shown, evidence)
-    for warning in shown[0].warnings:
-        st.warning(shell.plain(warning), icon=":material/warning:")
     if anyway:
         st.warning(
-            f"{shell.plain(prediction_text.although(shown))} Do not rely on these numbers.",
+            f"Do not rely on these numbers. {shell.plain(prediction_text.although(shown))}",
             icon=":material/visibility:",
         )
+    if figures:
+        st.markdown(shell.plain(figures))
+    for warning in warnings_of(shown):
+        st.warning(shell.plain(warning), icon=":material/warning:")
+    notes = st.empty()
+    show_notes(notes, shown, evidence)
+    if anyway:
         st.button("Hide the scores again", on_click=_toggle, args=(refused,), icon=":material/visibility_off:")
     elif refused[1]:
         st.button(
@@ -148,12 +152,8 @@ def checks(assessments: Sequence[Assessment]) -> None:
         st.markdown("**Checks before the answer**")
         read = "; ".join(assessments[0].image.notes)
         st.markdown(f"{ICONS[True]} The image was read faithfully{shell.plain(f': {read}' if read else '')}.")
-        for one in assessments:
-            name = f"{one.run}: " if len(assessments) > 1 else ""
-            for check in one.checks:
-                question = f"{check.name.capitalize()}? " if check.passed is None else ""
-                text = f"{name}{question}{prediction_text.check(check)}"
-                st.markdown(f"{ICONS[check.passed]} {shell.plain(text)}")
+        for text, passed in prediction_text.checks(assessments):
+            st.markdown(f"{ICONS[passed]} {shell.plain(text)}")
 
 
 def numbers(answers: Sequence[tuple[Run, Assessment]]) -> None:
@@ -247,7 +247,7 @@ def pick_image(sources: Sequence[ImageSource], entries: Entries) -> ImageSource:
     selection = shell.table(
         frame,
         "work-list",
-        downloaded=frame.drop(columns="Image"),
+        downloaded=frame.drop(columns="Image").assign(**_origin(order)),
         on_select="rerun",
         selection_mode="single-row",
         key=f"answers-{order_key}",
@@ -277,6 +277,12 @@ def pick_image(sources: Sequence[ImageSource], entries: Entries) -> ImageSource:
             )
         st.caption(f"Image {shown + 1} of {len(names)}: {shell.plain(sources[shown].name)}")
     return sources[shown]
+
+
+def _origin(order: Sequence[Sequence[Assessment]]) -> dict[str, str]:
+    """What a list has to hold that is read without its page: the runs, and the coverage of their prediction sets."""
+    runs = ", ".join(one.run for one in order[0])
+    return {"Predicted by": runs, "Coverage": share(order[0][0].coverage, 0)}
 
 
 def _open(file: str) -> None:

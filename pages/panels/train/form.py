@@ -17,6 +17,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError
 from covid_core.formatting import count, decimals, file_size, in_full, plural, roughly
 from covid_core.images.codec import data_url, jpeg_bytes
+from covid_core.inference import lungs
 from covid_core.jobs import queue
 from covid_core.reports import tables
 from covid_core.reports.course import course_text
@@ -368,19 +369,21 @@ def _augmentation(dataset: Dataset, classes: tuple[str, ...]) -> None:
         return
     if now("mode") == "frozen" and backbone_named(now("backbone")).pretrained:
         field("views")
+        field("originals")
     _preview(dataset, classes, spec)
 
 
 def _preview(dataset: Dataset, classes: tuple[str, ...], spec: AugmentationSpec) -> None:
     """An image of each class, and beside it augmented copies as in training."""
     draw = st.session_state.setdefault("preview_draw", 0)
-    labels, images = _preview_images(dataset, dataset.version, classes)
+    labels, images, exchange = _preview_images(dataset, dataset.version, classes)
+    rows = np.arange(len(images))
     with st.grid(1 + PREVIEW_VIEWS, min_column_width=120, gap="xsmall"):
         for row, label in enumerate(labels):
             _picture(images[row], f"{shell.plain(label)}, original", f"Image of class {label}, unchanged")
             for number in range(PREVIEW_VIEWS):
                 view = draw * PREVIEW_VIEWS + number
-                changed = augmentation.view(images[row : row + 1], spec, now("seed"), view, np.array([row]))[0]
+                (changed,) = augmentation.view(images[[row]], spec, now("seed"), view, rows[[row]], exchange)
                 _picture(changed, "augmented", f"Image of class {label}, augmented")
     st.button("Draw again", icon=":material/casino:", on_click=_draw_again, key="draw-again")
 
@@ -395,8 +398,14 @@ def _draw_again() -> None:
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _preview_images(_dataset: Dataset, version: str, classes: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
-    """The first image of each of the first classes: labels, and uint8 (images, PREVIEW_SIZE, PREVIEW_SIZE)."""
+def _preview_images(
+    _dataset: Dataset, version: str, classes: tuple[str, ...]
+) -> tuple[list[str], np.ndarray, augmentation.FrameExchange]:
+    """The first image of each of the first classes: labels, and uint8 (images, PREVIEW_SIZE, PREVIEW_SIZE); and what
+    exchanges frames between them."""
     labels = list(classes[:PREVIEW_IMAGES])
     rows = [int(np.flatnonzero(_dataset.images["label"] == label)[0]) for label in labels]
-    return labels, pixels.decode_rows(_dataset, rows, PREVIEW_SIZE)
+    images = pixels.decode_rows(_dataset, rows, PREVIEW_SIZE)
+    outlines = lungs.of_images_or_why(shell.workspace(), _dataset, rows)
+    places = np.flatnonzero(outlines.available)
+    return labels, images, augmentation.FrameExchange(images, places, outlines.masks[places])

@@ -18,7 +18,7 @@ SAME_NAME = (
     *("keep", "imbalance", "seed", "name", "note"),
     "labels",  # has no widget: it is a mistake, not a choice, but a run that made it keeps it in its variants
 )
-RECIPE = ("region", "share", "intensity", *AUGMENTATIONS, "views", "test_time_flip")
+RECIPE = ("region", "share", "intensity", *AUGMENTATIONS, *presets.FROZEN_ONLY)
 SUGGESTED = ("image_size", "optimizer", "learning_rate", "batch_size", "epochs", "taps", "units", "dropout")
 
 
@@ -85,6 +85,7 @@ def spec_of(dataset: str, classes: tuple[str, ...]) -> TrainingSpec:
         },
         "augmentation": augmentation,
         "views": now("views") if has_views else None,
+        "originals": now("originals") and mode == "frozen" and not augmentation.is_off,
         "test_time_flip": now("test_time_flip") and mode == "frozen",
     }
     return parse(TrainingSpec, fields)
@@ -134,6 +135,7 @@ def _values(spec: TrainingSpec) -> dict[str, Any]:
             for name, row in AUGMENTATIONS.items()
         },
         "views": presets.FEW_VIEWS if changes_nothing else spec.views or 0,
+        "originals": spec.originals,
         "test_time_flip": spec.test_time_flip,
         "region": spec.input.region,
         "share": round(100 * spec.input.share),

@@ -93,7 +93,7 @@ def _offer_random_start(lacking: tuple[str, ...]) -> bool:
 
 def _plan(spec: StudySpec) -> None:
     split = spec.runs[0].split
-    drawn = f", of {count(split.images_per_class)} images of each class" if split.images_per_class else ""
+    drawn = f", of at most {count(split.images_per_class)} images of each class" if split.images_per_class else ""
     shares = " / ".join(share(part, 0) for part in (split.train, split.validation, split.tested))
     st.caption(f"One split for all runs{drawn}: {shares} (training / validation / test), seed {split.seed}.")
     if any(run.labels == "shifted" for run in spec.runs):
@@ -124,7 +124,9 @@ def _study(study: Study, members: list[run_cache.CachedRun]) -> None:
     finished = sum(one.status.state == store.COMPLETED for one in members)
     with st.container(border=True, key=f"study-{study.id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{shell.plain(study.name)}** · {_in_words(study, members)}", width="stretch")
+            of = dict.fromkeys(one.run.dataset.name for one in members)
+            words = " · ".join([f"**{shell.plain(study.name)}**", *map(shell.plain, of), _in_words(study, members)])
+            st.markdown(words, width="stretch")
             _actions(study, members)
         if members:
             st.progress(finished / len(members))

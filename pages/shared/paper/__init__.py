@@ -37,7 +37,14 @@ def _plotly() -> str:
 
 
 def save(figure: Figure, name: str, kind: str, title: str, caption: str) -> None:
-    """Have the browser save one figure, under a name without suffix."""
+    """Have the browser save one figure, under a name without suffix.
+
+    A page ("html") takes this way too: the file of a download button is gone once the page around it is drawn anew.
+    """
+    if kind == "html":
+        page = {"id": str(time_ns()), "page": figure.to_html(include_plotlyjs=True), "name": f"{name}.html"}
+        _mount(key=f"paper-{name}", data={**page, "isSaved": True})
+        return
     _mount(key=f"paper-{name}", data=_task([_drawable(name, for_paper(figure, title, caption))], [kind], is_saved=True))
 
 

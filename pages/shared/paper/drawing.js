@@ -77,6 +77,10 @@ async function draw(task, { figures, kinds, isSaved, plotly }, note, done) {
   if (!isSaved && !task.cancelled) done(made);
 }
 
+async function keep({ page, name }) {
+  save(new Blob([page], { type: "text/html" }), name);
+}
+
 async function print(task, { page }, note) {
   note("The pages are being laid out.");
   const frame = document.createElement("iframe");
@@ -105,7 +109,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   if (!begun.has(data.id)) {
     begun.set(data.id, task);
     cancel.hidden = Boolean(data.isSaved || data.page);
-    const work = data.page ? print(task, data, note) : draw(task, data, note, made => setTriggerValue("pictures", made));
+    const work = data.page && data.isSaved ? keep(data) : data.page ? print(task, data, note) : draw(task, data, note, made => setTriggerValue("pictures", made));
     work.catch(error => note(`No picture was made: ${error.message}`));
   }
   return () => {

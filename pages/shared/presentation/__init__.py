@@ -48,13 +48,25 @@ def offer() -> None:
         st.caption("Arrow keys turn to the next figure. Escape leaves.")
 
 
-def fitted(figure: go.Figure) -> go.Figure:
+def link(page: str, label: str, icon: str, view: dict[str, str], key: str) -> None:
+    """A link to another view of the open page. Presented, it is a button: a link would end the presentation."""
+    if is_on():
+        st.button(label, key=key, icon=icon, on_click=_open, args=(view,))
+    else:
+        st.page_link(page, label=label, icon=icon, query_params=view)
+
+
+def _open(view: dict[str, str]) -> None:
+    st.query_params.from_dict({**view, ADDRESS: "1"})  # Streamlit keeps its own: embed, embed_options
+
+
+def fitted(figure: go.Figure, on_screen: float = ON_SCREEN) -> go.Figure:
     """A figure as it is shown: as it is, or enlarged for the screen where the page is presented."""
     if not is_on():
         return figure
     height = st.session_state.get("presentation", {}).get("height") or HEIGHT
     ink = "#ffffff" if st.context.theme.type == "dark" else "#000000"
-    return theme.enlarged(figure, round(height * ON_SCREEN), ink)
+    return theme.enlarged(figure, round(height * on_screen), ink)
 
 
 def is_static(frame: pd.DataFrame) -> bool:

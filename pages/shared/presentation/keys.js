@@ -23,13 +23,19 @@ export default function ({ setStateValue }) {
     }
     return found;
   };
+  // Text that no slide begins, a bit less than a screen at a time, down to the last thing on the page
+  const end = () => {
+    const last = shown("p, li").filter(one => !one.closest("button, a")).map(one => topOf(one) + one.getBoundingClientRect().height);
+    return Math.max(0, ...last) + 3 * edge() - innerHeight;
+  };
+  const below = now => end() > now + NEAR ? Math.min(now + innerHeight * 0.8, end()) : undefined;
   const chapter = (all, isOpen, step) => all[all.findIndex(isOpen) + step] ?? null;
   const turn = step => {
     const now = screen().scrollTop, farthest = screen().scrollHeight - innerHeight;
     const bar = shown(BARS)[0], begin = bar ? Math.max(0, topOf(bar) - edge()) : 0;
     const tabs = bar ? [...bar.querySelectorAll("[role=tab]")] : [], isFirst = !tabs.length || tabs[0].ariaSelected === "true";
     const reachable = screens().map(place => Math.min(place, farthest));
-    const next = step > 0 ? reachable.find(place => place > now + NEAR) : reachable.findLast(place => place < now - NEAR);
+    const next = step > 0 ? reachable.find(place => place > now + NEAR) ?? below(now) : reachable.findLast(place => place < now - NEAR);
     const leaves = next === undefined || step < 0 && now <= begin + NEAR && !isFirst;
     const other = !leaves ? null : chapter(tabs, tab => tab.ariaSelected === "true", step)
       ?? chapter(shown(".st-key-compare_tabs [role=radio]"), one => one.ariaChecked === "true", step)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from covid_core.audit.model.occlusions import COVERS, filled, ring, swapped, tags, widened
+from covid_core.audit.model.occlusions import COVERS, ring, tags
+from covid_core.images.inpainting import filled, swapped, widened
 
 SIZE = 64
 

@@ -8,9 +8,12 @@ from covid_core.specs import AugmentationSpec
 
 SIZE = 64
 EVERYTHING = AugmentationSpec(
-    **dict.fromkeys(AugmentationSpec.model_fields, 0.1) | {"rotation": 15, "flip": True, "blur": 0.02, "jpeg": 0.6}
+    **dict.fromkeys(AugmentationSpec.model_fields, 0.1)
+    | {"rotation": 15, "flip": True, "blur": 0.02, "jpeg": 0.6, "frames": False}
 )
-SINGLE_AMOUNTS = [AugmentationSpec(**{name: getattr(EVERYTHING, name)}) for name in AugmentationSpec.model_fields]
+SINGLE_AMOUNTS = [
+    AugmentationSpec(**{name: getattr(EVERYTHING, name)}) for name in AugmentationSpec.model_fields if name != "frames"
+]
 
 
 @pytest.fixture
@@ -169,3 +172,37 @@ def test_salt_and_pepper_changes_no_other_greys():
     grey = np.full((4, SIZE, SIZE), 128, np.uint8)
     changed = augmentation.view(grey, AugmentationSpec(salt=0.1), seed=0, view=0)
     assert set(np.unique(changed)) == {0, 128, 255}
+
+
+FRAMED = AugmentationSpec(frames=True)
+
+
+def framed_lungs() -> tuple[np.ndarray, np.ndarray]:
+    """Twenty images whose frames and lungs have greys of their own, and where the lungs are."""
+    lungs = np.zeros((20, SIZE, SIZE), bool)
+    lungs[:, 20:44, 12:52] = True
+    frames = np.arange(20, dtype=np.uint8)[:, None, None] * 6
+    return np.where(lungs, np.uint8(200), np.broadcast_to(frames, lungs.shape)), lungs
+
+
+def test_half_of_the_images_get_the_frame_of_another():
+    images, lungs = framed_lungs()
+    exchange = augmentation.FrameExchange(images, np.arange(20), lungs)
+    changed = augmentation.view(images, FRAMED, 0, 0, None, exchange)
+    is_other = changed[:, 0, 0] != images[:, 0, 0]
+    assert 5 <= is_other.sum() <= 15
+    assert set(changed[is_other, 0, 0]) <= set(images[:, 0, 0])
+    assert np.array_equal(changed[~is_other], images[~is_other])
+
+
+def test_an_image_without_an_outline_stays_in_its_frame():
+    images, lungs = framed_lungs()
+    exchange = augmentation.FrameExchange(images, np.arange(10), lungs[:10])
+    changed = augmentation.view(images, FRAMED, 0, 0, None, exchange)
+    assert np.array_equal(changed[10:], images[10:]) and not np.array_equal(changed[:10], images[:10])
+
+
+def test_frames_are_not_exchanged_without_outlines():
+    images, _ = framed_lungs()
+    with pytest.raises(TypeError):
+        augmentation.view(images, FRAMED, 0, 0)

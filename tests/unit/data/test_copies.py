@@ -79,7 +79,7 @@ def test_two_data_sets_share_images_whose_classes_disagree(images, workspace, tm
     assert (shared.images, shared.others) == (2, 2)
     assert shared.conflicts[["first", "second"]].to_numpy().tolist() == [["B/2.png", "A2/8.png"]]
     assert main(["audit", one.id, "--against", other.id]) == 0
-    assert "2 images are in other as well; 1 pair has another class there" in capsys.readouterr().out
+    assert "2 images are in other as well, in 2 pairs; 1 pair has another class there" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("change", [CHANGES["cropped"], CHANGES["turned"]], ids=["cropped", "turned"])

@@ -275,3 +275,9 @@ def test_what_is_on_record_is_counted_by_class_with_its_association():
     assert sex.counts.to_dict("index") == {"F": {"a": 0, "b": 1}, "M": {"a": 2, "b": 0}}
     assert (sex.name, sex.missing, round(sex.association, 9)) == ("Sex", 1, 1)
     assert age.counts.index.tolist() == ["0 to 18 years", "18 to 40 years", "80 years and more"]
+
+
+def test_a_class_is_of_one_source_where_all_its_images_are():
+    table = pd.DataFrame({"A": [5, 5, 0], "B": [0, 4, 0], "C": [3, 0, 1]}, index=["one", "two", summary.UNKNOWN_SOURCE])
+    assert summary.classes_of_one_source(table) == ["B"]
+    assert summary.classes_of_one_source(table.loc[["one"]]) == []

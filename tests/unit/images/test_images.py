@@ -141,3 +141,9 @@ def test_a_coarse_map_is_brought_to_a_images_size():
     assert fine.shape == (4, 10)
     assert fine.dtype == np.float32
     assert np.all(np.diff(fine[0]) >= 0)
+
+
+@pytest.mark.parametrize("mark", [b"PK\3\4", b"\x1f\x8b"], ids=["zip", "gzip"])
+def test_an_archive_is_refused_with_what_to_do(mark):
+    with pytest.raises(ImageError, match=r"PNG.* image\. Unpack it first\.$"):
+        read_image(mark + bytes(100))

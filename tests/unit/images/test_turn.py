@@ -17,8 +17,13 @@ def test_one_turn_after_another_is_their_sum(first, second):
     assert by_steps.spacing == at_once.spacing
 
 
+@pytest.mark.parametrize("turn", [Turn(1), Turn(3, True), Turn(2, False, True), Turn(0, True)])
+def test_a_turn_can_be_undone(turn):
+    assert turn.then(turn.undone) == Turn()
+
+
 def test_a_quarter_clockwise_brings_the_left_column_to_the_top():
     image = turned(IMAGE, Turn(1))
     assert image.pixels[0].tolist() == [8, 4, 0]
     assert image.spacing == (0.2, 0.1)
-    assert image.notes == ("turned by 90 degrees clockwise by hand",)
+    assert image.notes == ("turned by 90 degrees to the right by hand",)

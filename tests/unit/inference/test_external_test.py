@@ -76,6 +76,19 @@ def test_every_look_at_test_images_is_noted(run):
     assert [one.what for one in run.openings()] == ['outside test: "quoted", with a comma', "again"]
 
 
+def test_inside_figures_leave_out_a_class_whose_outside_images_are_all_shared(tmp_path):
+    table = all_parts({"train": 6, "validation": 6, "test": 60}, 1)
+    run = made_run(Workspace(tmp_path), table)
+    answers = table[table["part"] == "test"].assign(part=external_test.OUTSIDE, own_label=table["label"], twin=None)
+    facts = {"twin_label": "", "twin_part": "", "detail": 0.99}
+    answers = answers.assign(**facts)
+    answers.loc[answers["label"] == "COVID", "twin"] = "another"
+    record = {"created": 1.0, "dataset": {"name": "Elsewhere"}, "classes": {label: label for label in run.classes}}
+    found = external_test.report(run, run.write_evaluation(EvaluationRecord.model_validate(record), answers))
+    others = run.predictions().query("part == 'test' and label != 'COVID'")
+    assert found.inside.overall["accuracy"].n == len(others) and "COVID" not in found.drops
+
+
 def test_inside_figures_have_the_intervals_of_the_comparison_where_images_belong_together(tmp_path):
     table = all_parts({"train": 6, "validation": 6, "test": 60}, 1)
     parts = table[["image_id", "label", "part"]].assign(group=table["part"] + (table.index // 10).astype(str))

@@ -9,9 +9,10 @@ from made_runs import CLASSES
 from PIL import Image
 
 from covid_core.images.codec import png_bytes, read_image
-from covid_core.images.image import GreyImage
+from covid_core.images.image import GreyImage, Turn, turned
 from covid_core.inference import hottest_place, training_match
 from covid_core.inference.hottest_place import BETWEEN, ELSEWHERE, INSIDE, LETTERS, MARGIN, NOWHERE, OUTSIDE
+from covid_core.inference.training_match import TrainingMatch
 from covid_core.runs import store
 from covid_core.specs import TrainingSpec
 
@@ -40,6 +41,21 @@ def test_an_image_of_the_training_part_is_known_by_its_pixels_and_no_other_is(tr
     matches = training_match.of(workspace, run, [*images, resaved(images[2])])
     assert [match.image_id for match in matches] == [ids[0], "", ids[2], "", ids[2]]
     assert [match.is_in_training for match in matches] == [True, False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [Turn(0, True), Turn(2, True), Turn(1), Turn(2), Turn(3), Turn(0, False, True)],
+    ids=lambda turn: turn.in_words,
+)
+def test_a_turned_or_mirrored_copy_is_known_as_well_and_how_it_differs(trained, turn):
+    workspace, dataset, run = trained
+    known = turned(read_image(dataset.path_of(2)), turn)
+    other = turned(read_image(dataset.path_of(1)), turn)
+    assert training_match.of(workspace, run, [known, other]) == [
+        TrainingMatch(str(dataset.images["image_id"].iat[2]), turn=turn),
+        TrainingMatch(),
+    ]
 
 
 def test_without_the_data_set_it_is_not_known_whether_an_image_was_in_training(workspace, trained):

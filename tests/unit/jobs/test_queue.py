@@ -372,6 +372,20 @@ def test_progress_is_written_now_and_then_with_the_time_left(at_work, monkeypatc
     assert status.seconds_left == pytest.approx(30)
 
 
+def test_the_first_estimate_is_near_what_was_expected_and_the_last_near_the_pace(at_work, monkeypatch):
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    run = at_work(store.RUNNING)
+    report = reporter_of(run)
+    report.begin(55)
+    now += 5
+    report(0.03, "a slow part")  # by the pace alone, two minutes and a half
+    assert 50 < run.status().seconds_left < 60
+    now += 85
+    report(0.9, "nearly done")
+    assert run.status().seconds_left == pytest.approx(10, abs=1)
+
+
 @pytest.mark.parametrize(("share", "written"), [(-0.5, 0.0), (1.5, 1.0)])
 def test_progress_stays_within_its_range(at_work, monkeypatch, share, written):
     monkeypatch.setattr(reporter, "REPORT_EVERY", 0)

@@ -248,7 +248,8 @@ def test_the_summary_holds_prediction_outcome_figures_and_pictures_and_loads_not
     found = outcome(workspace, "corner-tag")
     entry = summary.Entry(catalogue.named("corner-tag"), found, 80.0, [Picture(np.zeros((8, 8), np.uint8), "<b>dark")])
     page = summary.to_html([entry])
-    assert "You predicted 80 %. It is 50.0 % [35.2, 64.8]" in page
+    assert "You predicted 80\u00a0%. It is 50.0\u00a0% [35.2, 64.8]" in page
+    assert "<h1>One way a model fools you</h1>" in page
     assert "&lt;b&gt;dark" in page and "data:image/jpeg;base64," in page
     assert "http:" not in page and "https:" not in page and "<script" not in page
 

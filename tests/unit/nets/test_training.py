@@ -14,7 +14,7 @@ from waiting import LONG
 
 from covid_core.data import augmentation, split
 from covid_core.data.dataset import Dataset
-from covid_core.data.imports.importing import import_folder
+from covid_core.data.imports.importing import import_folder, import_phantom
 from covid_core.data.pixels import decode_rows
 from covid_core.data.split import make_split
 from covid_core.errors import RunError, Stopped
@@ -348,6 +348,15 @@ def test_a_head_sees_the_augmented_images_in_turn(place, dataset, first):
     assert set(plan.scratch) == view_files(place)
 
 
+def test_original_images_take_their_turn_before_their_copies(place, dataset, first):
+    plan = training._plan(place, new_run(place, dataset, originals=True, **VIEWS), silent)
+    cached = features.of_run(plan, features.frozen_trunk(plan))
+    rows = plan.images.part("train")
+    seen = [cached.of_epoch(rows, epoch) for epoch in range(4)]
+    assert np.array_equal(seen[0], cached.plain(rows)) and np.array_equal(seen[3], seen[0])
+    assert not (np.array_equal(seen[1], seen[0]) or np.array_equal(seen[1], seen[2]))
+
+
 def test_features_of_augmented_images_are_removed_when_the_run_is_complete(place, dataset, first):
     trained(place, dataset, **VIEWS)
     assert not view_files(place)
@@ -544,3 +553,9 @@ def test_the_frame_changes_nothing_and_has_no_heat(place, dataset, middle):
 
 def test_another_region_is_another_trunk(place, middle, first):
     assert middle.result["trunk"] != first.result["trunk"]
+
+
+def test_frames_are_exchanged_between_training_images_with_lungs(place):
+    drawn = import_phantom(place, 30)
+    run = trained(place, drawn, image_size=64, augmentation=AugmentationSpec(frames=True), views=1)
+    assert run.result["epochs_done"] == 3

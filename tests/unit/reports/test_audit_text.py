@@ -52,12 +52,13 @@ def ladder(*rungs: Rung) -> Ladder:
             (rung("border", NO_LUNGS, 600), FULL),
             "Some of what can be learned here is not the lungs. Probe border alone reach 25 %",
         ),
+        ((rung("border", NO_LUNGS, 600, 800), FULL), "75.0 % [71.9, 77.9] on the 800 images (majority baseline"),
         ((rung("border", NO_LUNGS, 510), FULL), "“probe border” with an accuracy of 51.0 % [47.9, 54.1]"),
         ((rung("border", NO_LUNGS, 505), rung("full", EVERYTHING, 510)), "an accuracy of 51.0 % [47.9, 54.1] on 1,000"),
         ((FULL,), "no probe without lungs could be measured"),
         ((rung("border", NO_LUNGS, 750),), "the full picture could not be measured"),
     ],
-    ids=["much", "some", "nothing", "nothing learned", "no probe", "no full picture"],
+    ids=["much", "some", "fewer images", "nothing", "nothing learned", "no probe", "no full picture"],
 )
 def test_each_verdict_of_a_ladder_has_its_figures(rungs, headline):
     assert headline in audit_text.ladder(ladder(*rungs)).headline

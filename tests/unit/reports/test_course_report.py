@@ -250,6 +250,11 @@ def test_the_verb_writes_the_report_and_names_its_files(workspace, tmp_path, ans
     assert (tmp_path / "there" / f"report-{run.id}.html").read_bytes().startswith(b"<!doctype html>")
 
 
+def test_the_verb_wants_a_study_or_a_run(workspace, capsys):
+    assert main.main(["report"]) == 1
+    assert "report STUDY_OR_RUN" in capsys.readouterr().err
+
+
 def test_a_format_that_does_not_exist_is_refused_before_anything_is_measured(workspace, capsys):
     assert main.main(["report", "none", "--format", "stone"]) == 1
     assert f"must be one of {', '.join(FORMATS)}" in capsys.readouterr().err

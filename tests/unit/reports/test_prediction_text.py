@@ -6,10 +6,11 @@ import pytest
 from made_assessments import REFUSED, assessment
 
 from covid_core.audit.model.evidence import FRAME
+from covid_core.images.image import Turn
 from covid_core.inference import gate
 from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, Check, Limit
 from covid_core.inference.heatmap import LungShare
-from covid_core.inference.hottest_place import ELSEWHERE, LETTERS, HottestPlace
+from covid_core.inference.hottest_place import ELSEWHERE, INSIDE, LETTERS, MARGIN, HottestPlace
 from covid_core.inference.training_match import TrainingMatch
 from covid_core.reports import prediction_text
 from covid_core.reports.evidence_text import EvidenceCheck
@@ -66,7 +67,7 @@ def test_runs_that_differ_are_named():
 def test_a_run_that_refuses_is_named_beside_what_the_others_say():
     answer, figures = verdict([assessment("One"), assessment("Two", checks=REFUSED)])
     assert answer == "One predicts COVID. Two does not answer."
-    assert figures == "It does not look like a frontal chest image."
+    assert figures == "Two: It does not look like a frontal chest image."
 
 
 def test_when_no_run_answers_it_is_said_with_the_reason():
@@ -175,6 +176,14 @@ def test_beside_an_answer_stand_its_classes_its_evidence_its_training_and_its_ho
     ]
 
 
+def test_a_turned_copy_of_a_training_image_is_named_with_what_was_done():
+    one = assessment(training=TrainingMatch("COVID-7", turn=Turn(2, True)))
+    assert notes([one], [READS_FRAME])[2].text == (
+        "This image was in the training part, as COVID-7. This one is turned by 180 degrees, mirrored. "
+        "It shows nothing about new images."
+    )
+
+
 def test_what_takes_longer_than_the_scores_is_missing_until_it_is_there():
     assert len(notes([assessment()], [READS_FRAME])) == 2
 
@@ -188,3 +197,27 @@ def test_what_runs_have_alike_is_one_sentence_and_what_differs_bears_their_names
         "Two: Not compared with the training images: its data set is gone.",
         "The hottest place lies neither on the margin nor on letters. It may still lie outside the lungs.",
     ]
+
+
+def test_a_sentence_that_some_runs_have_alike_stands_once_with_their_names():
+    one = assessment("One", training=TrainingMatch(), hottest=HottestPlace(MARGIN))
+    runs = [one, replace(one, run="Two"), replace(one, run="Three", hottest=HottestPlace(INSIDE))]
+    assert [note.text for note in notes(runs, [READS_FRAME] * 3)][3:] == [
+        "One and Two: The hottest place lies on the margin, where no lung is.",
+        "Three: The hottest place lies inside the outlined lungs.",
+    ]
+
+
+def test_a_check_with_one_outcome_for_all_runs_stands_once_without_their_names():
+    runs = [assessment("One"), assessment("Two"), assessment("Three", checks=REFUSED)]
+    assert prediction_text.checks(runs) == [
+        ("One and Two: It looks like a frontal chest image.", True),
+        ("Three: It does not look like a frontal chest image.", False),
+        ("It is like the training images.", True),
+    ]
+
+
+def test_a_sentence_bears_the_name_of_its_own_run_where_another_run_refuses():
+    one = assessment("One", checks=REFUSED)
+    runs = [one, *(assessment(name, hottest=HottestPlace(on)) for name, on in (("Two", MARGIN), ("Three", INSIDE)))]
+    assert [note.text.partition(":")[0] for note in notes(runs, [READS_FRAME] * 3)][2:] == ["Two", "Three"]

@@ -196,6 +196,16 @@ def test_a_broader_class_and_other_spellings_are_noticed(workspace, made):
     assert merging.proposed([first, second]) == {second.id: {"covid-19": "COVID"}}
 
 
+def test_a_broader_class_that_stays_beside_a_narrower_one_is_noticed(workspace, made):
+    first = made("one", **{"COVID": (1,), "Viral Pneumonia": (2,)})
+    second = made("two", **{"COVID": (3,), "Pneumonia": (4,)})
+    plan = merging.planned(workspace, MergeSpec(members=[first.id, second.id]))
+    found = [(one.member, one.label, one.into) for one in plan.overlapping]
+    assert found == [("two", "Pneumonia", "Viral Pneumonia")] and not plan.broader
+    one_name = {second.id: {"Pneumonia": "Viral Pneumonia"}}
+    assert not merging.planned(workspace, MergeSpec(members=[first.id, second.id], classes=one_name)).overlapping
+
+
 # Later images
 
 
