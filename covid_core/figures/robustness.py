@@ -25,7 +25,7 @@ def curves(runs: Sequence[tuple[str, int, Robustness]], measure: str) -> go.Figu
     """
     rows = -(-len(CHANGES) // COLUMNS)
     titles = [f"{change.title} ({change.unit})" if change.unit else change.title for change in CHANGES.values()]
-    legend = LEGEND_ROW * len(runs) * (len(runs) > 1)
+    legend = LEGEND_ROW * -(-len(runs) // COLUMNS) * (len(runs) > 1)
     height = rows * (PANEL + GAP) + legend
     spacing = {"vertical_spacing": GAP / height, "horizontal_spacing": 0.07}
     figure = make_subplots(rows, COLUMNS, subplot_titles=titles, shared_yaxes=True, **spacing)
