@@ -8,13 +8,14 @@ import contextlib
 import ctypes
 import hashlib
 import json
+import math
 import mmap
 import os
 import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -77,6 +78,17 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Publish ``content`` as indented UTF-8 JSON. Not-a-number is refused: JSON has none."""
     write_bytes(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode())
+
+
+def without_nan(value: Any) -> Any:
+    """Records and arrays as JSON takes them; nan is None."""
+    if isinstance(value, Mapping):
+        return {name: without_nan(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 FORMER_KEYS = {  # of files that version 0.2 and earlier wrote, and what they are called now

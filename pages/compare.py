@@ -11,7 +11,7 @@ from covid_core.evaluation.comparison import Ranking
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import bounds, decimals, p_in_words
 from covid_core.jobs import queue
-from covid_core.jobs.kinds import ExternalTestRequest, ModelAuditRequest
+from covid_core.jobs.kinds import ExternalTestRequest, ModelAuditRequest, RobustnessRequest
 from covid_core.reports import comparison_text, run_text
 from covid_core.runs import store, test_set_access
 from pages.panels.compare import (
@@ -28,7 +28,7 @@ from pages.panels.compare import (
 )
 from pages.shared import annotation_form, comparison_tables, model_audit_panel, presentation, shell
 from pages.shared.run_cache import RunCandidate
-from pages.shared.test_part import subgroup_panel, test_set_views
+from pages.shared.test_part import robustness_panel, subgroup_panel, test_set_views
 
 QUESTION = "Which model is better, on what, by how much?"
 Tab = Callable[[list[RunCandidate]], None]
@@ -112,6 +112,7 @@ def _tabs(ranking: Ranking[RunCandidate], rows: list[int], with_repeats: bool) -
             "Confusion": confusion.show,
             "Images": image_browser.show,
             "Evidence check": lambda order: model_audit_panel.show(order, [one.run for one in order]),
+            "Robustness": robustness_panel.show,
         },
         "Calibration and external test": {
             "Calibration": calibration.show,
@@ -142,7 +143,10 @@ def _details(ranking: Ranking[RunCandidate], rows: list[int], repeated: bool) ->
 
 
 def _at_work() -> bool:
-    return any(job.is_active for job in queue.jobs(shell.workspace(), ModelAuditRequest, ExternalTestRequest))
+    return any(
+        job.is_active
+        for job in queue.jobs(shell.workspace(), ModelAuditRequest, ExternalTestRequest, RobustnessRequest)
+    )
 
 
 def _groups(ranking: Ranking[RunCandidate], rows: list[int], repeated: bool, followed: bool) -> None:

@@ -156,6 +156,25 @@ def do_audit_run(workspace: Workspace, options: argparse.Namespace) -> dict[str,
     return {**answer, "audit": evidence_text.with_words(audited), "text": text}
 
 
+@verb("robustness", option("runs", nargs="+", metavar="RUN", help=ARGUMENTS["run"]))
+def do_robustness(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """What noise, blur, JPEG, exposure and framing leave of finished runs; measured where that is not done yet."""
+    from covid_core.inference import robustness
+
+    answers, lines = [], []
+    for run in [store.open_run(workspace, name) for name in dict.fromkeys(options.runs)]:
+        curve, check = robustness.stored(run), evidence_text.of(run)
+        if curve is None:
+            curve = robustness.make(workspace, run, progress())
+        limits = {key: curve.limit(key) for key in robustness.CHANGES}
+        words = [*run_text.robustness(curve), check.in_full]
+        answers.append(
+            {"run": run.id, **encode(curve), "worse_from": limits, "audit": encode(check), "in_words": words}
+        )
+        lines += [run.id, *words, *run_text.robustness_lines(curve)]
+    return {"runs": answers, "text": "\n".join(lines)}
+
+
 @verb("segment", "dataset", SEED, WAIT)
 def do_segment(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Learn to outline lungs from a data set's masks."""

@@ -4,7 +4,7 @@ Every image draws one number for each field of the spec, whatever is switched on
 as they were.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import signature
 from math import cos, radians, sin
 from typing import Any
@@ -84,9 +84,15 @@ def mirrored(rows: np.ndarray, seed: int, view: int) -> np.ndarray:
 def augmented_image(image: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> np.ndarray:
     """One image, uint8 (size, size), after those STEPS that the spec switches on."""
     drawn = _drawn(spec, rng)
+    return applied(image, {name: amount for name, amount in drawn.items() if getattr(spec, name)}, rng)
+
+
+def applied(image: np.ndarray, amounts: Mapping[str, Any], rng: Rng) -> np.ndarray:
+    """One image, uint8 (size, size), changed by exactly these ``amounts``: by fields of the spec, with a sign, and of
+    the crop one for each side."""
     for step, names in STEPS.items():
-        if any(getattr(spec, name) for name in names):
-            image = step(image, rng, **{name: drawn[name] for name in names})
+        if not amounts.keys().isdisjoint(names):
+            image = step(image, rng, **{name: amounts.get(name, 0) for name in names})
     return image
 
 

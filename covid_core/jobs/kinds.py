@@ -121,6 +121,12 @@ class ModelAuditRequest(Request):
     run: str
 
 
+class RobustnessRequest(Request):
+    """Measure the robustness curve of a finished run, or measure it again."""
+
+    run: str
+
+
 class LessonRequest(Request):
     """Prepare a lesson; ``recipe`` is the version of its images and runs, ``visitor`` whose browser asked for it."""
 
@@ -239,7 +245,7 @@ def _audit_title(workspace: Workspace, request: AuditRequest) -> str:
 # Checks
 
 
-def _finished_run(workspace: Workspace, request: ReferenceRequest | ModelAuditRequest) -> None:
+def _finished_run(workspace: Workspace, request: ReferenceRequest | ModelAuditRequest | RobustnessRequest) -> None:
     run = store.open_run(workspace, request.run)
     if not run.result or run.status().state not in store.USABLE:
         raise JobRefused(f"{run.name} is not finished. Wait until it is.")
@@ -427,6 +433,16 @@ KINDS: dict[str, Kind] = {
             "covid_core.jobs.tasks:audit_model",
             lambda workspace, request: f"Audit of {_run_name(workspace, request.run)}",
             "Nothing of this audit is kept; an earlier one stays.",
+            single=("run",),
+            check=_finished_run,
+            seconds=_as_last_time,
+        ),
+        Kind(
+            "robustness",
+            RobustnessRequest,
+            "covid_core.jobs.tasks:measure_robustness",
+            lambda workspace, request: f"Robustness curve of {_run_name(workspace, request.run)}",
+            "Nothing of this curve is kept; an earlier one stays.",
             single=("run",),
             check=_finished_run,
             seconds=_as_last_time,

@@ -96,3 +96,10 @@ def audit_model(workspace: Workspace, request: kinds.ModelAuditRequest, progress
 
     run = store.open_run(workspace, request.run)
     return {"run": run.id, "verdict": model_audit.make(workspace, run, progress)["verdict"]}
+
+
+def measure_robustness(workspace: Workspace, request: kinds.RobustnessRequest, progress: Progress) -> Result:
+    from covid_core.inference import robustness
+
+    robustness.make(workspace, store.open_run(workspace, request.run), progress)
+    return {"run": request.run}

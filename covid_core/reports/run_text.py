@@ -11,6 +11,7 @@ from covid_core.evaluation.metrics import Measure
 from covid_core.evaluation.repeats import ImageChoice
 from covid_core.evaluation.subgroups import FEWEST, Subgroups
 from covid_core.formatting import count, decimals, duration, interval, p_in_words, p_value, plural, points, share
+from covid_core.inference.robustness import CHANGES, Robustness
 from covid_core.reports import evidence_text
 from covid_core.runs import candidates
 from covid_core.runs.pinned_dataset import Missing, Version
@@ -262,3 +263,78 @@ def label_cause(made: LabelCheck) -> str:
                 "taken from another list of images"
             )
     return ""
+
+
+# Robustness
+
+
+ROBUSTNESS = (
+    "Test images get worse in seven ways, at five strengths each, and the run predicts them again. "
+    "Nothing is trained. It counts as a view of the test images."
+)
+ROBUSTNESS_WAYS = (
+    "Half of the images become lighter, the other half darker; shifts and rotations go either way. Intervals are 95 %."
+)
+LIMIT = (
+    "The mildest strength at which accuracy is lower than chance explains: paired test against the unchanged images, "
+    "corrected for all strengths (Holm). A dash: at none."
+)
+
+
+def robustness(curve: Robustness) -> list[str]:
+    """Where a run loses most, if it loses more than chance allows, and what the curve rests on."""
+    before = share(curve.unchanged.accuracy.value)
+    if curve.worst is None:
+        headline = f"No change lowers the accuracy of {before} by more than chance explains."
+    else:
+        key, point = curve.worst
+        change = CHANGES[key].in_words.format(point.amount)
+        tested = p_in_words(point.p_holm)
+        headline = f"With {change} accuracy falls from {before} to {share(point.accuracy.value)} ({tested})."
+    of_class = ", ".join(f"{label} {count(images)}" for label, images in curve.of_class.items())
+    notes = " Images of one cluster count for fewer." * curve.grouped
+    notes += " Scores are not calibrated." * (not curve.calibrated)
+    of_all = plural(curve.of_all, "test image")
+    return [headline, f"{count(curve.images)} of {of_all}, as evenly by class as possible: {of_class}.{notes}"]
+
+
+def robustness_limits(curve: Robustness) -> dict[str, str]:
+    """For each change, by title, the mildest amount at which the run is worse (see LIMIT)."""
+    limits = ((change, curve.limit(key)) for key, change in CHANGES.items())
+    return {change.title: "–" if limit is None else change.amount(limit) for change, limit in limits}
+
+
+def robustness_table(curve: Robustness) -> pd.DataFrame:
+    """A row for the unchanged images and for each amount of each change, with every measure and its interval."""
+    rows = [("Unchanged", "", curve.unchanged)]
+    rows += [
+        (CHANGES[key].title, CHANGES[key].amount(one.amount), one) for key, of in curve.changes.items() for one in of
+    ]
+    return pd.DataFrame(
+        {
+            "Change": title,
+            "Amount": amount,
+            **{name: interval(one.value, one.low, one.high) for name, one in point.measures.items()},
+            "p (Holm)": p_value(point.p_holm),
+            "n": point.accuracy.n,
+        }
+        for title, amount, point in rows
+    )
+
+
+def robustness_lines(curve: Robustness) -> list[str]:
+    """Accuracy at every amount, a line for each change."""
+    return [
+        f"{CHANGES[key].title}: "
+        + ", ".join(f"{CHANGES[key].amount(one.amount)} {share(one.accuracy.value)}" for one in points)
+        for key, points in curve.changes.items()
+    ]
+
+
+def robustness_in_words(name: str, curve: Robustness, measure: str) -> str:
+    """A measure as it is unchanged and at the strongest of each change: the alternative text of its curves."""
+    ends = ", ".join(
+        f"{CHANGES[key].in_words.format(points[-1].amount)} {share(points[-1].measures[measure].value)}"
+        for key, points in curve.changes.items()
+    )
+    return f"{name} unchanged {share(curve.unchanged.measures[measure].value)}, {ends}"

@@ -36,6 +36,7 @@ from covid_core.jobs.kinds import (
     PhantomRequest,
     ReferenceRequest,
     Request,
+    RobustnessRequest,
     SegmenterRequest,
 )
 from covid_core.lessons import preparation
@@ -160,6 +161,13 @@ CASES = {
         {"run", "verdict"},
         of_run=True,
     ),
+    "robustness": Case(
+        lambda place: RobustnessRequest(run=place.run.id),
+        {"run": "gone-12345"},
+        "no run with the id",
+        {"run"},
+        of_run=True,
+    ),
     "lesson": Case(
         lambda place: LessonRequest(lesson="twin"),
         {"lesson": "lunch"},
@@ -198,6 +206,7 @@ REQUESTS = [
     ),
     ({"kind": "reference", "run": "r"}, ReferenceRequest(run="r")),
     ({"kind": "audit-run", "run": "r"}, ModelAuditRequest(run="r")),
+    ({"kind": "robustness", "run": "r"}, RobustnessRequest(run="r")),
     ({"kind": "lesson", "lesson": "twin", "seed": 1, "recipe": 1}, LessonRequest(lesson="twin", seed=1, recipe=1)),
     ({"kind": "handout", "lessons": {"twin": None}}, HandoutRequest(lessons={"twin": None})),
     ({"kind": "demonstration", "images": 240, "seed": 0}, DemonstrationRequest()),

@@ -70,6 +70,24 @@ STUDY_STARTED = {"study": str, "name": str, "runs": [STARTED], "failed": bool}
 SPREAD = {"mean": NUMBER, "spread": NUMBER, "lowest": NUMBER, "highest": NUMBER, "count": int}
 TESTED = {"test": str, "runs": int, "reason": str}
 RUN_JOB = {"run": str, "job": str, "state": str, "reason": str}
+POINT = {
+    "amount": NUMBER,
+    "accuracy": MEASURE,
+    "sensitivity": By(MEASURE),
+    "expected_calibration_error": MEASURE,
+    "p_holm": NUMBER,
+}
+ROBUSTNESS = {
+    "run": str,
+    "images": int,
+    "of_all": int,
+    "of_class": COUNTS,
+    "unchanged": POINT,
+    "changes": By([POINT]),
+    "worse_from": By(NUMBER),
+    "audit": AUDIT,
+    "in_words": [str],
+}
 SEGMENTER_FIGURES = {"segmenter": str, "dataset": {"id": str}, "dice": {"value": float}, "images": COUNTS}
 SETS = {"coverage": float, "covered": MEASURE, "of_class": By(MEASURE), "mean_size": NUMBER, "in_words": str}
 CALIBRATION = {"temperature": NUMBER, "images": int, "note": str, "chose_nothing_else": bool}
@@ -245,6 +263,7 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
     ],
     "reference": [((RUN,), RUN_JOB)],
     "audit-run": [((RUN,), RUN_JOB)],
+    "robustness": [((RUN,), {"runs": [ROBUSTNESS]})],
     "segment": [((FIRST,), {"job": str, "dataset": str, "state": str, "reason": str})],
     "segmenters": [
         ((), {"segmenters": [SEGMENTER_FIGURES], "damaged": [{"segmenter": str, "reason": str}], "jobs": [dict]})

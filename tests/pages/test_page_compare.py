@@ -72,7 +72,7 @@ def test_tabs_stand_in_the_order_of_what_one_asks(workspace):
         shown.append([tab.label for tab in page.tabs])
     assert shown == [
         ["Measures", "Per class", "Subgroups", "Pairs", "ROC and precision-recall", "Repeats"],
-        ["Confusion", "Images", "Evidence check"],
+        ["Confusion", "Images", "Evidence check", "Robustness"],
         ["Calibration", "Scores", "Outside test"],
         ["Curves", "Hyper-parameters", "Cost"],
     ]

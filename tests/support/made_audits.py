@@ -1,15 +1,20 @@
 """Models made from nothing that read the lungs or a corner, and their audits, for tests."""
 
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from covid_core import files
 from covid_core.audit.model import model_audit
 from covid_core.audit.model.model_audit import AuditImages
 from covid_core.data.masks import OWN, Origin
+from covid_core.inference import robustness
 from covid_core.inference.network import Head
 from covid_core.inference.predictor import Predictor
+from covid_core.inference.robustness import Robustness
 from covid_core.runs.store import Run
 
 SIDE, EACH = 48, 30
@@ -62,3 +67,20 @@ def keep_audit(run: Run, reads: str = "corner", with_lungs: bool = True, **chang
     found = {**_audited(reads, with_lungs), "head_sha256": run.result.get("head_sha256"), "made": 1.7e9}
     run.write_audit(model_audit.AUDIT, {**found, **changes})
     return {**found, **changes}
+
+
+@cache
+def _curve() -> Robustness:
+    labels = np.array(["ill", "well"])[images().labels]
+    table = pd.DataFrame({"image_id": [f"i-{n}" for n in range(2 * EACH)], "label": labels, "part": "test"})
+    return robustness.measured(predictor(IN_CORNER), table, images().pixels, None, 2 * EACH)
+
+
+def keep_curve(run: Run, p_holm: float | None = None, **changes: Any) -> None:
+    """Keep the robustness curve of a made model with a run; ``p_holm`` replaces that of all points, ``changes`` replace
+    entries of the record."""
+    made = files.without_nan(asdict(_curve()))
+    for point in (one for points in made["changes"].values() for one in points):
+        point["p_holm"] = point["p_holm"] if p_holm is None else p_holm
+    record = {"version": robustness.VERSION, "head_sha256": run.result.get("head_sha256"), **made}
+    run.write_audit(robustness.AUDIT, {**record, **changes})

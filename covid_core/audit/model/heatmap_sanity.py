@@ -15,11 +15,11 @@ from functools import partial
 import numpy as np
 
 from covid_core.audit.model import randomisation_test
-from covid_core.audit.model.model_audit import without_nan
 from covid_core.audit.model.randomisation_test import Likeness, MapCheck
 from covid_core.audit.model.randomised_network import shuffled_head, shuffled_network
 from covid_core.data.pixels import decode_rows
 from covid_core.errors import DataError, RunDamaged
+from covid_core.files import without_nan
 from covid_core.inference.network import Head
 from covid_core.inference.predictor import HeadChange, Predictor
 from covid_core.runs.pinned_dataset import dataset_of

@@ -9,9 +9,8 @@ then may be "reads the frame" and never "reads the lungs".
 At most MOST_IMAGES test images, drawn at random, are used.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -27,6 +26,7 @@ from covid_core.data.split import TEST
 from covid_core.errors import RunDamaged
 from covid_core.evaluation import resampling
 from covid_core.evaluation.metrics import Measure, wilson_of_groups
+from covid_core.files import without_nan
 from covid_core.images import inpainting
 from covid_core.images.codec import GreyImage
 from covid_core.inference import lungs as outlines
@@ -250,14 +250,3 @@ def _heat(predictor: Predictor, images: AuditImages, inside: np.ndarray, progres
 
 def _some(values: np.ndarray | None, at: np.ndarray) -> np.ndarray | None:
     return None if values is None else values[at]
-
-
-def without_nan(value: Any) -> Any:
-    """Records and arrays as JSON takes them; nan is None."""
-    if isinstance(value, Mapping):
-        return {name: without_nan(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(item) for item in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and math.isnan(value) else value

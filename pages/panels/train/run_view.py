@@ -13,6 +13,7 @@ from covid_core.errors import CovidCoreError
 from covid_core.figures import training as figures
 from covid_core.formatting import count, duration, file_size, moment, plural, share
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import ModelAuditRequest, RobustnessRequest
 from covid_core.reports import run_text, tables
 from covid_core.reports.course import course_text
 from covid_core.runs import architecture, candidates, store, test_set_access
@@ -22,7 +23,7 @@ from covid_core.work import cores
 from pages.panels.train import spec_fields
 from pages.shared import annotation_form, job_panel, model_audit_panel, notices, run_cache, shell
 from pages.shared.run_cache import CachedRun, listed
-from pages.shared.test_part import subgroup_panel, test_set_views
+from pages.shared.test_part import robustness_panel, subgroup_panel, test_set_views
 
 PAGE = "train.py"
 POLL = 2  # seconds
@@ -62,10 +63,10 @@ def device_in_words() -> str:
 
 
 def _signature(audits_of: str) -> list[tuple[str, str]]:
-    """What is at work: runs, and the audit of the run that is shown, if one is."""
+    """What is at work: runs, and the checks of the run that is shown, if one is."""
     training = [(one.run.id, one.status.state) for one in listed()[0] if one.is_active]
-    audits = model_audit_panel.active_audits() & {audits_of} if audits_of else ()
-    return [*training, *((run, "audit") for run in audits)]
+    checks = queue.jobs(shell.workspace(), ModelAuditRequest, RobustnessRequest, run=[audits_of]) if audits_of else ()
+    return [*training, *((job.id, "check") for job in checks if job.is_active)]
 
 
 def watched(draw: Callable[[], None], audits_of: str = "") -> None:
@@ -259,6 +260,8 @@ def _draw_run(identifier: str) -> None:
     if one.is_usable:
         st.subheader("Evidence check")
         model_audit_panel.panel(run)
+        st.subheader("Robustness")
+        robustness_panel.panel(run)
         _subgroups(run)
     _settings(run)
     if one.is_usable:
