@@ -38,10 +38,10 @@ class Predictor:
     trunk: LiteTrunk
     head: Head
     both_sides: bool = False
-    share: float = 1.0  # of width and height: the middle of an image that the network is shown
     calibration: Calibration = UNCALIBRATED
     reference: Reference | None = None
     sets: Sets | None = None
+    share: float = 1.0  # of width and height: the middle of an image that the network is shown
 
     @classmethod
     def open(
@@ -87,7 +87,7 @@ class Predictor:
         network = LiteTrunk(trunk, tail, outputs, opened=opened)
         spec = run.spec
         share = spec.image_size / spec.pixels
-        return cls(run.classes, spec.pixels, network, head, spec.test_time_flip, share)
+        return cls(run.classes, spec.pixels, network, head, spec.test_time_flip, share=share)
 
     def explained(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Heat]]:
         """``outputs`` of a few uint8 images (n, size, size), and what draws the heat maps of each, from one pass."""
