@@ -66,6 +66,16 @@ RECIPES: dict[str, dict[str, Any]] = {
         "input": middle(0.6, "equalised"),
         **copies({**JITTER, "frames": True}),
     },
+    "whole image, jitter, frame exchange": copies({**JITTER, "frames": True}),
+    "middle 60 %, jitter, frame exchange": {"input": middle(0.6), **copies({**JITTER, "frames": True})},
+    "middle 60 %, standardised, jitter, frame exchange": {
+        "input": middle(0.6, "per_image"),
+        **copies({**JITTER, "frames": True}),
+    },
+    "middle 70 %, standardised, jitter, frame exchange": {
+        "input": middle(0.7, "per_image"),
+        **copies({**JITTER, "frames": True}),
+    },
     "middle 50 %, equalised, jitter": {"input": middle(0.5, "equalised"), **copies(JITTER)},
 }
 

@@ -62,6 +62,7 @@ class Recipe(BaseModel):
 RECIPE_FIELDS = ("input", "augmentation", *FROZEN_ONLY)
 _TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 STUDY_PRESETS = {name: Preset(**row) for name, row in _TABLES["studies"].items()}
+SAFER = "holds-elsewhere"  # what a new run on the page begins with: images of a later user come from elsewhere
 RECIPES = {name: Recipe(**row) for name, row in _TABLES["recipes"].items()}
 COURSE = STUDY_PRESETS["course"].settings
 COURSE_IMAGES_PER_CLASS: int = COURSE["split"]["images_per_class"]

@@ -113,6 +113,7 @@ def test_a_form_that_gets_augmentation_makes_a_handful_of_copies_and_a_run_that_
     workspace, dataset, cached_weights
 ):
     page = at()
+    page.segmented_control(key="new_recipe").set_value("best-here").run()
     page.slider(key="new_rotation").set_value(10.0).run()
     assert page.number_input(key="new_views").value == presets.FEW_VIEWS
     run = made_run(workspace, all_parts(PARTS, 2), "Old", augmentation={"rotation": 10})
@@ -658,11 +659,15 @@ def test_the_sidebar_leads_from_a_run_to_all_runs(workspace):
     assert not link.proto.query_string  # which clears the address
 
 
-def test_one_click_shows_the_network_the_middle_of_images(workspace, dataset, cached_weights):
+def test_the_page_begins_with_the_preset_for_images_from_elsewhere(workspace, dataset, cached_weights):
+    assert at().session_state["new_recipe"] == presets.SAFER
+
+
+def test_one_click_shows_the_network_whole_images_as_they_are(workspace, dataset, cached_weights):
     page = at()
-    page.segmented_control(key="new_recipe").set_value("holds-elsewhere").run()
-    assert page.session_state["new_region"] == "centre"
-    assert page.session_state["new_crop"] == pytest.approx(15)
+    page.segmented_control(key="new_recipe").set_value("best-here").run()
+    assert page.session_state["new_region"] == "whole"
+    assert not page.session_state["new_frames"]
 
 
 def test_a_choice_of_ones_own_marks_no_preset(workspace, dataset):

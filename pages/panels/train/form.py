@@ -95,7 +95,8 @@ def _backbone_in_short() -> str:
 
 @st.cache_data(ttl=WEIGHTS_TTL, max_entries=64, show_spinner="Looking for ImageNet weights")
 def _default(dataset: str, version: str) -> TrainingSpec:
-    return presets.default_spec(dataset, shell.workspace())
+    spec = presets.default_spec(dataset, shell.workspace())
+    return presets.with_recipe(spec, presets.SAFER) if spec.mode == "frozen" else spec
 
 
 @st.cache_data(ttl=WEIGHTS_TTL, max_entries=64, show_spinner="Looking for ImageNet weights")
