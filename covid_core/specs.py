@@ -258,8 +258,8 @@ class InputSpec(Spec):
 
     @property
     def in_words(self) -> str:
-        """``middle 60 %, equalised``; empty for the whole image as it is."""
-        words = {"middle " + f"{100 * self.share:g} %": self.region == "centre"}
+        """``middle 60 % of the image, histogram equalised``; empty for the whole image as it is."""
+        words = {f"middle {100 * self.share:g} % of the image": self.region == "centre"}
         words[INTENSITY_LABELS[self.intensity].lower()] = self.intensity != "as_is"
         return ", ".join(name for name, holds in words.items() if holds)
 

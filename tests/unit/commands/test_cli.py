@@ -94,6 +94,14 @@ def test_training_starts_with_the_settings_that_were_given(answer, dataset, laun
     assert (run.name, run.spec.epochs, run.spec.head.units, run.spec.backbone) == ("Mine", 3, (8,), "baseline_cnn")
 
 
+def test_a_preset_comes_before_the_settings(answer, dataset, launched, workspace):
+    arguments = ["--backbone", "mobilenet_v2", "--preset", "holds-elsewhere", "--set", "input.share=0.7"]
+    arguments += ["--set", "weights=random"]
+    code, started = answer("train", dataset, *arguments)
+    shown = store.open_run(workspace, started["run"]).spec.input
+    assert (code, shown.region, shown.share) == (0, "centre", 0.7)
+
+
 def test_a_backbone_that_is_set_however_spelt_brings_its_suggested_settings(answer, dataset, launched, workspace):
     code, started = answer("train", dataset, "--set", "backbone=baseline-cnn", "--set", "augmentation.flip=true")
     spec = store.open_run(workspace, started["run"]).spec

@@ -27,10 +27,9 @@ def kept(workspace, dataset, key, width=3):
     return table
 
 
-def run(workspace, key, size, origin="imagenet"):
-    made_run(
-        workspace, TABLE, backbone="mobilenet_v2", image_size=size, result={"trunk": key, "weights": {"origin": origin}}
-    )
+def run(workspace, key, size, origin="imagenet", **choices):
+    result = {"trunk": key, "weights": {"origin": origin}}
+    made_run(workspace, TABLE, backbone="mobilenet_v2", image_size=size, result=result, **choices)
 
 
 def test_features_of_the_largest_images_are_taken(workspace, dataset):
@@ -45,6 +44,12 @@ def test_features_of_the_largest_images_are_taken(workspace, dataset):
 def test_a_network_that_has_learned_nothing_is_not_taken(workspace, dataset):
     kept(workspace, dataset, "random")
     run(workspace, "random", 224, origin="random")
+    assert frozen_features.best(workspace, dataset) is None
+
+
+def test_features_of_the_middle_of_images_are_not_taken(workspace, dataset):
+    kept(workspace, dataset, "middle")
+    run(workspace, "middle", 224, input={"region": "centre"})
     assert frozen_features.best(workspace, dataset) is None
 
 
