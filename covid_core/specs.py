@@ -377,7 +377,12 @@ class TrainingSpec(Spec):
     @property
     def pixels(self) -> int:
         """Side of the squares that the model takes: it cuts its region of ``image_size`` pixels out of them."""
-        return round(self.image_size / self.input.share) if self.input.region == "centre" else self.image_size
+        return round(self.image_size / self.shown)
+
+    @property
+    def shown(self) -> float:
+        """Share of width and height of those squares that the network is shown, in the middle."""
+        return self.input.share if self.input.region == "centre" else 1
 
     @property
     def total_epochs(self) -> int:

@@ -17,6 +17,7 @@ from covid_core.specs import AUGMENTATIONS, AugmentationSpec
 
 FRAMES = 1  # names the random numbers of the exchange
 Rng = np.random.Generator
+REACH = 0.04  # share of the side around what is shown: two standard deviations of the strongest blur
 GREYS = np.arange(256, dtype=np.float32)
 
 
@@ -43,7 +44,7 @@ class FrameExchange:
         return swapped(frame[None], self._lungs(other, len(image)), image[None], self._lungs(own, len(image)))[0]
 
     def _lungs(self, place: int, size: int) -> np.ndarray:
-        mask = np.unpackbits(self._bits[place]).reshape(self._shape)
+        mask = np.unpackbits(self._bits[place], count=self._shape[0] * self._shape[1]).reshape(self._shape)
         return to_square(mask * np.uint8(255), size)[None] > 127
 
 
@@ -54,12 +55,14 @@ def view(
     view: int,
     rows: np.ndarray | None = None,
     exchange: FrameExchange | None = None,
+    shown: float = 1,
 ) -> np.ndarray:
     """One changed copy of each image, uint8 (n, size, size): view ``view``, from 0, of which a fit usually sees one per
     epoch. Image ``i`` of view ``v`` is always the same for a seed; ``images`` itself where the spec changes nothing.
 
     ``rows`` are the numbers that the images have in their data set, where they are only a part; default 0 to n - 1.
-    ``exchange`` is needed where the spec exchanges frames.
+    ``exchange`` is needed where the spec exchanges frames. ``shown`` is the share of width and height, in the middle,
+    that the network is shown: greys change there alone, which takes a third of the time for 60 %.
     """
     if spec.is_off:
         return images
@@ -71,7 +74,7 @@ def view(
             if exchange is None:
                 raise TypeError("A spec that exchanges frames needs a FrameExchange.")
             image = exchange.of(image, number, own)
-        changed[place] = augmented_image(image, spec, np.random.default_rng((seed, view, number)))
+        changed[place] = augmented_image(image, spec, np.random.default_rng((seed, view, number)), shown)
     return changed
 
 
@@ -81,16 +84,30 @@ def mirrored(rows: np.ndarray, seed: int, view: int) -> np.ndarray:
     return np.array([_drawn(flip, np.random.default_rng((seed, view, row)))["flip"] for row in rows.tolist()])
 
 
-def augmented_image(image: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> np.ndarray:
+def augmented_image(image: np.ndarray, spec: AugmentationSpec, rng: Rng, shown: float = 1) -> np.ndarray:
     """One image, uint8 (size, size), after those STEPS that the spec switches on."""
     drawn = _drawn(spec, rng)
-    return applied(image, {name: amount for name, amount in drawn.items() if getattr(spec, name)}, rng)
+    return applied(image, {name: amount for name, amount in drawn.items() if getattr(spec, name)}, rng, shown)
 
 
-def applied(image: np.ndarray, amounts: Mapping[str, Any], rng: Rng) -> np.ndarray:
+def applied(image: np.ndarray, amounts: Mapping[str, Any], rng: Rng, shown: float = 1) -> np.ndarray:
     """One image, uint8 (size, size), changed by exactly these ``amounts``: by fields of the spec, with a sign, and of
-    the crop one for each side."""
-    for step, names in STEPS.items():
+    the crop one for each side. Greys change only in the middle that is ``shown``, and REACH around it."""
+    image = _after(PLACE_STEPS, image, amounts, rng)
+    cut = max(0, int(len(image) * ((1 - shown) / 2 - REACH)))
+    inner = image[cut : len(image) - cut, cut : len(image) - cut]
+    if "blur" in amounts:  # a share of the whole side
+        amounts = {**amounts, "blur": amounts["blur"] * len(image) / len(inner)}
+    greys = _after(GREY_STEPS, inner, amounts, rng)
+    if not cut or greys is inner:
+        return greys if greys is not inner else image
+    changed = image.copy()
+    changed[cut:-cut, cut:-cut] = greys
+    return changed
+
+
+def _after(steps: "Steps", image: np.ndarray, amounts: Mapping[str, Any], rng: Rng) -> np.ndarray:
+    for step, names in steps.items():
         if not amounts.keys().isdisjoint(names):
             image = step(image, rng, **{name: amounts.get(name, 0) for name in names})
     return image
@@ -169,9 +186,15 @@ def _whole(greys: np.ndarray) -> np.ndarray:
     return np.minimum(np.maximum(greys + 0.5, 0), 255).astype(np.uint8)
 
 
-STEPS: dict[Callable[..., np.ndarray], tuple[str, ...]] = {
-    step: tuple(signature(step).parameters)[2:]  # all but the image and the random numbers
-    for step in (_flipped, _moved, _cropped, _exposed, _curved, _blurred, _noisy, _peppered, _compressed)
-}
+Steps = dict[Callable[..., np.ndarray], tuple[str, ...]]
+
+
+def _with_names(*steps: Callable[..., np.ndarray]) -> Steps:
+    return {step: tuple(signature(step).parameters)[2:] for step in steps}  # all but the image and the random numbers
+
+
+PLACE_STEPS = _with_names(_flipped, _moved, _cropped)
+GREY_STEPS = _with_names(_exposed, _curved, _blurred, _noisy, _peppered, _compressed)
+STEPS = PLACE_STEPS | GREY_STEPS
 if sorted(["frames", *(name for names in STEPS.values() for name in names)]) != sorted(AUGMENTATIONS):
     raise TypeError("Every field of AugmentationSpec but frames must be an argument of exactly one step.")

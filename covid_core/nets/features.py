@@ -221,7 +221,9 @@ def _views(plan: Plan, frozen: FrozenTrunk, passes: _Passes, name: str) -> list[
         plan.scratch += [path, path.with_suffix(trunk.TOOK)]
 
         def view(rows: np.ndarray, number: int = number) -> np.ndarray:
-            return augmentation.view(images.pixels[rows], spec.augmentation, spec.seed, number, rows, exchange)
+            return augmentation.view(
+                images.pixels[rows], spec.augmentation, spec.seed, number, rows, exchange, spec.shown
+            )
 
         tables += passes.run(wanted, train, view, f"Augmented view {number + 1}")
     return tables

@@ -276,7 +276,9 @@ def _pixel_stage(plan: Plan, name: str, classifier: "keras.Model", number: int) 
 
     def inputs(rows: np.ndarray, epoch: int) -> np.ndarray:
         chosen = images.rows[train[rows]]
-        changed = augmentation.view(images.pixels[chosen], spec.augmentation, spec.seed, epoch, chosen, exchange)
+        changed = augmentation.view(
+            images.pixels[chosen], spec.augmentation, spec.seed, epoch, chosen, exchange, spec.shown
+        )
         return changed[..., None]
 
     return NetworkStage(

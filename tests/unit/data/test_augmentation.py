@@ -202,6 +202,26 @@ def test_an_image_without_an_outline_stays_in_its_frame():
     assert np.array_equal(changed[10:], images[10:]) and not np.array_equal(changed[:10], images[:10])
 
 
+def test_outlines_of_a_side_that_fills_no_whole_bytes_serve_too():
+    images, lungs = framed_lungs()
+    exchange = augmentation.FrameExchange(images, np.arange(20), lungs[:, 1::3, 1::3])
+    assert not np.array_equal(augmentation.view(images, FRAMED, 0, 0, None, exchange), images)
+
+
+def test_where_a_network_is_shown_the_middle_greys_change_there_alone(images):
+    spec = AugmentationSpec(gamma=0.3, salt=0.1)
+    part = augmentation.view(images, spec, seed=0, view=0, shown=0.5)
+    cut = int(SIZE * (0.25 - augmentation.REACH))
+    assert np.array_equal(part[:, :cut], images[:, :cut]) and np.array_equal(part[:, :, -cut:], images[:, :, -cut:])
+    assert all((changed != image)[cut:].any() for changed, image in zip(part, images, strict=True))
+
+
+def test_a_blur_is_as_wide_whatever_part_is_shown(images):
+    spec, middle = AugmentationSpec(blur=0.02), slice(SIZE // 4, 3 * SIZE // 4)
+    whole, part = (augmentation.view(images, spec, seed=0, view=0, shown=shown) for shown in (1, 0.5))
+    assert np.abs(whole[:, middle, middle].astype(int) - part[:, middle, middle]).max() <= 2
+
+
 def test_frames_are_not_exchanged_without_outlines():
     images, _ = framed_lungs()
     with pytest.raises(TypeError):
