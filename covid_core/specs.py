@@ -20,7 +20,7 @@ Imbalance = Literal["none", "class_weights", "undersample", "oversample"]
 Pooling = Literal["mean", "mean_max"]
 SplitMethod = Literal["grouped", "stratified", "by_source", "given"]
 Labels = Literal["folder", "shifted"]
-Region = Literal["whole", "centre"]
+Region = Literal["whole", "centre", "lungs"]
 Intensity = Literal["as_is", "per_image", "equalised"]
 
 DEFAULT_BACKBONE = "mobilenet_v2"
@@ -49,7 +49,11 @@ IMBALANCE_LABELS: dict[str, str] = {
     "undersample": "Undersample",
     "oversample": "Oversample",
 }
-REGION_LABELS: dict[str, str] = {"whole": "Whole image", "centre": "Middle of the image"}
+REGION_LABELS: dict[str, str] = {
+    "whole": "Whole image",
+    "centre": "Middle of the image",
+    "lungs": "Box around the lungs",
+}
 INTENSITY_LABELS: dict[str, str] = {
     "as_is": "As it is",
     "per_image": "Standardised per image",
@@ -247,7 +251,8 @@ AUGMENTATIONS = {  # a field that neither _amount nor _switch made is a TypeErro
 class InputSpec(Spec):
     """What a network is shown of an image; it is part of the saved model, in Keras's own layers.
 
-    ``region`` "centre" cuts the middle out, ``share`` of width and height. ``intensity`` "per_image" gives every image
+    ``region`` "centre" cuts the middle out, ``share`` of width and height. "lungs" is the box around the outlined
+    lungs, which is cut out before the model (``inference.region``). ``intensity`` "per_image" gives every image
     one mean and one standard deviation, "equalised" spreads its greys evenly (see ``nets.model``); both count inside
     the region alone.
     """
@@ -260,6 +265,7 @@ class InputSpec(Spec):
     def in_words(self) -> str:
         """``middle 60 % of the image, histogram equalised``; empty for the whole image as it is."""
         words = {f"middle {100 * self.share:g} % of the image": self.region == "centre"}
+        words["box around the lungs"] = self.region == "lungs"
         words[INTENSITY_LABELS[self.intensity].lower()] = self.intensity != "as_is"
         return ", ".join(name for name, holds in words.items() if holds)
 
@@ -376,13 +382,18 @@ class TrainingSpec(Spec):
 
     @property
     def pixels(self) -> int:
-        """Side of the squares that the model takes: it cuts its region of ``image_size`` pixels out of them."""
+        """Side of the squares that the model takes: it cuts its middle of ``image_size`` pixels out of them."""
         return round(self.image_size / self.shown)
 
     @property
     def shown(self) -> float:
         """Share of width and height of those squares that the network is shown, in the middle."""
         return self.input.share if self.input.region == "centre" else 1
+
+    @property
+    def whole(self) -> int:
+        """Side of the squares that a predictor takes: all that the image shows, before any cut."""
+        return 2 * self.image_size if self.input.region == "lungs" else self.pixels
 
     @property
     def total_epochs(self) -> int:

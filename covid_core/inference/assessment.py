@@ -20,13 +20,15 @@ import numpy as np
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import USUAL_COVERAGE, PredictionSet, Sets
 from covid_core.images.codec import GreyImage, to_square
+from covid_core.images.regions import Box
 from covid_core.inference import doubts, hottest_place, lungs, training_match
-from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, Check
+from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, LUNGS_OUTLINED, Check
 from covid_core.inference.hottest_place import HottestPlace
 from covid_core.inference.lungs import LungOutline
 from covid_core.inference.network import softmax
 from covid_core.inference.predictor import UNCALIBRATED, Heat, Predictor
 from covid_core.inference.reference import Judgement, Neighbour
+from covid_core.inference.region.lung_region import Regions
 from covid_core.inference.training_match import TrainingMatch
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
@@ -43,6 +45,7 @@ class Assessment:
     ``logits`` of shape (classes,).
     ``sets`` gives the prediction set at ``coverage``, None where the run's predictions have no logits. ``anyway`` shows
     the numbers of an image that failed a check. ``image`` is there where one was assessed alone.
+    ``box`` is the part of the image that the network was shown.
     ``training`` and ``hottest`` take longer than the scores: None until they are made (``examined``).
     """
 
@@ -63,6 +66,7 @@ class Assessment:
     heat: Heat | None = field(default=None, repr=False)
     training: TrainingMatch | None = None
     hottest: HottestPlace | None = None
+    box: Box = Box()
 
     @cached_property
     def scores(self) -> np.ndarray:
@@ -158,9 +162,11 @@ def hottest_place_of(
 def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assessment]:
     """The same of several images at once, without the images themselves."""
     squares = np.stack([to_square(image.pixels, predictor.size) for image in images])
-    logits, features, heats = predictor.explained(squares)
+    regions = predictor.regions(squares)
+    logits, features, heats = predictor.explained(squares, regions)
     reference = predictor.reference
-    judgements = reference.judgements(squares, features) if reference else [UNJUDGED] * len(images)
+    judgements = reference.judgements(regions.squares, features) if reference else [UNJUDGED] * len(images)
+    outlines = _outlined(regions) if predictor.lungs else [()] * len(images)
     return [
         Assessment(
             warnings=(*image.warnings, *doubts.of(image.pixels, predictor.size)),
@@ -168,13 +174,21 @@ def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assess
             classes=predictor.classes,
             logits=of_image,
             calibration=predictor.calibration,
-            checks=_with_file(checks, image),
+            checks=(*_with_file(checks[:1], image), *outlined, *checks[1:]),
             neighbours=neighbours,
             sets=predictor.sets,
             heat=heat,
+            box=box,
         )
-        for image, of_image, (checks, neighbours), heat in zip(images, logits, judgements, heats, strict=True)
+        for image, of_image, (checks, neighbours), heat, outlined, box in zip(
+            images, logits, judgements, heats, outlines, regions.boxes, strict=True
+        )
     ]
+
+
+def _outlined(regions: Regions) -> list[tuple[Check, ...]]:
+    """For each image, the check that its lungs are outlined."""
+    return [(Check(LUNGS_OUTLINED, refusal is None, outline=refusal),) for refusal in regions.refusals]
 
 
 def _done(image: GreyImage, size: int) -> tuple[str, ...]:

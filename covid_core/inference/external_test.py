@@ -25,6 +25,7 @@ from covid_core.evaluation.metrics import Measure
 from covid_core.evaluation.recalibration import Recalibrated
 from covid_core.inference.network import batch_for, with_scores
 from covid_core.inference.predictor import Predictor
+from covid_core.inference.region.lung_region import cut_images
 from covid_core.runs import prediction_sets, temperature_scaling
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Evaluation, EvaluationRecord, OutsideDataset, Run
@@ -73,8 +74,9 @@ def evaluate(
     if outside.id == run.dataset.id:
         raise InvalidChoice("The run was trained on this data set. Its test part is its inside figure already.")
     predictor = Predictor.open(workspace, run)
-    pixels = open_pixels(workspace, outside, run.spec.pixels, part_of(progress, 0.0, 0.2))
-    logits, refused = _answers(predictor, pixels, part_of(progress, 0.2, 0.9))
+    pixels, outlined = _network_images(workspace, run, predictor, outside, part_of(progress, 0.0, 0.2))
+    logits, refused = _answers(predictor.of_cut, pixels, part_of(progress, 0.2, 0.9))
+    refused[~outlined] = True
     shared = _shared(workspace, run, outside, part_of(progress, 0.9, 1.0))
     table = _table(outside, run, classes, logits).assign(refused=refused).merge(shared, on="image_id", how="left")
     record = EvaluationRecord(
@@ -88,6 +90,17 @@ def evaluate(
     )
     run.note_opening(f"outside test: {outside.name}")
     return run.write_evaluation(record, table)
+
+
+def _network_images(
+    workspace: Workspace, run: Run, predictor: Predictor, outside: Dataset, progress: Progress
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the run's network takes of all images, and whether what it needs of each is there: an outline, if any."""
+    if predictor.lungs is None:
+        return open_pixels(workspace, outside, run.spec.pixels, progress), np.ones(len(outside.images), bool)
+    rows = np.arange(len(outside.images))
+    cut = cut_images(workspace, outside, predictor.lungs, run.spec.whole, rows, progress)
+    return cut.pixels, cut.outlined
 
 
 def _answers(predictor: Predictor, pixels: np.ndarray, progress: Progress) -> tuple[np.ndarray, pd.arrays.BooleanArray]:

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,7 +29,11 @@ from covid_core.evaluation import conformal
 from covid_core.images.codec import to_squares
 from covid_core.work import blocks
 
+if TYPE_CHECKING:
+    from covid_core.inference.lungs import Refusal
+
 CHEST_IMAGE, LIKE_TRAINING = "frontal chest image", "like the training images"  # the checks of an image's content
+LUNGS_OUTLINED = "lungs outlined"
 SIDE, CELLS, DIRECTIONS = 32, 4, 8  # pixels, cells per side, directions of a rising grey; 8 x 8 cells did no better
 UPRIGHT, LEFT, DOWN, RIGHT, INVERTED = READINGS = ("upright", "left", "down", "right", "inverted")
 QUARTERS = {UPRIGHT: 0, LEFT: 1, DOWN: 2, RIGHT: 3}  # anticlockwise quarter turns
@@ -75,13 +80,14 @@ class Limit:
 
 @dataclass(frozen=True)
 class Check:
-    """One question about an image before an answer, in the order of ``CHEST_IMAGE``, ``LIKE_TRAINING``.
+    """One question about an image before an answer, in the order of ``CHEST_IMAGE``, ``LUNGS_OUTLINED`` (of runs that
+    are shown the box around the lungs), ``LIKE_TRAINING``.
 
     ``passed`` is None where it was not made: without ``limit``, or without a reference of the run. ``figure`` is what
     was measured, nan where nothing was, ``limit`` what it is compared with. ``reading``: under which a refused image
     would pass. ``against``: the evidence against a frontal image, where that alone refuses it. Where the image's own
-    file says what it shows, ``reason`` does. ``run`` names the run that made the check, where it is not the one that
-    answers. ``reports.prediction_text.check`` puts it into words.
+    file says what it shows, ``reason`` does. ``outline``: why the lungs have none. ``run`` names the run that made the
+    check, where it is not the one that answers. ``reports.prediction_text.check`` puts it into words.
     """
 
     name: str
@@ -93,6 +99,7 @@ class Check:
     run: str = ""
     has_reference: bool = True
     against: float = math.nan
+    outline: "Refusal | None" = None
 
 
 def histograms(squares: np.ndarray) -> np.ndarray:

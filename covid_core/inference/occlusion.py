@@ -58,6 +58,7 @@ def occluded(predictor: Predictor, image: GreyImage, label: str, progress: Progr
     from scipy import ndimage  # 0.2 s to import, and only this needs it
 
     square = to_square(image.pixels, predictor.size)
+    predictor = predictor.held(square)  # a covered place must not move the region
     index, places = predictor.classes.index(label), GRID * GRID
     # so blurred that what fits under the patch is gone
     covers = ndimage.gaussian_filter(square.astype(np.float32), PATCH * len(square), mode="nearest")

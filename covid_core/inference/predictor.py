@@ -12,9 +12,11 @@ from covid_core.errors import RunDamaged
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import Sets
 from covid_core.images.codec import GreyImage, to_square
+from covid_core.images.regions import Box
 from covid_core.inference.heatmap import cam, to_unit
 from covid_core.inference.network import MEAN, Head, LiteNetwork, LiteTrunk, batch_for, pooled, shared_network
 from covid_core.inference.reference import Reference
+from covid_core.inference.region.lung_region import LungRegion, Regions
 from covid_core.runs import prediction_sets, temperature_scaling
 from covid_core.runs.store import Run
 from covid_core.work import blocks
@@ -31,6 +33,9 @@ class Predictor:
     """The numbers of ``keras.models.load_model`` on the run's model.keras, but for rounding, from trunk and head.
 
     Scores differ by 1e-7 to 6e-6 in the course's runs, by up to 2e-5 where a head is steep; every run records its own.
+
+    It takes whole images as squares of ``size`` pixels a side; with ``lungs`` it cuts out the box around the lungs
+    itself, and ``of_cut`` is the same predictor for what was cut out before.
     """
 
     classes: tuple[str, ...]
@@ -42,6 +47,7 @@ class Predictor:
     reference: Reference | None = None
     sets: Sets | None = None
     share: float = 1.0  # of width and height: the middle of an image that the network is shown
+    lungs: LungRegion | None = None
 
     @classmethod
     def open(
@@ -63,10 +69,14 @@ class Predictor:
         trunk = trunk_path_of(workspace, run)
         tail = run.trunk_path if "tail_sha256" in run.result else None
         reference = run.reference_path if with_reference and run.has_reference else None
-        for path, name in ((run.head_path, "head"), (trunk, "trunk"), (tail, "tail"), (reference, "reference")):
+        segmenter = run.segmenter_path if run.spec.input.region == "lungs" else None
+        parts = {"head": run.head_path, "trunk": trunk, "tail": tail, "reference": reference, "segmenter": segmenter}
+        for name, path in parts.items():
             if path and (not path.is_file() or files.sha256_of(path) != run.result.get(f"{name}_sha256")):
                 raise RunDamaged(f"{run.name}: {path.name} is missing or was changed after training.")
         predictor = cls.of_parts(run, trunk, tail, Head.load(run.head_path), run.result.get("trunk_outputs"), opened)
+        if segmenter:
+            predictor.lungs, predictor.size = LungRegion.open(run.path, run.spec.image_size), run.spec.whole
         predictor.calibration = temperature_scaling.of(run)
         if with_reference:
             predictor.reference = Reference.load(reference) if reference else None
@@ -83,22 +93,40 @@ class Predictor:
         outputs: Sequence[int] | None,
         opened: Callable[[Path], LiteNetwork] = shared_network,
     ) -> "Predictor":
-        """The predictor of a run from its exported networks, as ``LiteTrunk`` takes them, and its head."""
+        """The predictor of a run from its exported networks, as ``LiteTrunk`` takes them, and its head: of what the
+        networks themselves take."""
         network = LiteTrunk(trunk, tail, outputs, opened=opened)
         spec = run.spec
         share = spec.image_size / spec.pixels
         return cls(run.classes, spec.pixels, network, head, spec.test_time_flip, share=share)
 
-    def explained(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Heat]]:
-        """``outputs`` of a few uint8 images (n, size, size), and what draws the heat maps of each, from one pass."""
+    @property
+    def of_cut(self) -> "Predictor":
+        """The same for squares that hold just what the network is shown."""
+        return self if self.lungs is None else replace(self, lungs=None, size=self.lungs.size)
+
+    def held(self, square: np.ndarray) -> "Predictor":
+        """The same with the region of one image, uint8 (size, size), whatever changes in it."""
+        return self if self.lungs is None else replace(self, lungs=self.lungs.held(square))
+
+    def regions(self, squares: np.ndarray) -> Regions:
+        """What the networks take of images, uint8 (n, size, size), and the boxes that they are shown."""
+        return Regions.of_whole(squares, Box.centre(self.share)) if self.lungs is None else self.lungs.of(squares)
+
+    def explained(
+        self, squares: np.ndarray, regions: Regions | None = None
+    ) -> tuple[np.ndarray, np.ndarray, list[Heat]]:
+        """``outputs`` of a few uint8 images (n, size, size), and what draws the heat maps of each, from one pass.
+        ``regions`` are those of the images, where they are known already."""
         logits, features, heats = [], [], list[Heat]()
-        for batch in blocks(squares, batch_for(self.size)):
-            sides = self._maps_of_sides(batch)
+        regions = regions or self.regions(squares)
+        for batch in blocks(range(len(squares)), batch_for(self.size)):
+            sides = self._maps_of_sides(regions.squares[batch.start : batch.stop])
             logits.append(self._mean_logits(sides))
             features.append(pooled(sides[0], MEAN))
-            for place in range(len(batch)):
+            for place, number in enumerate(batch):
                 of_one = [[tap[place : place + 1] for tap in maps] for maps in sides]
-                heats.append(partial(self._heat, of_one))
+                heats.append(partial(self._heat, of_one, regions.boxes[number]))
         return np.concatenate(logits), np.concatenate(features), heats
 
     def heat_map(self, image: GreyImage, label: str, shape: tuple[int, int]) -> np.ndarray:
@@ -108,7 +136,7 @@ class Predictor:
 
     def mean_maps(self, squares: np.ndarray) -> tuple[np.ndarray, ...]:
         """Mean maps of uint8 images (n, size, size), as ``Head.usual`` has them."""
-        return _means(self._maps_of_sides(squares))
+        return _means(self._maps_of_sides(self.regions(squares).squares))
 
     def evidence(
         self, squares: np.ndarray, classes: Sequence[int], shape: tuple[int, int], changes: Sequence[HeadChange]
@@ -119,13 +147,17 @@ class Predictor:
         ``classes`` are the positions of the class that each image's map is for, ``shape`` is height and width of the
         maps. Yields, for each change of the head, float32 (n, *shape), above 0 where something speaks for the class.
         """
-        sides = self._maps_of_sides(squares)
+        regions = self.regions(squares)
+        sides = self._maps_of_sides(regions.squares)
         usual = _means(sides)
         images = [[[tap[[number]] for tap in maps] for maps in sides] for number in range(len(squares))]
         for change in changes:  # one head at a time: a flattening one can be 200 MB
             head = replace(change(self.head), usual=usual)
             yield np.stack(
-                [self._evidence(head, image, index, shape) for image, index in zip(images, classes, strict=True)]
+                [
+                    self._evidence(head, image, box, index, shape)
+                    for image, box, index in zip(images, regions.boxes, classes, strict=True)
+                ]
             )
 
     def logits(self, squares: np.ndarray) -> np.ndarray:
@@ -141,31 +173,30 @@ class Predictor:
         """Logits and features, from one pass."""
         parts = []
         for batch in blocks(squares, batch_for(self.size)):
-            sides = self._maps_of_sides(batch)
+            sides = self._maps_of_sides(self.regions(batch).squares)
             parts.append((self._mean_logits(sides), pooled(sides[0], MEAN)))
         logits, features = map(np.concatenate, zip(*parts, strict=True))
         return logits, features
 
     def _maps_of_sides(self, squares: np.ndarray) -> list[list[np.ndarray]]:
-        """The maps of images, and of their mirror images where the spec asks for both."""
+        """The maps of what the networks take, and of its mirror images where the spec asks for both."""
         sides = [squares, squares[:, :, ::-1]] if self.both_sides else [squares]
         return [self.trunk.maps(side) for side in sides]
 
-    def _heat(self, sides: list[list[np.ndarray]], label: str, shape: tuple[int, int]) -> np.ndarray:
-        return to_unit(self._evidence(self.head, sides, self.classes.index(label), shape))
+    def _heat(self, sides: list[list[np.ndarray]], box: Box, label: str, shape: tuple[int, int]) -> np.ndarray:
+        return to_unit(self._evidence(self.head, sides, box, self.classes.index(label), shape))
 
-    def _evidence(self, head: Head, sides: list[list[np.ndarray]], index: int, shape: tuple[int, int]) -> np.ndarray:
+    def _evidence(
+        self, head: Head, sides: list[list[np.ndarray]], box: Box, index: int, shape: tuple[int, int]
+    ) -> np.ndarray:
         """For and against a class, before what speaks against it is cut off: float32 of ``shape``, over the image.
         0 where the network is not shown the image."""
-        height, width = (max(1, round(self.share * side)) for side in shape)
+        height, width = (part.stop - part.start for part in box.slices(*shape))
         heat = [
             cam(head, maps, index, width, height, [tap[number] for tap in head.usual])
             for number, maps in enumerate(sides)
         ]
-        both = heat[0] if len(heat) == 1 else heat[0] + heat[1][:, ::-1]
-        before = [(whole - part) // 2 for whole, part in zip(shape, both.shape, strict=True)]
-        after = [whole - part - gap for whole, part, gap in zip(shape, both.shape, before, strict=True)]
-        return np.pad(both, list(zip(before, after, strict=True)))
+        return box.laid_back(heat[0] if len(heat) == 1 else heat[0] + heat[1][:, ::-1], shape)
 
     def _mean_logits(self, sides: list[list[np.ndarray]]) -> np.ndarray:
         logits = [self.head.logits(self.head.features(maps)) for maps in sides]

@@ -16,6 +16,7 @@ from covid_core.errors import JobRefused, RunDamaged
 from covid_core.inference.gate import Gate
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.reference import Features, Neighbourhood, Reference
+from covid_core.inference.region.lung_region import cut_images
 from covid_core.runs import store
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Run
@@ -46,11 +47,14 @@ def make(workspace: Workspace, run: Run, progress: Progress = silent) -> None:
     """
     dataset = dataset_of(workspace, run)
     predictor = Predictor.open(workspace, run, with_reference=False)
-    images = open_pixels(workspace, dataset, run.spec.pixels, part_of(progress, 0.0, 0.2))
-    split = run.split()
+    split, reading = run.split(), part_of(progress, 0.0, 0.2)
     rows = dataset.images.set_index("image_id").index.get_indexer(split["image_id"])
+    if predictor.lungs is None:
+        images = open_pixels(workspace, dataset, run.spec.pixels, reading)
+    else:
+        images = cut_images(workspace, dataset, predictor.lungs, run.spec.whole, rows, reading).pixels
     used = np.flatnonzero((split["part"] == TRAIN).to_numpy() | validation_for(split, CALIBRATION))
-    values = _features_of(predictor, images, rows, used, part_of(progress, 0.2, 0.9))
+    values = _features_of(predictor.of_cut, images, rows, used, part_of(progress, 0.2, 0.9))
     reference = fitted(split, lambda at: np.asarray(images[rows[at]]), values.__getitem__)
     progress(0.95, "Keeping the reference")
     _publish(workspace, run, reference)

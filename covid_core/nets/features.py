@@ -10,12 +10,13 @@ import numpy as np
 from covid_core import cache
 from covid_core.backbones import backbone_named
 from covid_core.data import augmentation
+from covid_core.data.masks import LungMasks
 from covid_core.derived import KEY_LENGTH
 from covid_core.errors import RunError
 from covid_core.inference import lungs
 from covid_core.inference.network import MEAN
 from covid_core.nets import trunk
-from covid_core.nets.plan import Plan
+from covid_core.nets.plan import Images, Plan
 from covid_core.nets.trunk import Engine, FrozenTrunk, Wanted
 from covid_core.specs import TrainingSpec
 from covid_core.work import Progress, part_of
@@ -107,7 +108,7 @@ def _cut(spec: TrainingSpec) -> int:
 def of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool = False) -> Features:
     """All features that the run needs: computed now, in one pass, where the cache lacks them."""
     spec, images = plan.spec, plan.images
-    passes, name = _Passes(plan, frozen), f"{images.dataset.pixels_key[:KEY_LENGTH]}-{frozen.key}"
+    passes, name = _Passes(plan, frozen), f"{images.dataset.pixels_key[:KEY_LENGTH]}{images.suffix}-{frozen.key}"
     edge = trunk.boundary_activations(frozen, f"{name}-boundary") if frozen.taps < len(frozen.shapes) else None
     shared = trunk.pooled_features(frozen, f"{name}-pooled")  # for later runs too, whichever their pooling
     table, *rest = passes.run(shared, images.rows, lambda at: images.pixels[at], ONE_PASS, edge, with_boundary)
@@ -203,7 +204,17 @@ def frame_exchange(plan: Plan) -> augmentation.FrameExchange | None:
     outlines = lungs.of_images(plan.workspace, images.dataset, rows)
     if outlines.available.sum() < 2:
         raise RunError("Frame exchange needs lung outlines, and there are none of the training images.")
-    return augmentation.FrameExchange(images.pixels, rows[outlines.available], outlines.masks[outlines.available])
+    return augmentation.FrameExchange(images.pixels, *_exchangeable(images, rows, outlines))
+
+
+def _exchangeable(images: Images, rows: np.ndarray, outlines: LungMasks) -> tuple[np.ndarray, np.ndarray]:
+    """The rows whose lungs are known, and their masks as the network is shown the images."""
+    rows, masks = rows[outlines.available], outlines.masks[outlines.available]
+    if images.cut is None:
+        return rows, masks
+    masks = np.stack([images.cut.box(row).cut_mask(mask) for row, mask in zip(rows, masks, strict=True)])
+    has_lungs = masks.any(axis=(1, 2))
+    return rows[has_lungs], masks[has_lungs]
 
 
 def _views(plan: Plan, frozen: FrozenTrunk, passes: _Passes, name: str) -> list[np.memmap]:

@@ -13,6 +13,7 @@ import pandas as pd
 from covid_core.data.dataset import Dataset
 from covid_core.data.split import SELECTION, validation_for
 from covid_core.inference.network import Head
+from covid_core.inference.region.lung_region import CutImages
 from covid_core.nets.devices import Devices
 from covid_core.nets.fitting import Fit
 from covid_core.nets.trunk import FrozenTrunk
@@ -45,13 +46,19 @@ class Clock:
 
 @dataclass(frozen=True)
 class Images:
-    """A run's images: decoded images of the data set, and the positions and class indices of its parts."""
+    """A run's images: decoded images of the data set, and the positions and class indices of its parts.
+
+    Where the network is shown the box around the lungs, ``pixels`` are what was cut out, ``cut`` has the boxes, and
+    ``suffix`` names in features what they were cut out by.
+    """
 
     dataset: Dataset
     pixels: np.ndarray
     split: pd.DataFrame
     rows: np.ndarray
     labels: np.ndarray
+    cut: CutImages | None = None
+    suffix: str = ""
 
     def at(self, positions: np.ndarray) -> np.ndarray:
         """Pixels of images by their positions within ``rows``: uint8 (n, size, size)."""

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from covid_core import files
-from covid_core.data.split import SELECTION
+from covid_core.data.split import PARTS, SELECTION
 from covid_core.errors import RunError
 from covid_core.inference import reference_fit
 from covid_core.inference.network import Head, softmax, with_scores
@@ -77,6 +77,7 @@ def publish(plan: Plan, trained: Trained) -> None:
             "model_sha256": files.sha256_of(run.model_path),
             "reference_sha256": files.sha256_of(run.reference_path),
             "parity": parity,
+            **_region(plan),
             **sizes,
             "model_bytes": run.model_path.stat().st_size,
             "milliseconds_per_image": median_milliseconds(lambda: predictor.logits(first)),
@@ -144,6 +145,17 @@ def _outputs_used(trained: Trained) -> list[int] | None:
     if trained.frozen is None:
         return None
     return [trained.frozen.taps] if trained.tail is not None else list(range(trained.frozen.taps))
+
+
+def _region(plan: Plan) -> dict[str, Any]:
+    """By what segmenter boxes around the lungs were cut out, and the images without one, by part and class."""
+    images = plan.images
+    if images.cut is None:
+        return {}
+    without = images.split[~images.cut.outlined[images.rows]]
+    counted = without.groupby(["part", "label"]).size()
+    by_part = {part: {label: int(counted.get((part, label), 0)) for label in plan.run.classes} for part in PARTS}
+    return {"segmenter_sha256": files.sha256_of(plan.run.segmenter_path), "without_outline": by_part}
 
 
 def _accuracies(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:

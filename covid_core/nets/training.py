@@ -24,9 +24,11 @@ from covid_core.data.pixels import open_pixels
 from covid_core.errors import Stopped
 from covid_core.formatting import plural
 from covid_core.inference.network import MEAN, Head, batch_for, one_per_thread, pooled
+from covid_core.inference.region.lung_region import LungRegion, cut_images
 from covid_core.nets import devices, features, head_fit, publishing
 from covid_core.nets.fitting import Fit, Stage
 from covid_core.nets.plan import Clock, Images, Plan, Trained
+from covid_core.runs import segmenters
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
@@ -103,7 +105,12 @@ def _images(workspace: Workspace, run: Run, report: Progress) -> Images:
     position = pd.Series(np.arange(len(dataset.images)), index=dataset.images["image_id"])
     rows = position.loc[split["image_id"]].to_numpy()
     labels = pd.Categorical(split["label"], categories=list(run.classes)).codes.astype(np.int32)
-    return Images(dataset, open_pixels(workspace, dataset, run.spec.pixels, report), split, rows, labels)
+    if run.spec.input.region != "lungs":
+        return Images(dataset, open_pixels(workspace, dataset, run.spec.pixels, report), split, rows, labels)
+    segmenters.bind(workspace, run)
+    region = LungRegion.open(run.path, run.spec.image_size)
+    cut = cut_images(workspace, dataset, region, run.spec.whole, rows, report)
+    return Images(dataset, cut.pixels, split, rows, labels, cut, f"-{region.key}")
 
 
 # Frozen

@@ -92,8 +92,10 @@ def key_of(spec: TrainingSpec, weights: Path | None, outputs: tuple[str, ...]) -
 
 
 def _shown(spec: TrainingSpec) -> list[str]:
-    """What a key names of the spec's input: nothing for the whole image as it is, as in earlier versions."""
-    return [f"{spec.pixels} px, {spec.input.intensity}"] if spec.input.in_words else []
+    """What a key names of the spec's input: nothing for squares that are taken as they are, as in earlier versions. A
+    box around the lungs is cut before the network; the names of features have it (``plan.Images.cut``)."""
+    is_plain = spec.pixels == spec.image_size and spec.input.intensity == "as_is"
+    return [] if is_plain else [f"{spec.pixels} px, {spec.input.intensity}"]
 
 
 def load(workspace: Workspace, key: str) -> FrozenTrunk | None:

@@ -18,7 +18,7 @@ from covid_core.data.masks import BUILT_IN, OVAL, OWN, Origin
 from covid_core.errors import RunDamaged
 from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import decimals, interval, number, p_in_words, plural, points, share
-from covid_core.inference.lungs import LungOutline
+from covid_core.inference.lungs import LungOutline, Refusal
 from covid_core.runs.store import Run
 
 NOT_YET = "not audited yet"
@@ -260,16 +260,22 @@ REFUSALS = {  # by the figure of ``lungs.Shape`` that lies outside its limits
     "ragged": "what looks like lungs has no clear edge",
     "unsure": "the segmenter is unsure of too much of the outline",
     "cut": "what looks like lungs is cut off by the image's border",
+    "box": "what looks like lungs is {value} of its width or height, and {low} is the least",
 }
 
 
 def outline(one: LungOutline) -> str:
     """What the outline of an image rests on, or why there is none."""
     if one.refusal is not None:
-        low, high = (share(value, 0) for value in (one.refusal.low, one.refusal.high))
-        reason = REFUSALS[one.refusal.figure].format(value=share(one.refusal.value), low=low, high=high)
-        return f"No lungs were found in this image: {reason}."
+        return no_outline(one.refusal)
     return one.error or (outline_by(one.origin) if one.origin else "")
+
+
+def no_outline(refusal: Refusal) -> str:
+    """Why the lungs of an image are not outlined."""
+    low, high = (share(value, 0) for value in (refusal.low, refusal.high))
+    reason = REFUSALS[refusal.figure].format(value=share(refusal.value), low=low, high=high)
+    return f"No lungs were found in this image: {reason}."
 
 
 def outline_by(origin: Origin) -> str:

@@ -11,9 +11,9 @@ from covid_core.evaluation.conformal import PredictionSet
 from covid_core.formatting import apart, count, decimals, number, plural, probability, share
 from covid_core.inference import gate, hottest_place
 from covid_core.inference.assessment import Assessment, Urgency, urgency, warnings_of
-from covid_core.inference.gate import CHEST_IMAGE, Check, Limit
+from covid_core.inference.gate import CHEST_IMAGE, LUNGS_OUTLINED, Check, Limit
 from covid_core.inference.heatmap import LungShare
-from covid_core.reports.evidence_text import EvidenceCheck
+from covid_core.reports.evidence_text import EvidenceCheck, no_outline
 
 NO_ANSWER = "I do not know."
 NO_REFERENCE = "the run keeps no reference of its training images; it can be made from the data set at any time"
@@ -261,6 +261,12 @@ def outcome(made: Check) -> str:
 
 
 def _figures(made: Check) -> str:
+    if made.name == LUNGS_OUTLINED:
+        return (
+            no_outline(made.outline)
+            if made.outline
+            else "The lungs are outlined. The run is shown the box around them."
+        )
     limit = made.limit
     if not math.isnan(made.against):
         evidence, most = apart(made.against, gate.AGAINST, 1)

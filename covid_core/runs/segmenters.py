@@ -9,6 +9,7 @@ segmenter.json   on which images it was trained and tested, how well it agreed w
 ===============  =========================================================================================
 """
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,6 +80,10 @@ class Segmenter:
         return self.path / NETWORK
 
     @property
+    def record_path(self) -> Path:
+        return self.path / RECORD
+
+    @property
     def dataset(self) -> DatasetRecord:
         """The data set whose masks it learned."""
         return self.record.dataset
@@ -86,17 +91,19 @@ class Segmenter:
     @property
     def origin(self) -> Origin:
         """What its outlines rest on."""
-        kind = BUILT_IN if self.path == BUILT_IN_FOLDER else TRAINED
+        is_built_in = self.path == BUILT_IN_FOLDER or self.record == built_in().record  # a run has a copy of its own
+        kind = BUILT_IN if is_built_in else TRAINED
         images = self.record.images["train"]
         return Origin(kind, self.dataset.name, self.dataset.synthetic, images, self.record.dice)
 
 
 def open_segmenter(workspace: Workspace, identifier: str) -> Segmenter:
     """The segmenter of that id. Raises UnknownId or RunDamaged."""
-    return _segmenter_in(folder_of(workspace.segmenters, identifier, "segmenter"))
+    return in_folder(folder_of(workspace.segmenters, identifier, "segmenter"))
 
 
-def _segmenter_in(folder: Path) -> Segmenter:
+def in_folder(folder: Path) -> Segmenter:
+    """The segmenter whose files lie in a folder: its own, or that of a run that is bound to it. Raises RunDamaged."""
     try:
         content = files.read_json(folder / RECORD)
         if isinstance(content, dict) and content.get("schema") != SCHEMA:
@@ -113,7 +120,7 @@ def _segmenter_in(folder: Path) -> Segmenter:
 
 def list_segmenters(workspace: Workspace) -> tuple[list[Segmenter], list[store.BrokenRun]]:
     """All segmenters, newest first, and the folders that cannot be opened as one."""
-    segmenters, broken = store.readable(workspace.segmenters, _segmenter_in, "segmenter")
+    segmenters, broken = store.readable(workspace.segmenters, in_folder, "segmenter")
     return sorted(segmenters, key=lambda one: one.record.created, reverse=True), broken
 
 
@@ -124,7 +131,7 @@ def delete_segmenter(workspace: Workspace, identifier: str) -> None:
 
 def built_in() -> Segmenter:
     """The segmenter that comes with this program. Its ``dice`` is of real images, none of which it learned from."""
-    return _segmenter_in(BUILT_IN_FOLDER)
+    return in_folder(BUILT_IN_FOLDER)
 
 
 def serving(workspace: Workspace, dataset: str = "") -> Segmenter:
@@ -134,6 +141,16 @@ def serving(workspace: Workspace, dataset: str = "") -> Segmenter:
     own = [one for one in listed if one.dataset.id == dataset]
     real = [one for one in listed if not one.dataset.synthetic]
     return next(iter([*own, *real]), None) or built_in()
+
+
+def bind(workspace: Workspace, run: store.Run) -> None:
+    """Copy the segmenter that serves the run's data set into the run's folder, which then keeps to it. A run that has
+    one keeps it. Raises RunDamaged."""
+    if not (run.path / RECORD).exists():
+        segmenter = serving(workspace, run.dataset.id)
+        for name in (NETWORK, RECORD):
+            with files.published(run.path / name) as temporary:
+                shutil.copyfile(segmenter.path / name, temporary)
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

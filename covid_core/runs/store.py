@@ -57,7 +57,10 @@ OPENINGS = "openings.csv"  # grows with every look and is read for nothing else:
 UNREADABLE = "a line that cannot be read"
 SOURCES = "sources"  # the preset of a study that holds out each source in turn
 REPEATS = "repeats"  # the preset of a study that repeats one training
-OUTCOME = ("history.csv", "model.keras", "head.npz", "trunk.tflite", "predictions.parquet", "reference.npz")
+OUTCOME = (
+    *("history.csv", "model.keras", "head.npz", "trunk.tflite", "predictions.parquet", "reference.npz"),
+    *("lungs.tflite", "segmenter.json"),
+)
 START_PATIENCE = 30.0  # seconds that a process may need before it holds its lock
 _HISTORY_FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
 HISTORY_TYPES: dict[str, type] = {"stage": str, "epoch": int, **dict.fromkeys(_HISTORY_FIGURES, float)}
@@ -303,6 +306,7 @@ class Run(JobFolder):
     head_path = _File("head.npz")
     trunk_path = _File("trunk.tflite")  # where the trunk was trained; else result["trunk"] names a shared one
     reference_path = _File("reference.npz")  # what new images are judged by, where has_reference
+    segmenter_path = _File("segmenter.json")  # of a run whose region is the lungs, beside the segmenter's network
     checkpoint_path = _File("checkpoint.npz")
     predictions_path = _File("predictions.parquet")
     history_path = _File("history.csv")

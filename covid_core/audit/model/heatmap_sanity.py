@@ -109,7 +109,7 @@ def _images(workspace: Workspace, run: Run) -> np.ndarray:
     missing = [name for name in chosen if name not in rows]
     if missing:
         raise DataError(f"{missing[0]} is no longer in the data set.")
-    size = run.spec.pixels
+    size = run.spec.whole
     return decode_rows(dataset, [rows[name] for name in chosen], size) if len(chosen) else np.empty((0, size, size))
 
 

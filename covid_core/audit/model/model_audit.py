@@ -162,7 +162,7 @@ def _images(workspace: Workspace, run: Run, dataset: Dataset, progress: Progress
     chosen = np.sort(np.random.default_rng(0).permutation(of_all)[:MOST_IMAGES])
     test = test.iloc[chosen]
     rows = dataset.images.set_index("image_id").index.get_indexer(test["image_id"])
-    size = run.spec.pixels
+    size = run.spec.whole
     progress(0.0, "Reading the test images")
     parts = _parts(rows, part_of(progress, 0, 0.4), "Reading the test images")
     pixels = np.concatenate([decode_rows(dataset, some, size) for some in parts])

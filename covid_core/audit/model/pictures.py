@@ -43,11 +43,11 @@ def examples(workspace: Workspace, run: Run) -> list[Shown]:
     if tried.empty:
         raise DataError(f"{run.name} has no test image.")
     rows = dataset.images.set_index("image_id").index.get_indexer(tried["image_id"])
-    outlines = of_images(workspace, dataset, rows, size=run.spec.pixels)
+    outlines = of_images(workspace, dataset, rows, size=run.spec.whole)
     lungs, available = outlines.masks, outlines.available
     of_labels = [np.flatnonzero(tried["label"] == label) for label in tried["label"].unique()]
     chosen = [int(next((row for row in some if available[row]), some[0])) for some in of_labels]
-    images = decode_rows(dataset, rows[chosen], run.spec.pixels)
+    images = decode_rows(dataset, rows[chosen], run.spec.whole)
     labels, available, lungs = tried["label"].to_numpy()[chosen], available[chosen], lungs[chosen]
     at = int(np.argmax(available))  # the first with lungs; without any, the first
     image, mask = images[at : at + 1], lungs[at : at + 1]

@@ -12,15 +12,17 @@ from made_images import write_images
 from test_architecture import BLOCK, ROOT
 from waiting import LONG
 
+from covid_core import files
 from covid_core.data import augmentation, split
 from covid_core.data.dataset import Dataset
 from covid_core.data.imports.importing import import_folder, import_phantom
-from covid_core.data.pixels import decode_rows
+from covid_core.data.pixels import decode_rows, image_of
 from covid_core.data.split import make_split
-from covid_core.errors import RunError, Stopped
+from covid_core.errors import RunDamaged, RunError, Stopped
 from covid_core.evaluation import calibration
 from covid_core.images.codec import GreyImage
 from covid_core.inference.assessment import assess
+from covid_core.inference.gate import LUNGS_OUTLINED
 from covid_core.inference.heatmap import cam, to_unit
 from covid_core.inference.network import Head, LiteTrunk, pooled, softmax
 from covid_core.inference.predictor import Predictor
@@ -559,3 +561,68 @@ def test_frames_are_exchanged_between_training_images_with_lungs(place):
     drawn = import_phantom(place, 30)
     run = trained(place, drawn, image_size=64, augmentation=AugmentationSpec(frames=True), views=1)
     assert run.result["epochs_done"] == 3
+
+
+# The box around the lungs
+
+
+@pytest.fixture(scope="module")
+def chests(place):
+    return import_phantom(place, 30)
+
+
+@pytest.fixture(scope="module")
+def boxed(place, chests) -> Run:
+    chosen = {"input": InputSpec(region="lungs"), "image_size": 64, "augmentation": AugmentationSpec(frames=True)}
+    return trained(place, chests, **chosen, views=1)
+
+
+def test_a_run_of_the_lungs_predicts_for_whole_images_what_it_was_tested_with(place, chests, boxed):
+    split = boxed.split()
+    rows = chests.images.set_index("image_id").index.get_indexer(split["image_id"])
+    logits = Predictor.open(place, boxed).logits(decode_rows(chests, rows, boxed.spec.whole))
+    assert np.abs(logits - logits_of(boxed)).max() < 1e-4
+
+
+def test_its_saved_model_takes_what_was_cut_out(place, chests, boxed):
+    import keras
+
+    predictor, squares = Predictor.open(place, boxed), decode_rows(chests, range(4), boxed.spec.whole)
+    cut = predictor.regions(squares).squares
+    saved = keras.models.load_model(boxed.model_path, compile=False)
+    assert np.asarray(saved(cut[..., None])) == pytest.approx(softmax(predictor.logits(squares)), abs=1e-4)
+    assert predictor.of_cut.logits(cut) == pytest.approx(predictor.logits(squares), abs=1e-5)
+
+
+def test_its_heat_lies_inside_the_box(place, chests, boxed):
+    assessment = assess(Predictor.open(place, boxed), image_of(chests, 0)[0])
+    rows, columns = assessment.box.slices(90, 90)
+    heat = assessment.heat(boxed.classes[0], (90, 90)).copy()
+    assert not assessment.box.is_whole and heat.max() == 1
+    heat[rows, columns] = 0
+    assert heat.max() == 0
+
+
+def test_an_image_without_lungs_is_refused_and_counted(place, boxed):
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128), np.uint8)
+    assessment = assess(Predictor.open(place, boxed), GreyImage(noise, "L"))
+    (check,) = [one for one in assessment.checks if one.name == LUNGS_OUTLINED]
+    assert check.passed is False and not assessment.has_answer
+    assert set(boxed.result["without_outline"]) == {"train", "validation", "test"}
+
+
+def test_a_run_keeps_to_the_segmenter_that_it_was_trained_with(place, boxed):
+    assert files.sha256_of(boxed.segmenter_path) == boxed.result["segmenter_sha256"]
+    kept = boxed.segmenter_path.read_bytes()
+    try:
+        boxed.segmenter_path.write_bytes(kept.replace(b'"threshold": 0.5', b'"threshold": 0.4'))
+        with pytest.raises(RunDamaged):
+            Predictor.open(place, boxed)
+    finally:
+        boxed.segmenter_path.write_bytes(kept)
+
+
+def test_whole_images_and_boxes_share_a_network_but_no_features(place, chests, boxed):
+    whole = trained(place, chests, image_size=64)
+    assert whole.result["trunk"] == boxed.result["trunk"]
+    assert not np.array_equal(logits_of(whole), logits_of(boxed))

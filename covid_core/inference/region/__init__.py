@@ -1,0 +1,1 @@
+"""What networks are shown of images where that depends on the image."""
