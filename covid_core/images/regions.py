@@ -33,7 +33,7 @@ class Box:
 
     @property
     def is_whole(self) -> bool:
-        return self == Box()
+        return self == WHOLE
 
     @property
     def shortest(self) -> float:
@@ -59,6 +59,9 @@ class Box:
         rows, columns = self.slices(*shape)
         whole[rows, columns] = resized_map(part, columns.stop - columns.start, rows.stop - rows.start)
         return whole
+
+
+WHOLE = Box()
 
 
 def _extent(has_some: np.ndarray, margin: float) -> tuple[float, float]:

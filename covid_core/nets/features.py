@@ -10,13 +10,13 @@ import numpy as np
 from covid_core import cache
 from covid_core.backbones import backbone_named
 from covid_core.data import augmentation
-from covid_core.data.masks import LungMasks
 from covid_core.derived import KEY_LENGTH
 from covid_core.errors import RunError
 from covid_core.inference import lungs
 from covid_core.inference.network import MEAN
+from covid_core.inference.region.lung_region import exchangeable
 from covid_core.nets import trunk
-from covid_core.nets.plan import Images, Plan
+from covid_core.nets.plan import Plan
 from covid_core.nets.trunk import Engine, FrozenTrunk, Wanted
 from covid_core.specs import TrainingSpec
 from covid_core.work import Progress, part_of
@@ -204,17 +204,11 @@ def frame_exchange(plan: Plan) -> augmentation.FrameExchange | None:
     outlines = lungs.of_images(plan.workspace, images.dataset, rows)
     if outlines.available.sum() < 2:
         raise RunError("Frame exchange needs lung outlines, and there are none of the training images.")
-    return augmentation.FrameExchange(images.pixels, *_exchangeable(images, rows, outlines))
-
-
-def _exchangeable(images: Images, rows: np.ndarray, outlines: LungMasks) -> tuple[np.ndarray, np.ndarray]:
-    """The rows whose lungs are known, and their masks as the network is shown the images."""
-    rows, masks = rows[outlines.available], outlines.masks[outlines.available]
     if images.cut is None:
-        return rows, masks
-    masks = np.stack([images.cut.box(row).cut_mask(mask) for row, mask in zip(rows, masks, strict=True)])
-    has_lungs = masks.any(axis=(1, 2))
-    return rows[has_lungs], masks[has_lungs]
+        rows, masks = rows[outlines.available], outlines.masks[outlines.available]
+    else:
+        rows, masks = exchangeable([images.cut.box(row) for row in rows], outlines, rows)
+    return augmentation.FrameExchange(images.pixels, rows, masks)
 
 
 def _views(plan: Plan, frozen: FrozenTrunk, passes: _Passes, name: str) -> list[np.memmap]:

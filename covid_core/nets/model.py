@@ -12,14 +12,13 @@ from keras import layers
 
 from covid_core.backbones import BASELINE_FILTERS, Backbone, backbone_named
 from covid_core.errors import WeightsUnavailable
+from covid_core.images.intensity import BANDS, GREY_DEVIATION, GREY_MEAN
 from covid_core.inference.network import FLATTEN, MEAN, MEAN_MAX, Head
 from covid_core.specs import TrainingSpec
 
 IMAGENET_MEAN = (123.68, 116.779, 103.939)  # red, green, blue, of 0..255; Krizhevsky's training set means as in Caffe
 TORCH_MEAN = (0.485, 0.456, 0.406)  # of 0..1, as torchvision publishes them
 TORCH_STD = (0.229, 0.224, 0.225)
-GREY_MEAN, GREY_DEVIATION = 127.5, 64  # of an image after standardisation: two deviations reach black and white
-BANDS = 16
 FULL = {"dtype": "float32"}  # on GPUs too, where half precision would round greys and shares
 
 

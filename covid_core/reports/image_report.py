@@ -222,6 +222,7 @@ def to_json(assessment: Assessment, evidence: EvidenceCheck) -> dict[str, Any]:
         "in_training_part": training.is_in_training if training else None,
         "training_image": (training.image_id or None) if training else None,
         "hottest_place": vars(hottest) if hottest else None,
+        "box": None if assessment.box.is_whole else vars(assessment.box),
         "predicted": assessment.predicted if shown else None,
         "possible": list(assessment.possible) if shown and assessment.prediction_set else None,
         "probabilities": None if calibrated is None else by_class(calibrated),

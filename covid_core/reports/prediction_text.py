@@ -9,6 +9,7 @@ from covid_core.audit.model.evidence import FRAME
 from covid_core.evaluation import conformal
 from covid_core.evaluation.conformal import PredictionSet
 from covid_core.formatting import apart, count, decimals, number, plural, probability, share
+from covid_core.images.regions import Box
 from covid_core.inference import gate, hottest_place
 from covid_core.inference.assessment import Assessment, Urgency, urgency, warnings_of
 from covid_core.inference.gate import CHEST_IMAGE, LUNGS_OUTLINED, Check, Limit
@@ -56,8 +57,8 @@ class Note:
 def notes(
     assessments: Sequence[Assessment], evidence: Sequence[EvidenceCheck], *, with_names: bool = True
 ) -> list[Note]:
-    """What has to stand beside the answers of runs, in this order: that there are no other classes, the runs' evidence
-    checks, whether the image was in the training part, and where the heat map is highest.
+    """What has to stand beside the answers of runs, in this order: that there are no other classes, what the networks
+    are shown, the runs' evidence checks, whether the image was in the training part, and where the heat map is highest.
 
     The last two are missing until they are made (``assessment.examined``). What all runs have alike is one sentence.
     ``with_names`` of training images; a file's name may be a patient's.
@@ -65,6 +66,7 @@ def notes(
     runs = [one for one in assessments if not one.error]
     rows = [
         [(one.run, Note(only_classes(one))) for one in runs],
+        [(one.run, Note(region(one.box))) for one in runs if one.has_answer and not one.box.is_whole],
         [
             (one.run, Note(f"Evidence check: {made.in_short}.{FRAME_FOLLOWS * reads_frame}", reads_frame))
             for one, made in zip(runs, evidence, strict=False)
@@ -109,6 +111,12 @@ def _all(names: Sequence[str]) -> str:
 def only_classes(assessment: Assessment) -> str:
     """``One of these classes only: COVID, Normal or Viral Pneumonia. Other diseases are called one of them.``"""
     return f"One of these classes only: {_either(assessment.classes)}. Other diseases are called one of them."
+
+
+def region(box: Box) -> str:
+    """``The network is shown only 80 % of the width and 74 % of the height: the box on the image.``"""
+    width, height = (share(value, 0) for value in (box.right - box.left, box.bottom - box.top))
+    return f"The network is shown only {width} of the width and {height} of the height: the box on the image."
 
 
 def training_note(assessment: Assessment, *, with_name: bool = True) -> Note | None:

@@ -1,5 +1,7 @@
 """One run in plain English: its state, its accuracy and what it rests on."""
 
+from collections import Counter
+
 import pandas as pd
 
 from covid_core.data.split import HALVED_FROM, PARTS
@@ -40,6 +42,23 @@ def training_time(run: Run) -> str:
         return duration(seconds)
     reused = " (reused)" if candidates.FEATURES in (run.result.get("reused") or {}) else ""
     return f"{duration(seconds)}, of which feature extraction {duration(features)}{reused}"
+
+
+def region(run: Run) -> str:
+    """What the saved model takes, and how many images had no box around the lungs; empty for other regions."""
+    without = run.result.get("without_outline")
+    if without is None:
+        return ""
+    by_class = Counter[str]()
+    for counts in without.values():
+        by_class.update(counts)
+    total, images = by_class.total(), sum(len(run.split()[run.split()["part"] == part]) for part in without)
+    classes = ", ".join(f"{label} {count(number)}" for label, number in by_class.items())
+    note = f" ({classes}). They took their middle; that may go with their class" if total else ""
+    return (
+        "The saved model takes the box around the lungs, not the whole image. "
+        f"Images without a lung outline: {count(total)} of {count(images)}{note}."
+    )
 
 
 def epochs(run: Run) -> str:

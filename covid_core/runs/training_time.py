@@ -17,6 +17,7 @@ from covid_core.workspace import Workspace
 
 START = 10.0  # seconds until the first image, and from the last epoch to the end: TensorFlow, export, saving, checks
 SPEED_SIZE = 128  # px
+BOX = 0.012  # seconds, times cores, to decode an image, outline its lungs and cut out their box; 256 px originals
 HEAD = 4e-5  # seconds of a dense head per image and epoch
 BACKWARD = 8.0  # times the time of one pass: a training step of all layers, forward and back
 TAIL = 0.5  # of one pass: a training step of the last layers, on kept activations
@@ -51,8 +52,9 @@ def _images(counts: Mapping[str, int], spec: TrainingSpec) -> tuple[float, float
 def _work(spec: TrainingSpec, images: float, learned: float, epochs: int) -> tuple[float, float]:
     """Seconds of the features of all images, which other runs share, and of the rest, on this many cores."""
     once = backbone_named(spec.backbone).milliseconds / 1000 * (spec.image_size / SPEED_SIZE) ** 2 * 2 / min(cores(), 8)
+    boxes = BOX * images / min(cores(), 8) if spec.input.region == "lungs" else 0.0
     if spec.mode == "full":
-        return 0.0, BACKWARD * once * learned * epochs
+        return boxes, BACKWARD * once * learned * epochs
     head = HEAD * learned * epochs
     if spec.augmentation.is_off or spec.augmentation.only_flips:
         copies = 0
@@ -62,7 +64,7 @@ def _work(spec: TrainingSpec, images: float, learned: float, epochs: int) -> tup
     if spec.fine_tuning:
         step = TAIL if spec.augmentation.is_off else 1 + TAIL
         seconds += step * once * learned * min(epochs, spec.fine_tuning.epochs)
-    return once * images, seconds
+    return boxes + once * images, seconds
 
 
 def _pace(runs: Sequence[Run], spec: TrainingSpec) -> float:

@@ -20,6 +20,7 @@ import numpy as np
 
 from covid_core import cache, files
 from covid_core.data.dataset import Dataset
+from covid_core.data.masks import LungMasks
 from covid_core.data.pixels import decode_rows
 from covid_core.derived import KEY_LENGTH
 from covid_core.images.codec import to_squares
@@ -136,6 +137,14 @@ def cut_images(
     table.flush()
     cache.touch(path)
     return CutImages(table["pixels"], table["box"], table["state"] == OUTLINED)
+
+
+def exchangeable(boxes: Sequence[Box], lungs: LungMasks, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of images with these boxes and lungs, the ``rows`` of those whose lungs are known, and their lungs in the box:
+    bool (n, side, side)."""
+    masks = np.stack([box.cut_mask(mask) for box, mask in zip(boxes, lungs.masks, strict=True)])
+    usable = lungs.available & masks.any(axis=(1, 2))
+    return rows[usable], masks[usable]
 
 
 def _table(path: Path, images: int, size: int) -> np.memmap:

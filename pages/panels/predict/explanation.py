@@ -10,6 +10,7 @@ from covid_core.errors import CovidCoreError, UnknownId
 from covid_core.formatting import decimals, probability
 from covid_core.images.codec import GreyImage
 from covid_core.images.image import Turn
+from covid_core.images.regions import WHOLE, Box
 from covid_core.inference.assessment import Assessment
 from covid_core.inference.heatmap import share_inside
 from covid_core.inference.lungs import LungOutline
@@ -54,7 +55,7 @@ def show(answers: Sequence[tuple[Run, Assessment]], source: ImageSource, others:
         elif kind == WHAT_MOVES:
             overlay, text = _what_moves(run, one, label, source)
         turned = viewer.show(
-            _picture(one.image, one.name),
+            _picture(one.image, one.name, one.box if one.has_answer else WHOLE),
             overlay=overlay,
             lungs=outline.mask,
             beside=beside,
@@ -82,11 +83,12 @@ def _check_map(run: Run) -> None:
     st.caption(shell.plain(" ".join(filter(None, (words, old)))))
 
 
-def _picture(image: GreyImage, name: str) -> Picture:
-    """The image for the viewer, with all the depth that it has."""
+def _picture(image: GreyImage, name: str, box: Box = WHOLE) -> Picture:
+    """The image for the viewer, with all the depth that it has, and the part that the network is shown."""
     pixels = image.pixels if image.deep is None else image.deep
     window = image.window and (image.window[0], max(1.0, image.window[1]))  # one of no width parts two greys, as 1 does
-    return Picture(pixels, name, f"Image {name}", window, image.spacing)
+    alt = f"Image {name}" if box.is_whole else f"Image {name}. {prediction_text.region(box)}"
+    return Picture(pixels, name, alt, window, image.spacing, box)
 
 
 def _pick_map(answers: Sequence[tuple[Run, Assessment]]) -> tuple[Run, Assessment, str, str]:

@@ -6,22 +6,19 @@ Not a form of Streamlit's own: fields depend on each other, and the preview move
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from covid_core import presets, weights
 from covid_core.backbones import BACKBONES, Backbone, backbone_named
-from covid_core.data import augmentation, label_shift, pixels
+from covid_core.data import label_shift
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError
 from covid_core.formatting import count, decimals, file_size, in_full, plural, roughly
-from covid_core.images.codec import data_url, jpeg_bytes
-from covid_core.inference import lungs
 from covid_core.jobs import queue
-from covid_core.reports import tables
+from covid_core.reports import evidence_text, tables
 from covid_core.reports.course import course_text
-from covid_core.runs import architecture, training_time
+from covid_core.runs import architecture, segmenters, training_time
 from covid_core.specs import (
     AUGMENTATIONS,
     IMBALANCE_LABELS,
@@ -29,12 +26,11 @@ from covid_core.specs import (
     MODE_LABELS,
     OPTIMIZER_LABELS,
     REGION_LABELS,
-    AugmentationSpec,
     SplitSpec,
     TrainingSpec,
     parse,
 )
-from pages.panels.train import run_view, split_form
+from pages.panels.train import preview, run_view, split_form
 from pages.panels.train.spec_fields import (
     RECIPE,
     SUGGESTED,
@@ -42,6 +38,7 @@ from pages.panels.train.spec_fields import (
     field,
     fill,
     fill_missing,
+    input_spec,
     key_of,
     now,
     options_of,
@@ -51,9 +48,6 @@ from pages.panels.train.spec_fields import (
 )
 from pages.shared import run_cache, shell
 
-PREVIEW_SIZE = 192  # pixels; what a screen shows of one of four pictures in a row
-PREVIEW_IMAGES = 3
-PREVIEW_VIEWS = 3
 WEIGHTS_TTL = 60  # seconds for which the network's answer is believed
 
 FORMATS = {"°": "%g°", "%": "%g %%"}  # of sliders, by unit
@@ -251,7 +245,7 @@ def _backbone(dataset: Dataset, classes: tuple[str, ...]) -> None:
             _starting_weights(backbone)
         else:
             st.caption("The baseline CNN starts from random weights, and all layers are trained.")
-        _size_and_head(backbone)
+        _size_and_head(backbone, dataset)
 
 
 def _facts(backbone: Backbone) -> str:
@@ -294,7 +288,16 @@ def _weights_note(backbone: Backbone) -> None:
         )
 
 
-def _size_and_head(backbone: Backbone) -> None:
+def _lungs_note(dataset: Dataset) -> None:
+    """Who outlines the lungs, and what becomes of images without an outline."""
+    segmenter = segmenters.serving(shell.workspace(), dataset.id)
+    st.caption(shell.plain(evidence_text.outline_by(segmenter.origin)))
+    st.caption(
+        "Training images without an outline take their middle and are counted. New images without one are refused."
+    )
+
+
+def _size_and_head(backbone: Backbone, dataset: Dataset) -> None:
     with st.grid(2, min_column_width=130):
         field("image_size", min_value=backbone.minimum_size)
         field("units")
@@ -305,6 +308,8 @@ def _size_and_head(backbone: Backbone) -> None:
         if now("region") == "centre":
             field("share")
         field("intensity", options=INTENSITY_LABELS)
+    if now("region") == "lungs":
+        _lungs_note(dataset)
 
 
 # Learning
@@ -353,7 +358,8 @@ def _effect(imbalance: str, counts: pd.Series) -> str:
 
 
 def _augmentation(dataset: Dataset, classes: tuple[str, ...]) -> None:
-    st.caption("Training images change at random, up to these amounts in either direction. Test images stay unchanged.")
+    st.caption("Training images change at random, by at most these amounts. Test images stay unchanged.")
+    st.caption("Blur, noise, JPEG and cut sides only take away. All other amounts act in either direction.")
     with st.grid(3, min_column_width=200):
         for name, row in AUGMENTATIONS.items():
             if row.unit:
@@ -367,46 +373,7 @@ def _augmentation(dataset: Dataset, classes: tuple[str, ...]) -> None:
     spec = augmentation_spec()
     if spec.is_off:
         st.caption("No augmentation is chosen. Move a slider to preview augmented images.")
-        return
-    if now("mode") == "frozen" and backbone_named(now("backbone")).pretrained:
+    elif now("mode") == "frozen" and backbone_named(now("backbone")).pretrained:
         field("views")
         field("originals")
-    _preview(dataset, classes, spec)
-
-
-def _preview(dataset: Dataset, classes: tuple[str, ...], spec: AugmentationSpec) -> None:
-    """An image of each class, and beside it augmented copies as in training."""
-    draw = st.session_state.setdefault("preview_draw", 0)
-    labels, images, exchange = _preview_images(dataset, dataset.version, classes)
-    rows = np.arange(len(images))
-    with st.grid(1 + PREVIEW_VIEWS, min_column_width=120, gap="xsmall"):
-        for row, label in enumerate(labels):
-            _picture(images[row], f"{shell.plain(label)}, original", f"Image of class {label}, unchanged")
-            for number in range(PREVIEW_VIEWS):
-                view = draw * PREVIEW_VIEWS + number
-                (changed,) = augmentation.view(images[[row]], spec, now("seed"), view, rows[[row]], exchange)
-                _picture(changed, "augmented", f"Image of class {label}, augmented")
-    st.button("Draw again", icon=":material/casino:", on_click=_draw_again, key="draw-again")
-
-
-def _picture(image: np.ndarray, caption: str, alt: str) -> None:
-    """As a data URL: a moved slider runs the page again before the browser has asked for a picture of the last run."""
-    st.image(data_url(jpeg_bytes(image)), caption, width="stretch", alt=alt)
-
-
-def _draw_again() -> None:
-    st.session_state["preview_draw"] += 1
-
-
-@st.cache_data(max_entries=8, show_spinner=False)
-def _preview_images(
-    _dataset: Dataset, version: str, classes: tuple[str, ...]
-) -> tuple[list[str], np.ndarray, augmentation.FrameExchange]:
-    """The first image of each of the first classes: labels, and uint8 (images, PREVIEW_SIZE, PREVIEW_SIZE); and what
-    exchanges frames between them."""
-    labels = list(classes[:PREVIEW_IMAGES])
-    rows = [int(np.flatnonzero(_dataset.images["label"] == label)[0]) for label in labels]
-    images = pixels.decode_rows(_dataset, rows, PREVIEW_SIZE)
-    outlines = lungs.of_images_or_why(shell.workspace(), _dataset, rows)
-    places = np.flatnonzero(outlines.available)
-    return labels, images, augmentation.FrameExchange(images, places, outlines.masks[places])
+    preview.show(dataset, classes, spec, input_spec(), now("seed"))

@@ -366,6 +366,8 @@ def _facts(one: CachedRun, epochs_done: int) -> None:
     with st.grid(4, min_column_width=130):
         for label, value in facts.items():
             st.metric(label, value)
+    if region := run_text.region(run):
+        st.caption(shell.plain(region))
     last = status.ended or status.updated
     if status.is_final and last:
         weights = f"Epochs: {run_text.epochs(run)}. " if one.is_usable else ""

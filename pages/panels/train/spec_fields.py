@@ -10,7 +10,7 @@ import streamlit as st
 from covid_core import presets
 from covid_core.backbones import backbone_named
 from covid_core.errors import InvalidChoice
-from covid_core.specs import AUGMENTATIONS, AugmentationSpec, FineTuning, TrainingSpec, parse
+from covid_core.specs import AUGMENTATIONS, AugmentationSpec, FineTuning, InputSpec, TrainingSpec, parse
 
 FIELDS = tomllib.loads(Path(__file__).with_name("fields.toml").read_text(encoding="utf-8"))
 SAME_NAME = (
@@ -79,10 +79,7 @@ def spec_of(dataset: str, classes: tuple[str, ...]) -> TrainingSpec:
         "taps": now("taps") if mode == "frozen" else "last",
         "fine_tuning": tuning if mode == "fine_tune" else None,
         "head": {"units": _units(now("units")), "dropout": now("dropout"), "pooling": now("pooling")},
-        "input": {
-            **({"region": "centre", "share": now("share") / 100} if now("region") == "centre" else {}),
-            "intensity": now("intensity"),
-        },
+        "input": input_spec(),
         "augmentation": augmentation,
         "views": now("views") if has_views else None,
         "originals": now("originals") and mode == "frozen" and not augmentation.is_off,
@@ -103,6 +100,12 @@ def split_fields() -> dict[str, Any]:
         "images_per_class": now("images_per_class") or None,
         "folds": 1 if method in ("by_source", "given") else now("folds"),
     }
+
+
+def input_spec() -> InputSpec:
+    """What the fields of the region and the greys say. Raises InvalidChoice."""
+    share = {"share": now("share") / 100} if now("region") == "centre" else {}
+    return parse(InputSpec, {"region": now("region"), "intensity": now("intensity"), **share})
 
 
 def augmentation_spec() -> AugmentationSpec:

@@ -24,6 +24,7 @@ import numpy as np
 import streamlit as st
 
 from covid_core.formatting import count
+from covid_core.images.regions import Box
 
 HERE = Path(__file__).parent
 SCRIPTS = ("pixels.js", "drawing.js", "controls.js", "viewer.js")  # one module in four parts
@@ -49,7 +50,8 @@ class Picture:
 
     ``pixels``: uint8 or uint16 (height, width), black is 0. ``title`` and ``alt`` are shown and read out letter by
     letter. ``window`` is (centre, width above 0) in grey levels, None: all levels of the type. ``spacing`` is the size
-    of a pixel in millimetres, (row, column), for a scale bar; None: none is drawn.
+    of a pixel in millimetres, (row, column), for a scale bar; None: none is drawn. ``box`` is drawn as
+    a frame, unless it is the whole image.
     """
 
     pixels: np.ndarray
@@ -57,6 +59,7 @@ class Picture:
     alt: str
     window: tuple[float, float] | None = None
     spacing: tuple[float, float] | None = None
+    box: Box = Box()
 
     @cached_property
     def identity(self) -> str:
@@ -104,6 +107,8 @@ def view_message(
         rereads: whether an image that is turned can be read again so.
     """
     header: dict = {"kind": "view", "key": key, "height": height, "opacity": OPACITY, "rereads": rereads}
+    box = panes[0].box
+    header["box"] = None if box.is_whole else [box.left, box.top, box.right, box.bottom]
     header["panes"] = [_pane(picture) for picture in panes]
     values = b""
     if overlay is not None:

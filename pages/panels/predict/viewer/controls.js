@@ -10,6 +10,7 @@ const ICONS = {
   reset: { line: "M4.5 12a7.5 7.5 0 1 0 2.4-5.5M4.5 4v4h4" },
   heat: { line: "M12 3c.8 4.2 5.5 5.8 5.5 11a5.5 5.5 0 0 1-11 0c0-2.2 1-3.7 2.2-4.8.2 1.7.8 2.6 1.8 3C10.3 9 10.6 5.8 12 3z" },
   lungs: { line: "M12 3.5v7M9.5 8C6.5 8 4 13 4 17.5c0 2.3 1.6 2.8 3.2 2.2 2-.7 2.8-1.2 2.8-3.2V8.5zM14.5 8c3 0 5.5 5 5.5 9.5 0 2.3-1.6 2.8-3.2 2.2-2-.7-2.8-1.2-2.8-3.2V8.5z" },
+  box: { line: "M4.5 6.5h15v11h-15z" },
   full: { line: "M13.5 4H20v6.5M20 4l-6.5 6.5M10.5 20H4v-6.5M4 20l6.5-6.5" },
   measure: { line: "M3.5 15.5 15.5 3.5l5 5-12 12zM7.5 11.5l2 2M10.5 8.5l2.5 2.5M13.5 5.5l2 2" },
   rotate: { line: "M19.5 12a7.5 7.5 0 1 1-2.4-5.5M19.5 4v4h-4" },
@@ -35,6 +36,7 @@ const KEYS = [
   ["h", "heat map on or off"],
   ["[  ]", "heat map fainter or stronger"],
   ["l", "lungs on or off"],
+  ["b", "box that the network is shown, on or off"],
   ["f", "full screen, and back"],
   ["p  n", "previous and next image of the work-list"],
   ["?", "these keys; Escape leaves them"],
@@ -99,6 +101,7 @@ function toolbar(act) {
     reread: button("reread", { label: "Turn it and read again", word: "Turn it and read again", press: act.reread }),
     heat: button("heat", { label: "Heat map", word: "Heat map", key: "h", press: act.heat, toggles: true }),
     lungs: button("lungs", { label: "Lungs", word: "Lungs", key: "l", press: act.lungs, toggles: true }),
+    box: button("box", { label: "What the network is shown", word: "Box", key: "b", press: act.box, toggles: true }),
     link: button("link", { label: "Zoom and position together", word: "Together", press: act.link, toggles: true }),
     full: button("full", { label: "Full screen", key: "f", press: act.full }),
     help: button("help", { label: "Keys and mouse", key: "?", word: "?", press: act.help }),
@@ -115,7 +118,7 @@ function toolbar(act) {
     group("Zoom", buttons.out, buttons.in, buttons.fit, buttons.one),
     group("Greys", buttons.lung, buttons.bone, buttons.range, buttons.invert, buttons.reset),
     group("Turn", buttons.rotate, buttons.flip, buttons.reread),
-    heat, buttons.lungs, buttons.link,
+    heat, buttons.lungs, buttons.box, buttons.link,
     element("span", { class: "gap" }), buttons.full, buttons.help,
   );
   return { row, buttons, heat, slider, opacity };
@@ -135,7 +138,8 @@ function legend() {
   const [title, low, high] = ["title", "low", "high"].map((name) => element("span", { class: name }));
   const heat = element("span", { class: "key" }, title, low, ramp, high);
   const lungs = element("span", { class: "key" }, element("span", { class: "line", "aria-hidden": "true" }), "Outline of the lungs");
-  return { row: element("div", { class: "legend" }, heat, lungs), heat, lungs, ramp, title, low, high };
+  const box = element("span", { class: "key" }, element("span", { class: "line box", "aria-hidden": "true" }), "What the network is shown");
+  return { row: element("div", { class: "legend" }, heat, lungs, box), heat, lungs, box, ramp, title, low, high };
 }
 
 function gradientOf(signed) {

@@ -9,6 +9,8 @@ const INFERNO = [
 const RAISES = [[213, 94, 0], [230, 159, 0], [255, 214, 102]];
 const LOWERS = [[0, 114, 178], [86, 180, 233], [178, 222, 255]];
 const OUTLINE = "#a8f0c0"; // mint: in no map's colours
+const BOX = "#f5d76e"; // straw: the part that the network is shown
+const BOX_CELLS = 512; // places along a side at which its frame is drawn
 const BAR_LENGTHS = [200, 100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1]; // millimetres
 const HEAT_DETAIL = 1024; // pixels of the map's longer side after smoothing
 const SMOOTH_BELOW = 4; // screen pixels per image pixel; from there on single pixels are seen as they are
@@ -88,6 +90,14 @@ function outline({ width, height }, mask) {
   return path;
 }
 
+// A box, as shares [left, top, right, bottom] of an image, as a mask: so it turns with the image.
+function boxMask([left, top, right, bottom]) {
+  const values = new Uint8Array(BOX_CELLS * BOX_CELLS);
+  const [x, end, y, last] = [left, right, top, bottom].map((share) => Math.round(share * BOX_CELLS));
+  for (let row = y; row < last; row++) values.fill(255, row * BOX_CELLS + x, row * BOX_CELLS + end);
+  return { width: BOX_CELLS, height: BOX_CELLS, values };
+}
+
 // One image on one canvas. Draws what is given to it and keeps nothing of the user's choices.
 class Sheet {
   constructor(canvas, image) {
@@ -123,7 +133,8 @@ class Sheet {
     this.context.fillRect(0, 0, this.canvas.width, this.canvas.height);
     this.drawImage(place, windowed);
     if (over.heat) this.drawHeat(place, over.heat, over.opacity);
-    if (over.lungs) this.drawOutline(place, over.lungs);
+    if (over.lungs) this.drawOutline(place, over.lungs, OUTLINE);
+    if (over.box) this.drawOutline(place, over.box, BOX);
     if (over.spacing) this.drawBar(place, over.spacing);
     if (over.line) this.drawLine(place, over.line);
   }
@@ -211,10 +222,10 @@ class Sheet {
     this.context.globalAlpha = 1;
   }
 
-  drawOutline(place, lungs) {
+  drawOutline(place, around, colour) {
     const path = new Path2D();
-    path.addPath(lungs, new DOMMatrix([place.width, 0, 0, place.height, place.left, place.top]));
-    this.stroke(path, OUTLINE, 1.25);
+    path.addPath(around, new DOMMatrix([place.width, 0, 0, place.height, place.left, place.top]));
+    this.stroke(path, colour, 1.25);
   }
 
   // A bar of a round length, in the lower left corner.

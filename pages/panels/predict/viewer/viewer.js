@@ -45,7 +45,7 @@ const pixels = (length, counted) => {
 function memoryOf(key, opacity) {
   const memory = remembered.get(key) ?? {
     tool: coarse() ? "pan" : "window", // a finger that only scrolls by must not change greys
-    heat: true, lungs: true, linked: true, opacity, inverted: false, panes: [],
+    heat: true, lungs: true, box: true, linked: true, opacity, inverted: false, panes: [],
   };
   remembered.delete(key);
   remembered.set(key, memory); // last used, last dropped
@@ -360,7 +360,7 @@ class Viewer {
   // Images, heat map and lungs as they are turned here, each on its pane.
   layOut() {
     const { header, memory } = this;
-    const { heat, lungs } = header;
+    const { heat, lungs, box } = header;
     const { values } = this.raw;
     const orientation = memory.panes[0].turn;
     const cells = heat ? heat.width * heat.height : 0;
@@ -368,6 +368,8 @@ class Viewer {
     const lungsTurned = lungs && turned({ ...lungs, values: values.subarray(cells) }, orientation);
     this.over.heat = heat ? heatPicture({ ...heatTurned, signed: heat.signed }, heatTurned.values) : null;
     this.over.lungs = lungs ? outline(lungsTurned, lungsTurned.values) : null;
+    const boxTurned = box && turned(boxMask(box), orientation);
+    this.over.box = box ? outline(boxTurned, boxTurned.values) : null;
     const images = this.raw.images.map((image, i) => this.oriented(image, i === 0 ? orientation : AS_IT_CAME));
     while (this.panes.length > images.length) this.panes.pop().destroy();
     while (this.panes.length < images.length) {
@@ -442,6 +444,7 @@ class Viewer {
         }),
       heat: () => this.header.heat && set("heat", !this.memory.heat),
       lungs: () => this.header.lungs && set("lungs", !this.memory.lungs),
+      box: () => this.header.box && set("box", !this.memory.box),
       opacity: (share) => set("opacity", limited(Math.round(20 * share) / 20, 0, 1)),
       link: () => {
         set("linked", !this.memory.linked);
@@ -486,8 +489,8 @@ class Viewer {
     if (this.drawing || !this.memory || this.gone) return;
     this.drawing = requestAnimationFrame(() => {
       this.drawing = 0;
-      const { heat, lungs, opacity } = this.memory;
-      const shown = { heat: heat && this.over.heat, lungs: lungs && this.over.lungs, opacity };
+      const { heat, lungs, box, opacity } = this.memory;
+      const shown = { heat: heat && this.over.heat, lungs: lungs && this.over.lungs, box: box && this.over.box, opacity };
       try {
         this.panes.forEach((pane, i) => pane.draw(i === 0 ? shown : {}));
       } catch (error) {
@@ -501,17 +504,20 @@ class Viewer {
     const { memory, header, bar, key } = this;
     const pressed = {
       window: memory.tool === "window", pan: memory.tool === "pan", measure: memory.tool === "measure", invert: memory.inverted,
-      heat: memory.heat && Boolean(header.heat), lungs: memory.lungs && Boolean(header.lungs), link: memory.linked,
+      heat: memory.heat && Boolean(header.heat), lungs: memory.lungs && Boolean(header.lungs), box: memory.box && Boolean(header.box),
+      link: memory.linked,
     };
     for (const [name, on] of Object.entries(pressed)) bar.buttons[name].setAttribute("aria-pressed", String(on));
     bar.heat.hidden = !header.heat;
     bar.buttons.lungs.hidden = !header.lungs;
+    bar.buttons.box.hidden = !header.box;
     bar.buttons.link.hidden = this.panes.length < 2;
     bar.slider.value = Math.round(100 * memory.opacity);
     bar.slider.disabled = !pressed.heat;
     bar.opacity.textContent = `${Math.round(100 * memory.opacity)} %`;
     key.heat.hidden = !pressed.heat;
     key.lungs.hidden = !pressed.lungs;
+    key.box.hidden = !pressed.box;
     if (header.heat) {
       key.title.textContent = header.heat.title;
       key.ramp.style.backgroundImage = gradientOf(header.heat.signed);
@@ -583,7 +589,7 @@ class Viewer {
     const does = {
       "+": () => act.zoom(STEP), "=": () => act.zoom(STEP), "-": () => act.zoom(1 / STEP), "0": act.fit, "1": act.one,
       "2": () => act.preset("lung"), "3": () => act.preset("bone"), "4": () => act.preset("range"),
-      m: act.measure, t: act.rotate, v: act.flip, i: act.invert, r: act.reset, h: act.heat, l: act.lungs, f: act.full, "?": act.help,
+      m: act.measure, t: act.rotate, v: act.flip, i: act.invert, r: act.reset, h: act.heat, l: act.lungs, b: act.box, f: act.full, "?": act.help,
       "[": () => act.opacity(this.memory.opacity - 0.05), "]": () => act.opacity(this.memory.opacity + 0.05),
     }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     does?.();
