@@ -1,6 +1,7 @@
 """One image file to grey pixels, and back. Nothing else in the package opens pictures with Pillow.
 
-``read_image`` and ``to_square`` are the whole preprocessing outside the model, the same for training and prediction.
+``read_image`` and ``to_square`` are the whole preprocessing outside the model, the same for training and prediction,
+but for the box around the lungs (``inference.region``).
 PNG, JPEG and TIFF files are opened here, DICOM files in ``images.dicom``.
 """
 

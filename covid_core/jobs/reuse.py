@@ -5,7 +5,7 @@ from importlib import metadata
 
 from covid_core import files
 from covid_core.errors import CovidCoreError
-from covid_core.runs import store
+from covid_core.runs import segmenters, store
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
@@ -19,7 +19,8 @@ def equal_run(workspace: Workspace, run: Run) -> Run | None:
     for other in runs:
         alike = other.split_hash == run.split_hash and other.is_halved == run.is_halved
         alike = alike and other.spec.model_copy(update=NAMES) == wanted
-        if other.id != run.id and alike and other.dataset.version == run.dataset.version and _is_whole(other):
+        alike = alike and other.dataset.version == run.dataset.version and _has_segmenter(workspace, other)
+        if other.id != run.id and alike and _is_whole(other):
             return other
     return None
 
@@ -28,6 +29,17 @@ def take_over(run: Run, equal: Run) -> None:
     """Make an equal run's outcome the run's own, saying whose it was. Its seconds stay those of the training."""
     run.take_over(equal)
     run.write_result({**equal.result, "finished": time.time(), "taken_over_from": equal.id})
+
+
+def _has_segmenter(workspace: Workspace, run: Run) -> bool:
+    """Whether a run that is shown the box around the lungs has them from the segmenter that would serve now."""
+    if run.spec.input.region != "lungs":
+        return True
+    try:
+        serving = segmenters.serving(workspace, run.dataset.id)
+        return run.segmenter_path.is_file() and segmenters.in_folder(run.path).record == serving.record
+    except CovidCoreError:
+        return False
 
 
 def _is_whole(run: Run) -> bool:

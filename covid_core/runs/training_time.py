@@ -33,10 +33,12 @@ def expected_seconds(workspace: Workspace, specs: Sequence[TrainingSpec]) -> flo
     total, networks = 0.0, set[tuple[object, ...]]()
     runs, _ = store.list_runs(workspace)
     for spec in specs:
-        first, repeated = _work(spec, *_images(open_dataset(workspace, spec.dataset).counts, spec), spec.total_epochs)
+        images, learned = _images(open_dataset(workspace, spec.dataset).counts, spec)
+        first, repeated = _work(spec, images, learned, spec.total_epochs)
         network = (spec.backbone, spec.image_size, spec.input, spec.weights, spec.taps, spec.dataset)
         is_again = network in networks
         total += START * (not is_again or spec.mode != "frozen")
+        total += BOX * images / min(cores(), 8) * (spec.input.region == "lungs" and not is_again)
         total += _pace(runs, spec) * (repeated + first * (not is_again))
         networks.add(network)
     return total
@@ -52,9 +54,8 @@ def _images(counts: Mapping[str, int], spec: TrainingSpec) -> tuple[float, float
 def _work(spec: TrainingSpec, images: float, learned: float, epochs: int) -> tuple[float, float]:
     """Seconds of the features of all images, which other runs share, and of the rest, on this many cores."""
     once = backbone_named(spec.backbone).milliseconds / 1000 * (spec.image_size / SPEED_SIZE) ** 2 * 2 / min(cores(), 8)
-    boxes = BOX * images / min(cores(), 8) if spec.input.region == "lungs" else 0.0
     if spec.mode == "full":
-        return boxes, BACKWARD * once * learned * epochs
+        return 0.0, BACKWARD * once * learned * epochs
     head = HEAD * learned * epochs
     if spec.augmentation.is_off or spec.augmentation.only_flips:
         copies = 0
@@ -64,7 +65,7 @@ def _work(spec: TrainingSpec, images: float, learned: float, epochs: int) -> tup
     if spec.fine_tuning:
         step = TAIL if spec.augmentation.is_off else 1 + TAIL
         seconds += step * once * learned * min(epochs, spec.fine_tuning.epochs)
-    return boxes + once * images, seconds
+    return once * images, seconds
 
 
 def _pace(runs: Sequence[Run], spec: TrainingSpec) -> float:

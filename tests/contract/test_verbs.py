@@ -249,6 +249,7 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
                 "images": [
                     {
                         "file": str,
+                        "box": (dict, NoneType),
                         "predicted": TEXT_OR_NULL,
                         "scores": By(float),
                         "logits": By(float),

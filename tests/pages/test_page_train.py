@@ -16,6 +16,7 @@ from covid_core.data.imports import importing
 from covid_core.jobs import queue
 from covid_core.runs import store, test_set_access
 from covid_core.runs.store import Run, Status, Study
+from covid_core.specs import InputSpec
 from covid_core.workspace import Workspace
 
 PARTS = {"train": 12, "validation": 6, "test": 6}
@@ -221,6 +222,15 @@ def test_the_preview_shows_each_class_as_it_is_and_changed(workspace, dataset):
     page = at()
     page.slider(key="new_rotation").set_value(20.0).run()
     assert len(page.get("image")) == 2 * 4
+
+
+@pytest.mark.parametrize("region", ["centre", "lungs"])
+def test_the_preview_shows_the_region_also_without_augmentation(workspace, dataset, region):
+    page = at()
+    page.selectbox(key="new_region").set_value(region).run()
+    assert not page.exception
+    assert len(page.get("image")) == 2
+    assert InputSpec(region=region).in_words in words(page)
 
 
 def test_without_changes_there_is_no_preview(workspace, dataset):

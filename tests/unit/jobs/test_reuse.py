@@ -5,18 +5,25 @@ from importlib import metadata
 
 import pytest
 from made_runs import all_parts, made_run, with_dataset
+from made_segmenters import made_segmenter
 
 from covid_core import files
 from covid_core.jobs import reuse
-from covid_core.runs import store
+from covid_core.runs import segmenters, store
 from covid_core.runs.store import Run
+from covid_core.specs import InputSpec
+from covid_core.workspace import Workspace
 
 TABLE = all_parts({"train": 12, "validation": 6, "test": 6}, skill=1)
 
 
 @pytest.fixture
 def finished(workspace) -> Run:
-    run = made_run(workspace, TABLE, "First")
+    return completed(workspace)
+
+
+def completed(workspace: Workspace, **choices) -> Run:
+    run = made_run(workspace, TABLE, "First", **choices)
     made = {"model": run.model_path, "head": run.head_path, "reference": run.reference_path}
     for path in made.values():
         path.write_bytes(b"made")
@@ -55,6 +62,15 @@ def test_a_run_whose_validation_images_did_other_things_is_no_twin(workspace, fi
 
 def test_other_images_have_no_twin(workspace, finished, waiting):
     assert reuse.equal_run(workspace, with_dataset(waiting, version="other")) is None
+
+
+def test_boxes_by_another_segmenter_have_no_twin(workspace, finished):
+    lungs = {"input": InputSpec(region="lungs")}
+    first, waiting = completed(workspace, **lungs), made_run(workspace, TABLE, "Third", state=store.QUEUED, **lungs)
+    segmenters.bind(workspace, first)
+    assert reuse.equal_run(workspace, waiting).id == first.id
+    made_segmenter(workspace)
+    assert reuse.equal_run(workspace, waiting) is None
 
 
 @pytest.mark.parametrize("state", [store.STOPPED, store.FAILED])

@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from covid_core.backbones import BACKBONES, backbone_named
 from covid_core.errors import WeightsUnavailable
+from covid_core.images.intensity import adapted
 from covid_core.inference.heatmap import SMOOTHING, cam, to_unit
 from covid_core.inference.network import Head, softmax
 from covid_core.nets import export, model
@@ -64,6 +65,13 @@ def test_equalised_images_are_those_of_pillow_within_a_band():
     image = image_at(0, 3, size=96).pixels[::2, ::2]
     greys = shown(np.ascontiguousarray(image), intensity="equalised")
     assert np.abs(greys - np.asarray(ImageOps.equalize(Image.fromarray(image)))).mean() < 5
+
+
+@pytest.mark.parametrize("intensity", ["as_is", "per_image", "equalised"])
+def test_a_picture_of_what_is_shown_has_the_greys_of_the_model(intensity):
+    image = np.ascontiguousarray(image_at(0, 3, size=96).pixels[::2, ::2])
+    greys = np.clip(shown(image, intensity=intensity), 0, 255)
+    assert np.abs(adapted(image, intensity).astype(float) - greys).max() <= 0.51
 
 
 def test_equalising_undoes_another_exposure():

@@ -9,6 +9,7 @@ import pytest
 from page_tests import PATIENCE
 from streamlit.testing.v1 import AppTest
 
+from covid_core.images.regions import Box
 from covid_core.inference import heatmap
 from pages.panels.predict import viewer
 from pages.panels.predict.viewer import Overlay, Picture
@@ -121,6 +122,12 @@ def test_a_signed_map_keeps_its_sign_and_its_zero():
     header, values = unpacked(message)
     assert header["heat"]["signed"]
     assert list(values) == [1, 64, 128, 255]
+
+
+def test_a_box_is_sent_unless_it_is_the_whole_image():
+    image = np.zeros((8, 8), np.uint8)
+    assert header_of([picture(image)])["box"] is None
+    assert header_of([picture(image, box=Box(0.1, 0.2, 0.9, 1.0))])["box"] == [0.1, 0.2, 0.9, 1.0]
 
 
 def test_lungs_are_sent_small_with_their_edges_between_the_pixels():

@@ -7,10 +7,12 @@ from made_assessments import REFUSED, assessment
 
 from covid_core.audit.model.evidence import FRAME
 from covid_core.images.image import Turn
+from covid_core.images.regions import Box
 from covid_core.inference import gate
-from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, Check, Limit
+from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, LUNGS_OUTLINED, Check, Limit
 from covid_core.inference.heatmap import LungShare
 from covid_core.inference.hottest_place import ELSEWHERE, INSIDE, LETTERS, MARGIN, HottestPlace
+from covid_core.inference.lungs import Refusal
 from covid_core.inference.training_match import TrainingMatch
 from covid_core.reports import prediction_text
 from covid_core.reports.evidence_text import EvidenceCheck
@@ -131,6 +133,11 @@ NEEDED = "98 % of 321 validation images have a lead of 0.40 or more."
             Check(LIKE_TRAINING, None, limit=Limit(float("nan"), 12, float("nan"))),
             "This could not be checked: a limit needs 19 validation images, and the run has 12.",
         ),
+        (
+            Check(LUNGS_OUTLINED, False, outline=Refusal("box", 0.2, 0.3, 1.0)),
+            "No lungs were found in this image: what looks like lungs is 20.0 % of its width or height, and 30 % is "
+            "the least.",
+        ),
         (Check(CHEST_IMAGE, None, has_reference=False), f"This could not be checked: {prediction_text.NO_REFERENCE}."),
         (Check(CHEST_IMAGE, False, reason="The file says hand.", run="A"), "A has checked it: the file says hand."),
     ],
@@ -221,3 +228,11 @@ def test_a_sentence_bears_the_name_of_its_own_run_where_another_run_refuses():
     one = assessment("One", checks=REFUSED)
     runs = [one, *(assessment(name, hottest=HottestPlace(on)) for name, on in (("Two", MARGIN), ("Three", INSIDE)))]
     assert [note.text.partition(":")[0] for note in notes(runs, [READS_FRAME] * 3)][2:] == ["Two", "Three"]
+
+
+def test_what_the_network_is_shown_stands_beside_an_answer_from_a_part_of_the_image():
+    part = replace(assessment(), box=Box(0.1, 0.2, 0.9, 0.9))
+    text = prediction_text.region(part.box)
+    assert "80 %" in text and "70 %" in text
+    assert text in [note.text for note in prediction_text.notes([part], [])]
+    assert text not in [note.text for note in prediction_text.notes([assessment()], [])]

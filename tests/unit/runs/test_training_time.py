@@ -5,7 +5,8 @@ from made_runs import all_parts, made_run
 
 from covid_core.data.imports import importing
 from covid_core.runs import training_time
-from covid_core.specs import AugmentationSpec, TrainingSpec
+from covid_core.specs import AugmentationSpec, InputSpec, TrainingSpec
+from covid_core.work import cores
 
 
 @pytest.fixture
@@ -22,6 +23,19 @@ def test_each_augmented_copy_costs_a_pass_and_what_runs_share_counts_once(worksp
     plain, four, sixty = seconds(spec), seconds(turned.model_copy(update={"views": 4})), seconds(turned)
     assert sixty - plain == pytest.approx(15 * (four - plain))
     assert plain < seconds(spec, spec.model_copy(update={"seed": 1})) < 1.1 * plain
+
+
+def test_boxes_around_the_lungs_take_their_time_once(workspace, spec):
+    def seconds(*specs: TrainingSpec) -> float:
+        return training_time.expected_seconds(workspace, specs)
+
+    boxed = spec.model_copy(update={"input": InputSpec(region="lungs")})
+    longer = seconds(boxed) - seconds(spec)
+    assert longer == pytest.approx(120 * training_time.BOX / min(cores(), 8))
+    again = boxed.model_copy(update={"seed": 1})
+    assert seconds(boxed, again) - seconds(spec, again.model_copy(update={"input": spec.input})) == pytest.approx(
+        longer
+    )
 
 
 def test_the_last_run_of_the_same_network_and_mode_sets_the_pace(workspace, spec):
