@@ -163,14 +163,19 @@ def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assess
     """The same of several images at once, without the images themselves."""
     squares = np.stack([to_square(image.pixels, predictor.size) for image in images])
     regions = predictor.regions(squares)
-    logits, features, heats = predictor.explained(squares, regions)
+    logits, features, heats = predictor.of_cut.explained(regions.squares)
     reference = predictor.reference
     judgements = reference.judgements(regions.squares, features) if reference else [UNJUDGED] * len(images)
-    outlines = _outlined(regions) if predictor.lungs else [()] * len(images)
+    outlines: Sequence[tuple[Check, ...]] = [()] * len(images)
+    cut: tuple[str, ...] = ()
+    if predictor.lungs:
+        size, outlines = predictor.lungs.size, _outlined(regions)
+        heats = [_laid_back(heat, box) for heat, box in zip(heats, regions.boxes, strict=True)]
+        cut = (f"the box around the lungs stretched to {size} x {size}",)
     return [
         Assessment(
             warnings=(*image.warnings, *doubts.of(image.pixels, predictor.size)),
-            done=_done(image, predictor.size),
+            done=(*_done(image, predictor.size), *cut),
             classes=predictor.classes,
             logits=of_image,
             calibration=predictor.calibration,
@@ -186,13 +191,23 @@ def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assess
     ]
 
 
+def _laid_back(heat: Heat, box: Box) -> Heat:
+    """Heat maps of the whole image, from those of the box."""
+
+    def whole(label: str, shape: tuple[int, int]) -> np.ndarray:
+        rows, columns = box.slices(*shape)
+        return box.laid_back(heat(label, (rows.stop - rows.start, columns.stop - columns.start)), shape)
+
+    return whole
+
+
 def _outlined(regions: Regions) -> list[tuple[Check, ...]]:
     """For each image, the check that its lungs are outlined."""
     return [(Check(LUNGS_OUTLINED, refusal is None, outline=refusal),) for refusal in regions.refusals]
 
 
 def _done(image: GreyImage, size: int) -> tuple[str, ...]:
-    """What was done to the picture before the network saw it."""
+    """What was done to the picture before any region of it was cut out."""
     height, width = image.pixels.shape
     resized = f"{width} x {height} pixels {'resized' if width == height else 'squashed'} to {size} x {size}"
     return image.notes if (height, width) == (size, size) else (*image.notes, resized)

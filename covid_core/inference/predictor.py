@@ -113,13 +113,10 @@ class Predictor:
         """What the networks take of images, uint8 (n, size, size), and the boxes that they are shown."""
         return Regions.of_whole(squares, Box.centre(self.share)) if self.lungs is None else self.lungs.of(squares)
 
-    def explained(
-        self, squares: np.ndarray, regions: Regions | None = None
-    ) -> tuple[np.ndarray, np.ndarray, list[Heat]]:
-        """``outputs`` of a few uint8 images (n, size, size), and what draws the heat maps of each, from one pass.
-        ``regions`` are those of the images, where they are known already."""
+    def explained(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Heat]]:
+        """``outputs`` of a few uint8 images (n, size, size), and what draws the heat maps of each, from one pass."""
         logits, features, heats = [], [], list[Heat]()
-        regions = regions or self.regions(squares)
+        regions = self.regions(squares)
         for batch in blocks(range(len(squares)), batch_for(self.size)):
             sides = self._maps_of_sides(regions.squares[batch.start : batch.stop])
             logits.append(self._mean_logits(sides))
