@@ -94,11 +94,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         **copies({**WIDE, "frames": True}),
     },
     "middle 50 %, equalised, jitter": {"input": middle(0.5, "equalised"), **copies(JITTER)},
-    "lungs": {"input": {"region": "lungs"}},
-    "lungs, standardised, jitter, frame exchange": {
-        "input": {"region": "lungs", "intensity": "per_image"},
-        **copies({**JITTER, "frames": True}),
-    },
 }
 
 
