@@ -167,11 +167,12 @@ def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assess
     reference = predictor.reference
     judgements = reference.judgements(regions.squares, features) if reference else [UNJUDGED] * len(images)
     outlines: Sequence[tuple[Check, ...]] = [()] * len(images)
-    cut: tuple[str, ...] = ()
+    cuts: Sequence[tuple[str, ...]] = [()] * len(images)
     if predictor.lungs:
         size, outlines = predictor.lungs.size, _outlined(regions)
         heats = [_laid_back(heat, box) for heat, box in zip(heats, regions.boxes, strict=True)]
-        cut = (f"the box around the lungs stretched to {size} x {size}",)
+        boxes = ["the middle" if refusal else "the box around the lungs" for refusal in regions.refusals]
+        cuts = [(f"{box} stretched to {size} x {size}",) for box in boxes]
     return [
         Assessment(
             warnings=(*image.warnings, *doubts.of(image.pixels, predictor.size)),
@@ -185,8 +186,8 @@ def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assess
             heat=heat,
             box=box,
         )
-        for image, of_image, (checks, neighbours), heat, outlined, box in zip(
-            images, logits, judgements, heats, outlines, regions.boxes, strict=True
+        for image, of_image, (checks, neighbours), heat, outlined, cut, box in zip(
+            images, logits, judgements, heats, outlines, cuts, regions.boxes, strict=True
         )
     ]
 
