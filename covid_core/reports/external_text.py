@@ -105,13 +105,19 @@ def measured(one: Measure, measure: str) -> str:
 
 
 def recalibration(one: Recalibrated) -> str:
-    """What a labelled sample of the outside images brings on the others."""
-    significant = "" if one.gain.low > 0 or one.gain.high < 0 else ", not significant"
-    return (
+    """What a labelled sample of the outside images brings on the others, and what a new head would bring."""
+    moved = (
         f"With {len(one.sample)} labelled images, balanced accuracy on the other {count(one.rest)} goes from "
-        f"{in_words(one.before)} to {in_words(one.after)}: "
-        f"{points(one.gain.value, one.gain.low, one.gain.high)}{significant}."
+        f"{in_words(one.before)} to {in_words(one.after)}: {_gain(one.gain)}."
     )
+    if one.refitted is None or one.refitted_gain is None:
+        return moved
+    return f"{moved} A new head that learns from them alone has {in_words(one.refitted)}: {_gain(one.refitted_gain)}."
+
+
+def _gain(gain: Measure) -> str:
+    significant = "" if gain.low > 0 or gain.high < 0 else ", not significant"
+    return f"{points(gain.value, gain.low, gain.high)}{significant}"
 
 
 def _or_not(one: Measure) -> str:
