@@ -75,7 +75,7 @@ def evaluate(
         raise InvalidChoice("The run was trained on this data set. Its test part is its inside figure already.")
     predictor = Predictor.open(workspace, run)
     pixels, outlined = _network_images(workspace, run, predictor, outside, part_of(progress, 0.0, 0.2))
-    logits, refused = _answers(predictor.of_cut, pixels, part_of(progress, 0.2, 0.9))
+    logits, features, refused = _answers(predictor.of_cut, pixels, part_of(progress, 0.2, 0.9))
     refused[~outlined] = True
     shared = _shared(workspace, run, outside, part_of(progress, 0.9, 1.0))
     table = _table(outside, run, classes, logits).assign(refused=refused).merge(shared, on="image_id", how="left")
@@ -89,7 +89,7 @@ def evaluate(
         method=f"detail at {duplicates.FINE} px correlates from {duplicates.SAME_DETAIL}",
     )
     run.note_opening(f"outside test: {outside.name}")
-    return run.write_evaluation(record, table)
+    return run.write_evaluation(record, table, features)
 
 
 def _network_images(
@@ -103,17 +103,20 @@ def _network_images(
     return cut.pixels, cut.outlined
 
 
-def _answers(predictor: Predictor, pixels: np.ndarray, progress: Progress) -> tuple[np.ndarray, pd.arrays.BooleanArray]:
-    """Logits of all images, and whether a check refuses each; missing where no check was made."""
+def _answers(
+    predictor: Predictor, pixels: np.ndarray, progress: Progress
+) -> tuple[np.ndarray, np.ndarray, pd.arrays.BooleanArray]:
+    """Logits and features of all images, and whether a check refuses each; missing where no check was made."""
     parts, refused = [], list[bool | None]()
     for some in blocks(pixels, 16 * batch_for(predictor.size)):
         logits, features = predictor.outputs(np.asarray(some))
-        parts.append(logits)
+        parts.append((logits, features))
         judged = predictor.reference.judgements(np.asarray(some), features) if predictor.reference else []
         for checks in [{one.passed for one in checks} for checks, _ in judged] or [{None}] * len(some):
             refused.append(None if checks == {None} else False in checks)
         progress(len(refused) / len(pixels), f"Answering: {len(refused):,} of {len(pixels):,} images")
-    return np.concatenate(parts), pd.array(refused, dtype="boolean")
+    of_all, features_of_all = map(np.concatenate, zip(*parts, strict=True))
+    return of_all, features_of_all, pd.array(refused, dtype="boolean")
 
 
 def _table(outside: Dataset, run: Run, classes: Mapping[str, str], logits: np.ndarray) -> pd.DataFrame:
@@ -172,7 +175,7 @@ class Outside:
     ``called`` counts, for all images without shared ones, their own class (rows) and the answer (columns).
     ``reliability`` holds, for the images of ``inside`` and ``outside``, what is promised with an answer: the expected
     calibration error of what Predict shows, the coverage of prediction sets, and outside the share of refusals.
-    ``tested`` is the table of the images of ``figures``.
+    ``tested`` is the table of the images of ``figures``, ``features`` float (n, d) belong to its rows where on record.
     """
 
     figures: Measured
@@ -183,6 +186,7 @@ class Outside:
     origin: Origin
     reliability: dict[str, dict[str, Measure]]
     tested: pd.DataFrame
+    features: np.ndarray | None = None
 
 
 def report(run: Run, evaluation: Evaluation) -> Outside:
@@ -207,8 +211,10 @@ def report(run: Run, evaluation: Evaluation) -> Outside:
         "inside": _reliability(run, own_tested, "test", groups),
         "outside": {**_reliability(run, tested, OUTSIDE), "refused": _refused(tested)},
     }
-    shared = table[table["twin"].notna()]
-    return Outside(figures, own, drops, called, shared, origin(run, table), reliability, tested)
+    shared, features = table[table["twin"].notna()], evaluation.features()
+    if features is not None:
+        features = features[tested.index]
+    return Outside(figures, own, drops, called, shared, origin(run, table), reliability, tested, features)
 
 
 def origin(run: Run, table: pd.DataFrame) -> Origin:
@@ -262,7 +268,7 @@ def _refused(table: pd.DataFrame) -> Measure:
 
 def recalibrated(one: Outside, images: int = recalibration.USUAL, seed: int = recalibration.SEED) -> Recalibrated:
     """What a small labelled sample of the outside images brings. Raises InvalidChoice or DataError."""
-    return recalibration.recalibrated(one.tested, OUTSIDE, images, seed)
+    return recalibration.recalibrated(one.tested, OUTSIDE, images, seed, one.features)
 
 
 def difference(first: Measure, second: Measure) -> Measure:

@@ -71,12 +71,14 @@ class EvidenceCheck:
     """A verdict as tables show it.
 
     ``verdict`` is one of ``audit.model.evidence``, NOT_YET or DAMAGED; ``in_words`` a sentence with the figures it
-    rests on, or why there is none; ``masks`` whose lung masks they were, in a few words, empty where there were none.
+    rests on, or why there is none; ``masks`` whose lung masks they were, in a few words, empty where there were none;
+    ``frame_effect`` the share of predictions that another frame turns, where it was measured.
     """
 
     verdict: str
     in_words: str = ""
     masks: str = ""
+    frame_effect: float | None = None
 
     @property
     def in_passing(self) -> str:
@@ -104,7 +106,9 @@ def of(run: Run) -> EvidenceCheck:
         return EvidenceCheck(DAMAGED, str(error))
     if audit is None:
         return EvidenceCheck(NOT_YET, "The evidence check of this model is not made yet.")
-    return EvidenceCheck(audit["verdict"], conclusion(audit), lungs_in_short(audit))
+    effects = audit.get("effects")  # none in audits of the first version, or without lungs
+    frame_effect = effects["frame"]["value"] if effects else None
+    return EvidenceCheck(audit["verdict"], conclusion(audit), lungs_in_short(audit), frame_effect)
 
 
 def counted(checks: Iterable[EvidenceCheck]) -> str:
@@ -121,10 +125,16 @@ def sentence(names: Sequence[str], checks: Sequence[EvidenceCheck]) -> str:
         return "The evidence check of these models is not made yet." if checks else ""
     parts = []
     for verdict, (of_one, of_several) in VERBS.items():
-        some = [name for name, one in zip(names, checks, strict=True) if one.verdict == verdict]
+        some = [_with_effect(name, one) for name, one in zip(names, checks, strict=True) if one.verdict == verdict]
         if some:
             parts.append(f"{_listed(some)} {of_one if len(some) == 1 else of_several}")
     return f"Evidence check: {'; '.join(parts)}."
+
+
+def _with_effect(name: str, one: EvidenceCheck) -> str:
+    """The name; of a model that reads the frame with how much: two of them can be far apart."""
+    known = one.verdict == FRAME and one.frame_effect is not None
+    return f"{name} (frame effect {share(one.frame_effect, 0)})" if known else name
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -81,7 +81,7 @@ def beside(names: Sequence[str], reports: Sequence[Outside]) -> pd.DataFrame:
 
 
 def choice(names: Sequence[str], reports: Sequence[Outside], measure: str) -> str:
-    """Whether the run that is best inside is also best outside; nothing for one run."""
+    """Whether the run that is best inside is best outside too, and whether to choose by it; nothing for one run."""
     defined = [
         (report.inside.overall[measure], report.figures.overall[measure], name)
         for name, report in zip(names, reports, strict=True)
@@ -91,11 +91,14 @@ def choice(names: Sequence[str], reports: Sequence[Outside], measure: str) -> st
         return ""
     inside, outside = (max(defined, key=lambda row: row[place].value) for place in (0, 1))
     figure = MEASURES[measure] if measure == "macro_auroc" else MEASURES[measure].lower()
+    shared = " The outside images share sources with training: do not choose a model by them."
+    warning = shared * any(report.origin.kind == SAME for report in reports)
+    best = measured(outside[1], measure)
     if inside[2] == outside[2]:
-        return f"{outside[2]} has the highest {figure} inside and outside: {measured(outside[1], measure)} outside."
+        return f"{outside[2]} has the highest {figure} inside and outside: {best} outside.{warning}"
     return (
-        f"{outside[2]} has the highest {figure} outside, {measured(outside[1], measure)}; {inside[2]}, the highest "
-        f"inside, has {measured(inside[1], measure)} there."
+        f"{outside[2]} has the highest {figure} outside, {best}; {inside[2]}, the highest "
+        f"inside, has {measured(inside[1], measure)} there.{warning}"
     )
 
 
@@ -105,13 +108,19 @@ def measured(one: Measure, measure: str) -> str:
 
 
 def recalibration(one: Recalibrated) -> str:
-    """What a labelled sample of the outside images brings on the others."""
-    significant = "" if one.gain.low > 0 or one.gain.high < 0 else ", not significant"
-    return (
+    """What a labelled sample of the outside images brings on the others, and what a new head would bring."""
+    moved = (
         f"With {len(one.sample)} labelled images, balanced accuracy on the other {count(one.rest)} goes from "
-        f"{in_words(one.before)} to {in_words(one.after)}: "
-        f"{points(one.gain.value, one.gain.low, one.gain.high)}{significant}."
+        f"{in_words(one.before)} to {in_words(one.after)}: {_gain(one.gain)}."
     )
+    if one.refitted is None or one.refitted_gain is None:
+        return moved
+    return f"{moved} A new head that learns from them alone has {in_words(one.refitted)}: {_gain(one.refitted_gain)}."
+
+
+def _gain(gain: Measure) -> str:
+    significant = "" if gain.low > 0 or gain.high < 0 else ", not significant"
+    return f"{points(gain.value, gain.low, gain.high)}{significant}"
 
 
 def _or_not(one: Measure) -> str:

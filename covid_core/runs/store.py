@@ -28,6 +28,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, cast
 
+import numpy as np
 import pandas as pd
 import psutil
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
@@ -435,13 +436,18 @@ class Run(JobFolder):
             raise RunDamaged(f"The looks at {self.name} cannot be read: {error.strerror or error}.") from error
         return [Opening.of_line(line) for line in text.split("\n") if line]
 
-    def write_evaluation(self, record: "EvaluationRecord", table: pd.DataFrame) -> "Evaluation":
-        """Keep an outside test: what it was, and the answers for its images."""
+    def write_evaluation(
+        self, record: "EvaluationRecord", table: pd.DataFrame, features: np.ndarray | None = None
+    ) -> "Evaluation":
+        """Keep an outside test: what it was, the answers for its images, and their features (n, d)."""
         identifier = new_id(record.dataset.name)
         folder = self.path / "evaluations"
         folder.mkdir(exist_ok=True)
         with files.published(folder / f"{identifier}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
+        if features is not None:
+            with files.published(folder / f"{identifier}.npy") as temporary, temporary.open("wb") as file:
+                np.save(file, features.astype(np.float16))
         files.write_json(folder / f"{identifier}.json", {**record.as_written, "schema": SCHEMA})
         return Evaluation(identifier, folder, record)
 
@@ -558,6 +564,11 @@ class Evaluation:
         picture, also twin (its id), twin_label, twin_part and detail."""
         return _read(files.read_table, self.folder / f"{self.id}.parquet")
 
+    def features(self) -> np.ndarray | None:
+        """float16 (n, d) for the rows of the table; None where an earlier version made the test. Raises RunDamaged."""
+        path = self.folder / f"{self.id}.npy"
+        return _read(np.load, path) if path.exists() else None
+
 
 @dataclass(frozen=True)
 class BrokenRun:
@@ -578,7 +589,7 @@ def _split_in(content: bytes) -> tuple[pd.DataFrame, str]:
 def _read(read: Callable[[Path], Opened], path: Path) -> Opened:
     try:
         return read(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise RunDamaged(f"{path.parent.name}: {path.name} is missing or damaged.") from error
 
 

@@ -48,3 +48,20 @@ def test_a_sample_of_another_size_is_refused(images):
 def test_too_few_outside_images_are_refused():
     with pytest.raises(DataError):
         recalibration.recalibrated(moved(30), "outside")
+
+
+def test_a_new_head_learns_from_the_sample_what_the_scores_lack():
+    table = moved(shift=0)
+    blind = table.assign(**{name: 1 / 3 for name in table if name.startswith("score_")})
+    features = np.random.default_rng(1).normal(size=(300, 30))
+    features[:, 0] += 8 * (np.arange(300) % 2)
+    features[:, 1] = 7  # the same in all images
+    blind = blind.assign(**{name: 0.0 for name in blind if name.startswith("logit_")})
+    fitted = recalibration.recalibrated(blind, "outside", features=features)
+    assert fitted.refitted.value > 0.9 and fitted.refitted_gain.low > 0.3
+    assert abs(fitted.after.value - 0.5) < 0.1
+
+
+def test_without_features_no_head_is_fitted():
+    fitted = recalibration.recalibrated(moved(), "outside")
+    assert fitted.refitted is None and fitted.refitted_gain is None

@@ -45,7 +45,8 @@ def test_a_run_without_an_audit_says_so(run):
 @pytest.mark.parametrize(("reads", "verdict"), [("corner", FRAME), ("lungs", LUNGS)])
 def test_an_audit_is_told_with_whose_masks_it_rests_on(run, reads, verdict):
     found = keep_audit(run, reads)
-    assert evidence_text.of(run) == EvidenceCheck(verdict, evidence_text.conclusion(found), "own masks")
+    effect = found["effects"]["frame"]["value"]
+    assert evidence_text.of(run) == EvidenceCheck(verdict, evidence_text.conclusion(found), "own masks", effect)
     assert evidence_text.of(run).in_short == f"{verdict} (own masks)"
 
 
@@ -162,7 +163,7 @@ def test_the_command_line_has_it_beside_every_accuracy(run, capsys):
         assert f"test accuracy 100.0 %, {FRAME}" in capsys.readouterr().out
     assert main.main(["compare", run.id]) == 0
     out = capsys.readouterr().out
-    assert f"]  {FRAME}" in out and "Evidence check: Mine reads the frame." in out
+    assert f"]  {FRAME}" in out and "Evidence check: Mine (frame effect 100 %) reads the frame." in out
 
 
 def test_json_has_verdict_sentence_and_masks(run, capsys):
