@@ -133,8 +133,9 @@ def sentence(names: Sequence[str], checks: Sequence[EvidenceCheck]) -> str:
 
 def _with_effect(name: str, one: EvidenceCheck) -> str:
     """The name; of a model that reads the frame with how much: two of them can be far apart."""
-    known = one.verdict == FRAME and one.frame_effect is not None
-    return f"{name} (frame effect {share(one.frame_effect, 0)})" if known else name
+    if one.verdict != FRAME or one.frame_effect is None:
+        return name
+    return f"{name} (frame effect {share(one.frame_effect, 0)})"
 
 
 def _listed(names: Sequence[str]) -> str:
