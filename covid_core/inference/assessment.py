@@ -43,6 +43,7 @@ class Assessment:
     ``logits`` of shape (classes,).
     ``sets`` gives the prediction set at ``coverage``, None where the run's predictions have no logits. ``anyway`` shows
     the numbers of an image that failed a check. ``image`` is there where one was assessed alone.
+    ``typicality`` is that of the image for the run (``Neighbourhood.typicality``): below 1, ``numbers`` are lowered.
     ``training`` and ``hottest`` take longer than the scores: None until they are made (``examined``).
     """
 
@@ -63,6 +64,7 @@ class Assessment:
     heat: Heat | None = field(default=None, repr=False)
     training: TrainingMatch | None = None
     hottest: HottestPlace | None = None
+    typicality: float = 1.0
 
     @cached_property
     def scores(self) -> np.ndarray:
@@ -71,15 +73,19 @@ class Assessment:
 
     @cached_property
     def probabilities(self) -> np.ndarray | None:
-        """The softmax of the logits divided by the run's temperature; None where it has none."""
+        """The softmax of the logits divided by the run's temperature, lowered; None where it has none."""
         if not self.calibration.is_defined:
             return None
-        return softmax(self.logits[None].astype(np.float64) / self.calibration.temperature)[0]
+        return self._lowered(softmax(self.logits[None].astype(np.float64) / self.calibration.temperature)[0])
 
     @property
     def numbers(self) -> np.ndarray:
         """Probabilities where there are some, else scores; ``scale`` says which."""
-        return self.scores if self.probabilities is None else self.probabilities
+        return self._lowered(self.scores) if self.probabilities is None else self.probabilities
+
+    def _lowered(self, values: np.ndarray) -> np.ndarray:
+        """Between the values and the same for every class, by the typicality; the order of the classes stays."""
+        return self.typicality * values + (1 - self.typicality) / len(values)
 
     @property
     def scale(self) -> str:
@@ -172,6 +178,7 @@ def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assess
             neighbours=neighbours,
             sets=predictor.sets,
             heat=heat,
+            typicality=reference.neighbourhood.typicality(checks[1].figure) if reference else 1.0,
         )
         for image, of_image, (checks, neighbours), heat in zip(images, logits, judgements, heats, strict=True)
     ]
