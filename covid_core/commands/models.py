@@ -87,6 +87,7 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
 )
 def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """A finished run on images from elsewhere: a folder with one folder per class, or a data set's id."""
+    from covid_core.audit.shortcuts import source_match
     from covid_core.data.imports import importing
 
     run = store.open_run(workspace, options.run)
@@ -98,7 +99,8 @@ def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, 
         images = importing.import_path(
             workspace, Path(options.images), options.name, LayoutSpec(classes=options.classes), progress()
         )
-    evaluation = external_test.evaluate(workspace, run, images, mapping, progress())
+    match = source_match.of(workspace, run, images)
+    evaluation = external_test.evaluate(workspace, run, images, mapping, progress(), match)
     answer = encode(run_figures.external_test_of(run, evaluation, options.sample, options.seed))
     return {**answer, "text": "\n".join(external_text.lines(answer))}
 
