@@ -165,7 +165,8 @@ class Outside:
     outside.
     ``called`` counts, for all images without shared ones, their own class (rows) and the answer (columns).
     ``reliability`` holds, for the images of ``inside`` and ``outside``, what is promised with an answer: the expected
-    calibration error of what Predict shows, the coverage of prediction sets, and outside the share of refusals.
+    calibration error of what Predict shows for usual images, the coverage of prediction sets, and outside the share of
+    refusals.
     ``tested`` is the table of the images of ``figures``, ``features`` float (n, d) belong to its rows where on record.
     """
 
