@@ -372,9 +372,13 @@ def test_runs_with_other_test_images_are_not_ranked_together(workspace):
 
 
 def test_a_study_by_source_has_test_images_of_its_own_for_each_run_and_no_warning(workspace):
-    runs = [
-        made_run(workspace, all_parts(sizes, 1), f"without {place}") for place, sizes in enumerate((SIZES, OTHER_SIZES))
-    ]
+    runs = []
+    for away, sizes in (("A", SIZES), ("B", OTHER_SIZES)):
+        table = all_parts(sizes, 1)
+        source = np.where(table["part"] == "test", away, "C")
+        parts = table[["image_id", "label", "part"]].assign(group=table["image_id"], source=source)
+        split = {"method": "by_source", "held_out": (away,)}
+        runs.append(made_run(workspace, table, f"without {away}", parts=parts, split=split))
     store.write_study(workspace, Study("away-12345", "Away", "sources", 1.0, tuple(run.id for run in runs)))
     page = opened("compare", study="away-12345")
     assert "Not comparable" not in words(page)
