@@ -59,7 +59,7 @@ def main() -> None:
     annotation_form.undo()
     loaded, unreadable = comparison_tables.load(runs)
     shell.broken_notice([*broken, *unreadable])
-    group = run_choice.pick_group(loaded, repeated)
+    group = run_choice.pick_group(loaded, study)
     if not group:
         answer.info("Choose the runs to compare.", icon=":material/arrow_downward:")
         return

@@ -27,6 +27,7 @@ from covid_core.reports import (
     repeats_text,
     run_figures,
     run_text,
+    study_text,
 )
 from covid_core.reports.encode import encode
 from covid_core.runs import candidates, segmenters, store, test_set_access
@@ -51,7 +52,8 @@ def do_compare(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     names = candidates.unique_names(list(runs.values()))
     loaded = [candidates.candidate(run, name) for run, name in zip(runs.values(), names, strict=True)]
     groups = [_compared(group, runs) for group in comparison.grouped(loaded)]
-    note = "not comparable: different test images"
+    by_source = bool(studies) and not options.runs and all(study.is_by_source for study in studies)
+    note = study_text.OWN_IMAGES if by_source else "not comparable: different test images"
     text = f"\n\n--- {note} ---\n\n".join(group.pop("text") for group in groups)
     answer = {"groups": groups, "comparable": len(groups) == 1, "text": text}
     repeated = [(study, members[study.id]) for study in studies if study.is_repeats]
@@ -85,6 +87,7 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
 )
 def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """A finished run on images from elsewhere: a folder with one folder per class, or a data set's id."""
+    from covid_core.audit.shortcuts import source_match
     from covid_core.data.imports import importing
 
     run = store.open_run(workspace, options.run)
@@ -96,7 +99,8 @@ def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, 
         images = importing.import_path(
             workspace, Path(options.images), options.name, LayoutSpec(classes=options.classes), progress()
         )
-    evaluation = external_test.evaluate(workspace, run, images, mapping, progress())
+    match = source_match.of(workspace, run, images)
+    evaluation = external_test.evaluate(workspace, run, images, mapping, progress(), match)
     answer = encode(run_figures.external_test_of(run, evaluation, options.sample, options.seed))
     return {**answer, "text": "\n".join(external_text.lines(answer))}
 

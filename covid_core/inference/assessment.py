@@ -46,6 +46,7 @@ class Assessment:
     ``sets`` gives the prediction set at ``coverage``, None where the run's predictions have no logits. ``anyway`` shows
     the numbers of an image that failed a check. ``image`` is there where one was assessed alone.
     ``box`` is the part of the image that the network was shown.
+    ``typicality`` is that of the image for the run (``Neighbourhood.typicality``): below 1, ``numbers`` are lowered.
     ``training`` and ``hottest`` take longer than the scores: None until they are made (``examined``).
     """
 
@@ -67,6 +68,7 @@ class Assessment:
     training: TrainingMatch | None = None
     hottest: HottestPlace | None = None
     box: Box = Box()
+    typicality: float = 1.0
 
     @cached_property
     def scores(self) -> np.ndarray:
@@ -75,15 +77,19 @@ class Assessment:
 
     @cached_property
     def probabilities(self) -> np.ndarray | None:
-        """The softmax of the logits divided by the run's temperature; None where it has none."""
+        """The softmax of the logits divided by the run's temperature, lowered; None where it has none."""
         if not self.calibration.is_defined:
             return None
-        return softmax(self.logits[None].astype(np.float64) / self.calibration.temperature)[0]
+        return self._lowered(softmax(self.logits[None].astype(np.float64) / self.calibration.temperature)[0])
 
     @property
     def numbers(self) -> np.ndarray:
         """Probabilities where there are some, else scores; ``scale`` says which."""
-        return self.scores if self.probabilities is None else self.probabilities
+        return self._lowered(self.scores) if self.probabilities is None else self.probabilities
+
+    def _lowered(self, values: np.ndarray) -> np.ndarray:
+        """Between the values and the same for every class, by the typicality; the order of the classes stays."""
+        return self.typicality * values + (1 - self.typicality) / len(values)
 
     @property
     def scale(self) -> str:
@@ -185,6 +191,7 @@ def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assess
             sets=predictor.sets,
             heat=heat,
             box=box,
+            typicality=reference.neighbourhood.typicality(checks[1].figure) if reference else 1.0,
         )
         for image, of_image, (checks, neighbours), heat, outlined, cut, box in zip(
             images, logits, judgements, heats, outlines, cuts, regions.boxes, strict=True

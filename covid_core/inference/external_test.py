@@ -8,7 +8,7 @@ test is external only if no source of the images takes part in training (see ``O
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -65,8 +65,9 @@ def evaluate(
     outside: Dataset,
     mapping: Mapping[str, str] | None = None,
     progress: Progress = silent,
+    source_match: dict[str, float] | None = None,
 ) -> Evaluation:
-    """Answer for all images of another data set, and keep the answers with the run.
+    """Answer for all images of another data set, and keep the answers with the run, and ``source_match`` (see there).
 
     Raises InvalidChoice (see ``mapped``), RunDamaged, DataError.
     """
@@ -87,6 +88,7 @@ def evaluate(
         shared=int(table["twin"].notna().sum()),
         conflicts=int((table["twin"].notna() & (table["label"] != table["twin_label"])).sum()),
         method=f"detail at {duplicates.FINE} px correlates from {duplicates.SAME_DETAIL}",
+        source_match=source_match,
     )
     run.note_opening(f"outside test: {outside.name}")
     return run.write_evaluation(record, table, features)
@@ -155,7 +157,8 @@ class Origin:
 
     ``named`` counts the outside images of each shared source, ``images`` those that the training data has as well;
     either makes the sources the same. ``unnamed`` and ``unnamed_inside`` are images outside and of the training data
-    without a source on record: where there are any, and nothing is shared, it cannot be known.
+    without a source on record: where there are any, and nothing is shared, it cannot be known. ``match`` is what a
+    classifier of sources makes of the images (``EvaluationRecord.source_match``); it decides nothing.
     """
 
     kind: str
@@ -163,6 +166,7 @@ class Origin:
     images: int
     unnamed: int
     unnamed_inside: int
+    match: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,8 @@ class Outside:
     outside.
     ``called`` counts, for all images without shared ones, their own class (rows) and the answer (columns).
     ``reliability`` holds, for the images of ``inside`` and ``outside``, what is promised with an answer: the expected
-    calibration error of what Predict shows, the coverage of prediction sets, and outside the share of refusals.
+    calibration error of what Predict shows for usual images, the coverage of prediction sets, and outside the share of
+    refusals.
     ``tested`` is the table of the images of ``figures``, ``features`` float (n, d) belong to its rows where on record.
     """
 
@@ -214,7 +219,8 @@ def report(run: Run, evaluation: Evaluation) -> Outside:
     shared, features = table[table["twin"].notna()], evaluation.features()
     if features is not None:
         features = features[tested.index]
-    return Outside(figures, own, drops, called, shared, origin(run, table), reliability, tested, features)
+    sources = replace(origin(run, table), match=evaluation.record.source_match)
+    return Outside(figures, own, drops, called, shared, sources, reliability, tested, features)
 
 
 def origin(run: Run, table: pd.DataFrame) -> Origin:

@@ -9,6 +9,11 @@ one. Source of the idea: Sun, Ming, Zhu and Li, "Out-of-Distribution Detection w
 images turned, inverted and drawn; distances of the means themselves missed 22 % of inverted images where these miss
 none).
 
+An image that is far for a usual one, but not too far for an answer, gets a lower probability: of the validation images
+that are at least as far (the conformal p-value: Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World",
+2005, section 2.2) there have to be TAIL for the full one. A disease that is no class lies there mostly, see
+``benchmarks.unknown``.
+
 Distances are in units of what is usual: 1 is the median distance of a validation image to its BY-th nearest training
 image. That one is looked at, not the very nearest, so that a single odd image in the training part vouches for nothing.
 
@@ -19,7 +24,7 @@ beside its id, and 0.3 MB that do not grow.
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,6 +42,7 @@ STRAY_WEIGHT = 3.0  # deviations that a stray share of one deviation counts for;
 BY = 5  # neighbours that have to be near
 SHOWN = 6  # neighbours of an image
 SHARE = 0.01  # of good images refused here, see ``gate.SHARE``; the distances of all else are far above the limit
+TAIL = 0.1  # of usual images have a probability that is lowered; the more, the less calibrated theirs is
 BLOCK = 2048  # images; their features take 20 MB at most
 FARTHEST = 60_000.0  # float16, in which coordinates are kept, ends at 65,504
 ROUNDING = 1e-6  # of the features' size: what varies by less than float32 can tell does not vary
@@ -121,7 +127,8 @@ class Space:
 class Neighbourhood:
     """The training images in their space, and the distance that validation images stay below.
 
-    Ids and labels (n,), ``coordinates`` (n, k + 1) float32.
+    Ids and labels (n,), ``coordinates`` (n, k + 1) float32. ``farthest``: ascending distances of the share TAIL of the
+    validation images that is farthest; none without a limit, and of references that were made before it was kept.
     """
 
     space: Space
@@ -129,6 +136,7 @@ class Neighbourhood:
     labels: np.ndarray
     coordinates: np.ndarray
     limit: Limit = Limit(math.nan, 0, math.nan)
+    farthest: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @classmethod
     def fit(
@@ -139,7 +147,10 @@ class Neighbourhood:
         apart = cls._of(space, features, training, ids, labels)._apart(features, validation)
         usual = float(np.median(apart)) if len(apart) else 1.0
         fitted = cls._of(replace(space, unit=usual if usual > 0 else 1.0), features, training, ids, labels)
-        return replace(fitted, limit=Limit.above(fitted._apart(features, validation), SHARE))
+        apart = np.sort(fitted._apart(features, validation))
+        limit = Limit.above(apart, SHARE)
+        farthest = apart[len(apart) - math.ceil(TAIL * (len(apart) + 1)) :] if limit.is_defined else apart[:0]
+        return replace(fitted, limit=limit, farthest=farthest)
 
     @classmethod
     def _of(
@@ -176,6 +187,14 @@ class Neighbourhood:
     def distances(self, features: np.ndarray) -> np.ndarray:
         """Of shape (n,): the distance to the BY-th nearest training image."""
         return self.nearest(features, BY)[1][:, -1]
+
+    def typicality(self, distance: float) -> float:
+        """In (0, 1]: 1 for images like nine of ten usual ones or more, less the fewer of these are as far; 1 where no
+        distances were kept."""
+        if not len(self.farthest):
+            return 1.0
+        as_far = len(self.farthest) - int(np.searchsorted(self.farthest, distance))
+        return min(1.0, (1 + as_far) / (self.limit.images + 1) / TAIL)
 
     def checks(self, features: np.ndarray) -> list[tuple[Check, tuple[Neighbour, ...]]]:
         """Of images with features (n, d): whether they are like the training images, and the SHOWN nearest of these."""
@@ -217,6 +236,7 @@ class Reference:
             "chest_limit": _as_record(self.gate.limit),
             "distance_limit": _as_record(among.limit),
             "unit": space.unit,
+            "farthest": among.farthest.tolist(),
             "labels": labels.tolist(),
             "image_ids": among.image_ids.tolist(),
         }
@@ -249,7 +269,8 @@ def _parts(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[Gate, N
     ids = np.array(facts["image_ids"], dtype=object)
     if not len(ids) == len(labels) == len(coordinates) or not np.isfinite(coordinates).all():
         raise ValueError("ids, labels and coordinates are of different images")
-    return gate, Neighbourhood(space, ids, labels, coordinates, _limit_of(facts["distance_limit"]))
+    farthest = np.array(facts.get("farthest", []), float)
+    return gate, Neighbourhood(space, ids, labels, coordinates, _limit_of(facts["distance_limit"]), farthest)
 
 
 def _as_record(limit: Limit) -> dict[str, Any]:

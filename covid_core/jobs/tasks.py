@@ -77,10 +77,12 @@ def train_segmenter(workspace: Workspace, request: kinds.SegmenterRequest, progr
 
 
 def evaluate(workspace: Workspace, request: kinds.ExternalTestRequest, progress: Progress) -> Result:
+    from covid_core.audit.shortcuts import source_match
     from covid_core.inference import external_test
 
     run, images = store.open_run(workspace, request.run), open_dataset(workspace, request.dataset)
-    done = external_test.evaluate(workspace, run, images, request.classes, progress)
+    match = source_match.of(workspace, run, images)
+    done = external_test.evaluate(workspace, run, images, request.classes, progress, match)
     return {"run": run.id, "evaluation": done.id}
 
 

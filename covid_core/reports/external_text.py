@@ -8,7 +8,7 @@ import pandas as pd
 from covid_core.data.imports import merging
 from covid_core.evaluation.metrics import Measure
 from covid_core.evaluation.recalibration import Recalibrated
-from covid_core.formatting import count, interval, number, plural, points
+from covid_core.formatting import count, interval, number, plural, points, share
 from covid_core.inference.external_test import EXTERNAL, SAME, UNNAMED, Origin, Outside
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs.store import Evaluation, Run
@@ -22,8 +22,27 @@ MEASURES = {"accuracy": "Accuracy", "macro_auroc": "AUROC"}  # that inside and o
 NOT_MEASURED = "not measured"
 
 
+MOST = 0.5  # of the outside images: from there on the test looks like the training sources
+
+
 def origin(one: Origin) -> str:
     """Whether the test is external, and what it shares with the run's training."""
+    return f"{_shared(one)} {match(one)}".rstrip()
+
+
+def match(one: Origin) -> str:
+    """Whether the images look like those of a training source by their borders; nothing where that was not measured."""
+    if one.match is None or not one.match["images"]:
+        return ""
+    matching = one.match["matching"] / one.match["images"]
+    verdict = "look like" if matching >= MOST else "do not look like"
+    return (
+        f"By a classifier of border pixels, the images {verdict} the training sources: it places {share(matching)} as "
+        "surely as 95 % of training images."
+    )
+
+
+def _shared(one: Origin) -> str:
     if one.kind == SAME:
         names = ", ".join(f"{name} ({plural(images, 'image')})" for name, images in one.named.items())
         sentences = [

@@ -227,6 +227,7 @@ def to_json(assessment: Assessment, evidence: EvidenceCheck) -> dict[str, Any]:
         "possible": list(assessment.possible) if shown and assessment.prediction_set else None,
         "probabilities": None if calibrated is None else by_class(calibrated),
         "scores": by_class(assessment.scores) if shown else None,
+        "typicality": assessment.typicality if shown else None,
         "logits": by_class(assessment.logits) if shown else None,
         "similar": [vars(one) for one in assessment.neighbours],
         "warnings": assessment.warnings,

@@ -171,6 +171,9 @@ def highest(assessment: Assessment) -> str:
     return f"{assessment.predicted}, {assessment.scale} {_top(assessment)}"
 
 
+LOWERED = "The {} is lowered: the image is farther from the training images than nine of ten usual ones."
+
+
 def _of_several(assessments: Sequence[Assessment], runs: int) -> tuple[str, str]:
     possible = [in_short(one) for one in assessments]
     if len(set(possible)) == 1 and len(assessments) == runs:
@@ -187,6 +190,8 @@ def _of_one(assessment: Assessment) -> tuple[str, str]:
         images = plural(assessment.calibration.images, "validation image")
         score = probability(float(assessment.scores.max()))
         scale = f"Calibrated on {images}. Uncalibrated score: {score}."
+    if assessment.typicality < 1:
+        scale = f"{scale} {LOWERED.format(assessment.scale)}"
     possible = assessment.prediction_set
     if possible is None:
         return f"{top}.", scale

@@ -55,6 +55,12 @@ def conclusion(order: Sequence[Candidate]) -> Conclusion | None:
     return Conclusion(_sentence(order, numbers), _table(order, numbers), numbers)
 
 
+OWN_IMAGES = (
+    "Each run is tested on the source that it was trained without, so runs are not tested against each other. "
+    "Mean, worst and drop compare them."
+)
+
+
 def of_sources(runs: Sequence[Run]) -> Conclusion | None:
     """What is left of balanced accuracy on each source that its run was trained without; None for fewer than two.
 

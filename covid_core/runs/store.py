@@ -534,7 +534,8 @@ class OutsideDataset(BaseModel):
 
 class EvaluationRecord(BaseModel):
     """On which images a run was tested: its class for each of theirs, images of ``unknown`` classes, and how many are
-    ``shared`` with its own data set by ``method``, in ``conflicts`` under another class."""
+    ``shared`` with its own data set by ``method``, in ``conflicts`` under another class.
+    ``source_match`` is what ``audit.shortcuts.source_match`` made of them, None where it could not."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -545,6 +546,7 @@ class EvaluationRecord(BaseModel):
     shared: int = 0
     conflicts: int = 0
     method: str = ""
+    source_match: dict[str, float] | None = None
 
     @property
     def as_written(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from covid_core.evaluation import calibration
 from covid_core.evaluation.comparison import CHANCE
 from covid_core.evaluation.measures import BINS, CLASS_MEASURES, MEASURES
 from covid_core.formatting import p_value
-from covid_core.reports import run_text
+from covid_core.reports import run_text, study_text
 from covid_core.reports.comparison_text import Summary
 from covid_core.runs import candidates, pinned_dataset, store, temperature_scaling, test_set_access
 from covid_core.runs.store import Run, Study
@@ -369,6 +369,20 @@ def test_runs_with_other_test_images_are_not_ranked_together(workspace):
     assert performance(page)["Model"].tolist() == ["run 2", "run 1", "Majority baseline (COVID)", CHANCE]
     page.selectbox(key="compare_group").set_value(1).run()
     assert performance(page)["Model"].tolist() == ["other", "Majority baseline (COVID)", CHANCE]
+
+
+def test_a_study_by_source_has_test_images_of_its_own_for_each_run_and_no_warning(workspace):
+    runs = []
+    for away, sizes in (("A", SIZES), ("B", OTHER_SIZES)):
+        table = all_parts(sizes, 1)
+        source = np.where(table["part"] == "test", away, "C")
+        parts = table[["image_id", "label", "part"]].assign(group=table["image_id"], source=source)
+        split = {"method": "by_source", "held_out": (away,)}
+        runs.append(made_run(workspace, table, f"without {away}", parts=parts, split=split))
+    store.write_study(workspace, Study("away-12345", "Away", "sources", 1.0, tuple(run.id for run in runs)))
+    page = opened("compare", study="away-12345")
+    assert "Not comparable" not in words(page)
+    assert study_text.OWN_IMAGES in words(page)
 
 
 def test_a_stopped_run_is_compared_and_marked(workspace):

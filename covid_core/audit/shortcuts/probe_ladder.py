@@ -205,7 +205,7 @@ def answered(
 
     def fill(fold: int) -> None:
         tested = folds == fold
-        scores[tested] = _fitted(features[~tested], wanted[~tested], features[tested])
+        scores[tested] = fitted(features[~tested], wanted[~tested], features[tested])
 
     all_folds = np.unique(folds)
     with ThreadPoolExecutor(threads) as pool:
@@ -220,7 +220,7 @@ def answered(
     return scores
 
 
-def _fitted(trained: np.ndarray, wanted: np.ndarray, tested: np.ndarray) -> np.ndarray:
+def fitted(trained: np.ndarray, wanted: np.ndarray, tested: np.ndarray) -> np.ndarray:
     """Scores of the tested images, float32 (tested, classes).
 
     In single precision throughout: ``sklearn.kernel_ridge.KernelRidge`` gives the same accuracies and, to 1e-4, the

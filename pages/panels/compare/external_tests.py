@@ -103,8 +103,8 @@ def _inside_against_outside(order: Sequence[RunCandidate]) -> None:
             external_text.beside(names, reports), "outside-beside", "Calibration, coverage and refusals outside"
         )
         st.caption(
-            "Calibration error: of the probabilities that Predict shows, or of scores. Coverage: of prediction sets at "
-            "90 % target. Refused: by a check of the image; inside about 3 % by design."
+            "Calibration error: of probabilities before Predict lowers them for unusual images, or of scores. "
+            "Coverage: of prediction sets at 90 % target. Refused: by a check of the image; inside about 3 % by design."
         )
     st.divider()
 

@@ -7,7 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from covid_core.evaluation import comparison
 from covid_core.formatting import count, plural
-from covid_core.reports import run_text
+from covid_core.reports import run_text, study_text
 from covid_core.runs import candidates
 from covid_core.runs.store import Run, Study
 from pages.shared import comparison_tables, import_jobs, run_cache
@@ -72,10 +72,10 @@ def pick_runs(usable: list[Run], study: Study | None) -> list[Run]:
     return [offered[identifier] for identifier in chosen]
 
 
-def pick_group(loaded: list[RunCandidate], repeated: Study | None) -> list[RunCandidate]:
+def pick_group(loaded: list[RunCandidate], study: Study | None) -> list[RunCandidate]:
     """Runs of one set of test images. Where the choice holds several, they are never ranked together.
 
-    ``repeated`` is the study of repeats that the page is about: its folds have shown together above.
+    ``study`` is the one that the page is about: repeats and sources left out have shown together above.
     """
     groups = comparison.grouped(loaded)
     if len(groups) < 2:
@@ -85,7 +85,9 @@ def pick_group(loaded: list[RunCandidate], repeated: Study | None) -> list[RunCa
         f"{plural(len(group), 'run')})"
         for group in groups
     ]
-    if repeated:
+    if study and study.is_by_source:
+        st.caption(study_text.OWN_IMAGES)
+    elif study and study.is_repeats:
         st.caption(f"Each of the {len(groups)} folds has test images of its own, so one is shown at a time.")
     else:
         st.warning(

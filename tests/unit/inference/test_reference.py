@@ -291,3 +291,29 @@ def test_a_reference_that_was_changed_after_training_is_refused(trained):
             Predictor.open(place, store.open_run(place, run.id))
     finally:
         run.reference_path.write_bytes(content)
+
+
+def test_an_image_farther_than_nine_of_ten_gets_a_lower_probability_of_the_same_class(images, reference):
+    among = reference.neighbourhood
+    near, far = among.farthest[0] / 2, among.farthest[-1] * 2
+    assert among.typicality(near) == 1 > among.typicality(among.farthest[-1]) > among.typicality(far) > 0
+    usual = assess(predictor(reference), image_of(images[0]))
+    unusual = replace(usual, typicality=0.4)
+    assert usual.typicality == 1
+    assert unusual.predicted == usual.predicted and unusual.numbers.max() < usual.numbers.max()
+    assert unusual.numbers.sum() == pytest.approx(1)
+
+
+def test_one_tenth_of_the_validation_images_at_most_is_lowered(images, reference):
+    among = reference.neighbourhood
+    apart = among.distances(pooled(MadeTrunk().maps(images[120:180]), "mean"))
+    assert 0 < np.mean([among.typicality(one) < 1 for one in apart]) <= 0.1
+
+
+def test_the_distances_that_lower_are_kept_and_an_earlier_reference_lowers_nothing(reference, tmp_path):
+    reference.save(tmp_path / "reference.npz")
+    opened = Reference.load(tmp_path / "reference.npz").neighbourhood
+    assert opened.farthest.tolist() == reference.neighbourhood.farthest.tolist()
+    earlier = Reference(reference.gate, replace(reference.neighbourhood, farthest=np.zeros(0)))
+    earlier.save(tmp_path / "earlier.npz")
+    assert Reference.load(tmp_path / "earlier.npz").neighbourhood.typicality(1e6) == 1
