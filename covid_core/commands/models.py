@@ -11,7 +11,7 @@ from covid_core.audit.model import model_audit
 from covid_core.commands.training import runs_of
 from covid_core.commands.verbs import ARGUMENTS, SEED, WAIT, option, progress, started, verb
 from covid_core.data import dataset as data
-from covid_core.errors import CovidCoreError
+from covid_core.errors import CovidCoreError, RunDamaged
 from covid_core.evaluation import comparison
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.recalibration import FEWEST, MOST, USUAL
@@ -28,6 +28,7 @@ from covid_core.reports import (
     run_figures,
     run_text,
 )
+from covid_core.reports.elsewhere import drift_text
 from covid_core.reports.encode import encode
 from covid_core.runs import candidates, segmenters, store, test_set_access
 from covid_core.specs import LayoutSpec
@@ -173,6 +174,22 @@ def do_robustness(workspace: Workspace, options: argparse.Namespace) -> dict[str
         )
         lines += [run.id, *words, *run_text.robustness_lines(curve)]
     return {"runs": answers, "text": "\n".join(lines)}
+
+
+@verb("drift", "run", option("folder", help="images without labels, in it or in folders below"))
+def do_drift(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Whether a batch of images without labels differs from the images that a run was trained on, in what, and what to
+    do. The limit is that of batches without drift."""
+    from covid_core.inference.drift import batch, folder
+    from covid_core.inference.predictor import Predictor
+
+    run = store.open_run(workspace, options.run)
+    predictor = Predictor.open(workspace, run)
+    if predictor.reference is None or predictor.reference.profile is None:
+        raise RunDamaged(f"{run.name}: {drift_text.MADE_AGAIN} second-look reference {run.id} makes it.")
+    assessments = folder.assessed(predictor, Path(options.folder), progress())
+    answer = drift_text.to_json(batch.of_assessments(run, predictor, assessments), assessments)
+    return {"run": run.id, **answer, "text": "\n".join(drift_text.lines(answer))}
 
 
 @verb("segment", "dataset", SEED, WAIT)

@@ -21,6 +21,7 @@ from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import USUAL_COVERAGE, PredictionSet, Sets
 from covid_core.images.codec import GreyImage, to_square
 from covid_core.inference import doubts, hottest_place, lungs, training_match
+from covid_core.inference.drift.profile import Traits
 from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, Check
 from covid_core.inference.hottest_place import HottestPlace
 from covid_core.inference.lungs import LungOutline
@@ -43,6 +44,7 @@ class Assessment:
     ``logits`` of shape (classes,).
     ``sets`` gives the prediction set at ``coverage``, None where the run's predictions have no logits. ``anyway`` shows
     the numbers of an image that failed a check. ``image`` is there where one was assessed alone.
+    ``traits`` is what the image is like, of a run whose reference has a profile.
     ``training`` and ``hottest`` take longer than the scores: None until they are made (``examined``).
     """
 
@@ -63,6 +65,7 @@ class Assessment:
     heat: Heat | None = field(default=None, repr=False)
     training: TrainingMatch | None = None
     hottest: HottestPlace | None = None
+    traits: Traits | None = field(default=None, repr=False)
 
     @cached_property
     def scores(self) -> np.ndarray:
@@ -161,6 +164,11 @@ def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assess
     logits, features, heats = predictor.explained(squares)
     reference = predictor.reference
     judgements = reference.judgements(squares, features) if reference else [UNJUDGED] * len(images)
+    traits = [None] * len(images)
+    if reference and reference.profile:
+        sizes = np.array([image.pixels.shape[::-1] for image in images])
+        of_all = reference.traits(squares, features, sizes)
+        traits = [of_all[place : place + 1] for place in range(len(images))]
     return [
         Assessment(
             warnings=(*image.warnings, *doubts.of(image.pixels, predictor.size)),
@@ -172,8 +180,11 @@ def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assess
             neighbours=neighbours,
             sets=predictor.sets,
             heat=heat,
+            traits=of_traits,
         )
-        for image, of_image, (checks, neighbours), heat in zip(images, logits, judgements, heats, strict=True)
+        for image, of_image, (checks, neighbours), heat, of_traits in zip(
+            images, logits, judgements, heats, traits, strict=True
+        )
     ]
 
 
