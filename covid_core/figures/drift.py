@@ -7,7 +7,8 @@ from covid_core.figures.theme import RUN_COLOURS, literal, settled
 from covid_core.formatting import share
 from covid_core.inference.drift.profile import MEASURES, NETWORK, Profile, Traits, columns
 
-BINS = 24
+BINS, FEW_BINS = 24, 12
+MANY = 60  # images of a batch from which BINS bins are filled
 ENDS = (0.005, 0.995)  # of both together; values beyond stand in the outermost bars
 HEIGHT = 220  # pixels
 
@@ -30,23 +31,37 @@ def measures(aspect: str, profile: Profile, batch: Traits) -> list[tuple[str, np
     ]
 
 
-def histogram(title: str, training: np.ndarray, batch: np.ndarray) -> go.Figure:
-    """Shares of the training images as bars, and of the batch as a stepped line over the same bins."""
+def histogram(title: str, training: np.ndarray, weights: np.ndarray, batch: np.ndarray) -> go.Figure:
+    """Shares of the training images with weights (n,) as bars, and of the batch as a stepped line over the same
+    bins."""
     low, high = np.quantile(np.concatenate([training, batch]), ENDS)
     width = max(high - low, 1e-3 * max(1.0, abs(float(low))))
-    edges = np.linspace(low, low + width, BINS + 1)
-    middles = (edges[1:] + edges[:-1]) / 2
+    edges = np.linspace(low, low + width, 1 + (BINS if len(batch) >= MANY else FEW_BINS))
+    usual, new = (
+        100 * np.histogram(np.clip(values, edges[0], edges[-1]), edges, weights=of_each)[0] / of_each.sum()
+        for values, of_each in ((training, weights), (batch, np.ones(len(batch))))
+    )
+    hover = {"hovertemplate": "%{text}<extra>%{fullData.name}</extra>"}
     figure = go.Figure()
-    for name, values in (("Training images", training), ("Batch", batch)):
-        shares = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(values)
-        text = [share(one, 0) for one in shares]
-        about = {"x": middles, "y": 100 * shares, "name": literal(name), "text": text}
-        hover = "%{text}<extra>%{fullData.name}</extra>"
-        if name == "Batch":
-            line = {"color": RUN_COLOURS[1], "width": 2, "shape": "hvh"}
-            figure.add_scatter(**about, mode="lines", line=line, hovertemplate=hover)
-        else:
-            figure.add_bar(**about, marker_color=RUN_COLOURS[0], opacity=0.6, textposition="none", hovertemplate=hover)
+    figure.add_bar(
+        x=(edges[1:] + edges[:-1]) / 2,
+        y=usual,
+        name="Training images",
+        text=[share(one / 100, 0) for one in usual],
+        marker_color=RUN_COLOURS[0],
+        opacity=0.6,
+        textposition="none",
+        **hover,
+    )
+    figure.add_scatter(
+        x=edges,
+        y=[*new, new[-1]],  # a step ends at the next edge
+        name="Batch",
+        text=[share(one / 100, 0) for one in (*new, new[-1])],
+        mode="lines",
+        line={"color": RUN_COLOURS[1], "width": 2, "shape": "hv"},
+        **hover,
+    )
     figure.update_layout(bargap=0)
     figure.update_xaxes(title=literal(title))
     figure.update_yaxes(ticksuffix=" %", rangemode="tozero")

@@ -73,8 +73,9 @@ class Drift:
 
     @property
     def different(self) -> tuple[str, ...]:
-        """The aspects above the limit, the largest score first."""
-        order = sorted(self.aspects, key=lambda aspect: -self.aspects[aspect].value)
+        """The aspects above the limit, the largest score first; but last the size, whose score is huge where all
+        training images are of one size."""
+        order = sorted(self.aspects, key=lambda aspect: (aspect == "size", -self.aspects[aspect].value))
         return tuple(aspect for aspect in order if self.aspects[aspect].differs)
 
 
@@ -124,6 +125,13 @@ def of(profile: Profile, batch: Traits, predicted: np.ndarray, classes: tuple[st
         trained=dict(zip(classes, profile.shares.tolist(), strict=True)),
         predicted=dict(zip(classes, counts.tolist(), strict=True)),
     )
+
+
+def class_weights(profile: Profile, drift: Drift) -> np.ndarray:
+    """Weights (n,) of the training images, of sum 1, that give them the class mix of a batch."""
+    mix = np.array(list(drift.estimated.values()))[profile.labels]
+    weights = mix / np.bincount(profile.labels)[profile.labels]
+    return weights / weights.sum()
 
 
 def _check(images: int, own: int) -> None:

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from covid_core.formatting import decimals, plural, share
+from covid_core.formatting import count, decimals, plural, share
 from covid_core.inference.assessment import Assessment
-from covid_core.inference.drift.batch import ALARMS, FEWEST, Drift
+from covid_core.inference.drift.batch import ALARMS, FEWEST, Drift, class_weights
 from covid_core.inference.drift.profile import ASPECTS, MEASURES, NETWORK, Profile, Traits, columns
 from covid_core.inference.gate import CHEST_IMAGE
 from covid_core.reports.encode import encode
@@ -20,11 +19,13 @@ ADVICE = {
     "size": "Use the original files: the app resizes every image to the size of the network.",
     "framing": "Check the framing: remove dark borders, and show the lungs as large as in the training images.",
     "view": "Check the views: leave out images that are lateral, turned or no chest X-ray.",
-    NETWORK: "Do not trust the run's accuracy here until it is measured on labelled images.",
+    NETWORK: "Read single predictions with care: the network has learned from other images.",
 }
+HUGE = 10  # a score above is no more than that in words
 MOST_NAMED = 3  # aspects, those with the highest scores
 RECALIBRATE = (
-    "Label 20 to 100 of these images and recalibrate with `evaluate RUN FOLDER --sample 40`.",
+    "The accuracy on these images is not known. Label 20 to 100 of them.",
+    "Recalibrate with the labels: `evaluate RUN FOLDER --sample 40`.",
     "Compare other runs on them, such as one of the preset `holds-elsewhere`.",
 )
 LIMIT = f"Without drift, the score is above 1 in at most {share(ALARMS, 0)} of batches."
@@ -33,10 +34,16 @@ MADE_AGAIN = "This run has no figures of its training images. Make its reference
 
 def conclusion(drift: Drift) -> str:
     """Whether the batch differs, in what, and the score."""
-    score = f"score {decimals(drift.score, 1)}, limit 1"
+    score = f"score {_score(drift.score)}, limit 1"
+    if drift.different == ("size",):
+        return f"Only the size differs: {plural(drift.images, 'image')} have another width or height ({score})."
     if not drift.differs:
         return f"No drift: {plural(drift.images, 'image')} do not differ from the training images ({score})."
     return f"Drift: {plural(drift.images, 'image')} differ from the training images in {_list(drift)} ({score})."
+
+
+def _score(value: float) -> str:
+    return f"above {count(HUGE)}" if value > HUGE else decimals(value, 2 if value < 2 else 1)
 
 
 def _list(drift: Drift) -> str:
@@ -72,19 +79,20 @@ def missing(images: int) -> str:
 
 
 def table(drift: Drift, profile: Profile, batch: Traits) -> pd.DataFrame:
-    """A row per measure: its aspect, medians of batch and training, and the aspect's score."""
-    rows = []
+    """A row per measure: its aspect and score, means of the batch and of training images in its class mix."""
+    weights, rows = class_weights(profile, drift), []
     for aspect, title in ASPECTS.items():
-        about = {"Aspect": title, "Score": drift.aspects[aspect].value}
+        differs = "yes" if drift.aspects[aspect].differs else "no"
+        about = {"Aspect": title, "Score": drift.aspects[aspect].value, "Differs": differs}
         for place in columns(aspect):
             measure = list(MEASURES.values())[place]
-            medians = (np.median(measure.shown(one.values[:, place])) for one in (batch, profile.training))
-            cells = [f"{decimals(float(value), 2)} {measure.unit}".strip() for value in medians]
-            rows.append({**about, "Measure": measure.title, "Batch": cells[0], "Training": cells[1]})
+            of_batch, of_training = (measure.shown(one.values[:, place]) for one in (batch, profile.training))
+            means = float(of_batch.mean()), float(of_training @ weights)
+            cells = [f"{decimals(mean, 1 if measure.unit else 2)} {measure.unit}".strip() for mean in means]
+            rows.append({**about, "Mean of": measure.title, "Batch": cells[0], "Training": cells[1]})
         if aspect == NETWORK:
-            rows.append({**about, "Measure": "Pooled features", "Batch": "–", "Training": "–"})
-    frame = pd.DataFrame(rows)
-    return frame.assign(Differs=["yes" if score > 1 else "no" for score in frame["Score"]])
+            rows.append({**about, "Mean of": "–", "Batch": "–", "Training": "–"})
+    return pd.DataFrame(rows)
 
 
 def to_json(drift: Drift, assessments: Sequence[Assessment]) -> dict[str, Any]:
@@ -103,6 +111,6 @@ def to_json(drift: Drift, assessments: Sequence[Assessment]) -> dict[str, Any]:
 
 def lines(answer: dict[str, Any]) -> list[str]:
     """A drift for the command line, of its JSON."""
-    scores = [f"{ASPECTS[key]}: score {decimals(one['value'], 2)}" for key, one in answer["aspects"].items()]
+    scores = [f"{ASPECTS[key]}: score {_score(one['value'])}" for key, one in answer["aspects"].items()]
     unread = [f"not read: {one['file']}: {one['error']}" for one in answer["unread"]]
     return [*answer["in_words"], *scores, *answer["advice"], *unread]

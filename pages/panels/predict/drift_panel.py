@@ -9,9 +9,11 @@ from covid_core.inference.assessment import Assessment
 from covid_core.inference.drift import batch
 from covid_core.inference.drift.batch import FEWEST, Drift
 from covid_core.inference.drift.profile import ASPECTS, Profile, Traits
+from covid_core.jobs import queue
+from covid_core.jobs.kinds import ReferenceRequest
 from covid_core.reports.elsewhere import drift_text
 from covid_core.runs.store import Run
-from pages.shared import image_results, shell
+from pages.shared import image_results, job_panel, shell
 from pages.shared.image_results import Entries
 from pages.shared.uploads import memory
 
@@ -36,6 +38,9 @@ def _of_run(run: Run, assessments: Sequence[Assessment]) -> None:
     reference = image_results.predictor_of(run).reference
     if reference is None or reference.profile is None:
         st.markdown(drift_text.MADE_AGAIN)
+        request = ReferenceRequest(run=run.id)
+        job_panel.panel(lambda: queue.jobs(shell.workspace(), ReferenceRequest, run=[run.id]), f"drift-{run.id}-")
+        job_panel.start_button("Make the reference again", request, key=f"drift-reference-{run.id}")
         return
     drift = _measured(run, assessments)
     traits = Traits.joined([one.traits for one in assessments if one.traits])
@@ -46,7 +51,7 @@ def _of_run(run: Run, assessments: Sequence[Assessment]) -> None:
         st.markdown("\n".join(f"- {line}" for line in advice))
     _figures(run, drift, reference.profile, traits)
     shell.table(drift_text.table(drift, reference.profile, traits), f"drift-{run.id}", digits=2)
-    st.caption(drift_text.LIMIT)
+    st.caption(f"{drift_text.LIMIT} Training images count in the class mix of the batch.")
 
 
 def _measured(run: Run, assessments: Sequence[Assessment]) -> Drift:
@@ -64,9 +69,10 @@ def _measured(run: Run, assessments: Sequence[Assessment]) -> Drift:
 def _figures(run: Run, drift: Drift, profile: Profile, traits: Traits) -> None:
     order = sorted(ASPECTS, key=lambda aspect: -drift.aspects[aspect].value)
     aspect = st.selectbox("Aspect", order, format_func=ASPECTS.__getitem__, key=f"{ASPECT}-{run.id}")
+    weights = batch.class_weights(profile, drift)
     for place, (title, training, new) in enumerate(figures.measures(aspect, profile, traits)):
         shell.chart(
-            figures.histogram(title, training, new),
+            figures.histogram(title, training, weights, new),
             f"drift-{aspect}-{place}-{run.id}",
             alt=f"{title}: training images as bars, the batch as a line",
         )
