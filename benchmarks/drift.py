@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchmarks import measuring
 from covid_core.data.dataset import Dataset, open_dataset
@@ -80,7 +81,7 @@ def kinds(
     rows = dataset.images.set_index("image_id").index.get_indexer(test["image_id"])
     images = [image_of(dataset, int(row))[0].pixels for row in rows]
     plain = describe(predictor, images)
-    groups, labels = test["group"].to_numpy(), test["label"].to_numpy()
+    groups, labels = pd.factorize(test["group"])[0], test["label"].to_numpy()
     for size in SIZES:
         yield f"no drift, {size} images", plain, by_cluster(groups, np.arange(len(test))), size, True
     for label in run.classes:

@@ -38,7 +38,8 @@ def conclusion(drift: Drift) -> str:
     if drift.different == ("size",):
         return f"Only the size differs: {plural(drift.images, 'image')} have another width or height ({score})."
     if not drift.differs:
-        return f"No drift: {plural(drift.images, 'image')} do not differ from the training images ({score})."
+        images = plural(drift.images, "image")
+        return f"No drift detected: {images} do not differ from the training images by more than chance ({score})."
     return f"Drift: {plural(drift.images, 'image')} differ from the training images in {_list(drift)} ({score})."
 
 

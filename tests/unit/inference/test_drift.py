@@ -185,3 +185,19 @@ def test_advice_is_for_drift_alone():
     shifted, usual = (measured(np.arange(40) % 2, 3, {"grey": by}) for by in (2.0, 0.0))
     assert drift_text.advice(shifted)[0] == drift_text.ADVICE["brightness"]
     assert usual.differs or drift_text.advice(usual) == []
+
+
+@pytest.mark.slow
+def test_a_training_leaves_a_profile(workspace, copy_of_trained):
+    run = copy_of_trained(workspace)
+    own, split = Reference.load(run.reference_path).profile, run.split()
+    assert (len(own.labels), len(own.own)) == tuple((split["part"] == part).sum() for part in ("train", "validation"))
+    predictions = run.predictions().query("part == 'validation'")
+    logits = predictions[[f"logit_{label}" for label in run.classes]].to_numpy()
+    assert np.array_equal(np.bincount(own.own[:, 1]), np.bincount(logits.argmax(axis=1)))
+
+
+def test_a_score_far_above_the_limit_is_no_number_in_words():
+    one = measured(np.arange(40) % 2, 3, {"side": 50.0})
+    assert one.aspects["size"].value > drift_text.HUGE
+    assert str(round(one.score)) not in drift_text.conclusion(one)
