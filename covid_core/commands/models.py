@@ -11,7 +11,7 @@ from covid_core.audit.model import model_audit
 from covid_core.commands.training import runs_of
 from covid_core.commands.verbs import ARGUMENTS, SEED, WAIT, option, progress, started, verb
 from covid_core.data import dataset as data
-from covid_core.errors import CovidCoreError, RunDamaged
+from covid_core.errors import CovidCoreError
 from covid_core.evaluation import comparison
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.recalibration import FEWEST, MOST, USUAL
@@ -185,8 +185,7 @@ def do_drift(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
 
     run = store.open_run(workspace, options.run)
     predictor = Predictor.open(workspace, run)
-    if predictor.reference is None or predictor.reference.profile is None:
-        raise RunDamaged(f"{run.name}: {drift_text.MADE_AGAIN} second-look reference {run.id} makes it.")
+    batch.profile_of(run, predictor)  # before the images are predicted, which can take minutes
     assessments = folder.assessed(predictor, Path(options.folder), progress())
     answer = drift_text.to_json(batch.of_assessments(run, predictor, assessments), assessments)
     return {"run": run.id, **answer, "text": "\n".join(drift_text.lines(answer))}

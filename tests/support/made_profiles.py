@@ -41,11 +41,11 @@ def made_profile(
     return Profile(made_traits(labels, rng, width), labels, near, facts, shares)
 
 
-def with_profile(run: Run) -> Reference:
+def with_profile(run: Run, own: int = 200) -> Reference:
     """Publish a reference of the run with a made profile."""
     reference = Reference.load(run.reference_path)
     width = reference.neighbourhood.coordinates.shape[1]
-    made = replace(reference, profile=made_profile(len(run.classes), width=width))
+    made = replace(reference, profile=made_profile(len(run.classes), own=own, width=width))
     made.save(run.reference_path)
     run.write_result({**run.result, "reference_sha256": files.sha256_of(run.reference_path)})
     return made

@@ -79,16 +79,27 @@ class Drift:
         return tuple(aspect for aspect in order if self.aspects[aspect].differs)
 
 
+def profile_of(run: Run, predictor: Predictor) -> Profile:
+    """The run's own images, enough of them to set limits. Raises RunDamaged and InvalidChoice where it has none."""
+    profile = predictor.reference.profile if predictor.reference else None
+    if profile is None:
+        raise RunDamaged(
+            f"{run.name} has no figures of its training images. `reference {run.id}` makes them from its data set."
+        )
+    if len(profile.own) < FEWEST_OWN:
+        own = len(profile.own)
+        raise InvalidChoice(f"Drift needs a run with at least {FEWEST_OWN} validation images; {run.name} has {own}.")
+    return profile
+
+
 def of_assessments(run: Run, predictor: Predictor, assessments: Sequence[Assessment]) -> Drift:
     """Compare assessed images with the run's own; those that could not be read have no say.
 
-    Raises RunDamaged where the run's reference has no profile, and InvalidChoice as ``of``.
+    Raises as ``profile_of`` and ``of``.
     """
-    profile = predictor.reference.profile if predictor.reference else None
-    if profile is None:
-        raise RunDamaged(f"{run.name} has no figures of its training images: make its reference again.")
+    profile = profile_of(run, predictor)
     readable = [one for one in assessments if one.traits]
-    _check(len(readable), len(profile.own))
+    _check(len(readable))
     predicted = np.array([int(one.logits.argmax()) for one in readable])
     return of(profile, Traits.joined([one.traits for one in readable if one.traits]), predicted, run.classes)
 
@@ -96,9 +107,9 @@ def of_assessments(run: Run, predictor: Predictor, assessments: Sequence[Assessm
 def of(profile: Profile, batch: Traits, predicted: np.ndarray, classes: tuple[str, ...], seed: int = SEED) -> Drift:
     """Compare images with a run's own; ``predicted`` (n,) are the codes of the classes that the run predicts of them.
 
-    Raises InvalidChoice for a batch below FEWEST and a run with fewer than FEWEST_OWN validation images.
+    Raises InvalidChoice for a batch below FEWEST.
     """
-    _check(len(batch), len(profile.own))
+    _check(len(batch))
     rng = np.random.default_rng(seed)
     answers = _answers(profile, len(classes))
     counts = np.bincount(predicted, minlength=len(classes))
@@ -134,11 +145,9 @@ def class_weights(profile: Profile, drift: Drift) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _check(images: int, own: int) -> None:
+def _check(images: int) -> None:
     if images < FEWEST:
-        raise InvalidChoice(f"Drift needs at least {FEWEST} images; there are {images}.")
-    if own < FEWEST_OWN:
-        raise InvalidChoice(f"Drift needs a run with at least {FEWEST_OWN} validation images; this one has {own}.")
+        raise InvalidChoice(f"Drift needs at least {FEWEST} images that can be read; there are {images}.")
 
 
 def _answers(profile: Profile, classes: int) -> np.ndarray:
