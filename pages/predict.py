@@ -18,7 +18,7 @@ from covid_core.jobs.kinds import ReferenceRequest
 from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
-from pages.panels.predict import answer_panel, explanation, viewer
+from pages.panels.predict import answer_panel, drift_panel, explanation, viewer
 from pages.shared import image_results, import_jobs, job_panel, lung_segmenter, run_cache, shell, uploads
 from pages.shared.image_results import Entries
 from pages.shared.uploads import ImageSource
@@ -234,6 +234,8 @@ def show(runs: list[Run], sources: list[ImageSource], coverage: float) -> None:
                 chosen = answer_panel.pick_image(sources, entries)
         others = [source for source in sources if source.file != chosen.file]
         show_image(runs, chosen, others, coverage, picture, answer)
+        if len(sources) > 1:
+            drift_panel.show(runs, entries)
 
 
 def offer_references(runs: list[Run]) -> None:

@@ -29,6 +29,7 @@ from covid_core.reports import (
     run_text,
     study_text,
 )
+from covid_core.reports.elsewhere import drift_text
 from covid_core.reports.encode import encode
 from covid_core.runs import candidates, segmenters, store, test_set_access
 from covid_core.specs import LayoutSpec
@@ -177,6 +178,21 @@ def do_robustness(workspace: Workspace, options: argparse.Namespace) -> dict[str
         )
         lines += [run.id, *words, *run_text.robustness_lines(curve)]
     return {"runs": answers, "text": "\n".join(lines)}
+
+
+@verb("drift", "run", option("folder", help="images without labels, in it or in folders below"))
+def do_drift(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Whether a batch of images without labels differs from the images that a run was trained on, in what, and what to
+    do. The limit is that of batches without drift."""
+    from covid_core.inference.drift import batch, folder
+    from covid_core.inference.predictor import Predictor
+
+    run = store.open_run(workspace, options.run)
+    predictor = Predictor.open(workspace, run)
+    batch.profile_of(run, predictor)  # before the images are predicted, which can take minutes
+    assessments = folder.assessed(predictor, Path(options.folder), progress())
+    answer = drift_text.to_json(batch.of_assessments(run, predictor, assessments), assessments)
+    return {"run": run.id, **answer, "text": "\n".join(drift_text.lines(answer))}
 
 
 @verb("segment", "dataset", SEED, WAIT)

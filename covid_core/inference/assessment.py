@@ -22,6 +22,7 @@ from covid_core.evaluation.conformal import USUAL_COVERAGE, PredictionSet, Sets
 from covid_core.images.codec import GreyImage, to_square
 from covid_core.images.regions import Box
 from covid_core.inference import doubts, hottest_place, lungs, training_match
+from covid_core.inference.drift.profile import Traits
 from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, LUNGS_OUTLINED, Check
 from covid_core.inference.hottest_place import HottestPlace
 from covid_core.inference.lungs import LungOutline
@@ -47,6 +48,7 @@ class Assessment:
     the numbers of an image that failed a check. ``image`` is there where one was assessed alone.
     ``box`` is the part of the image that the network was shown.
     ``typicality`` is that of the image for the run (``Neighbourhood.typicality``): below 1, ``numbers`` are lowered.
+    ``traits`` is what the image is like, of a run whose reference has a profile.
     ``training`` and ``hottest`` take longer than the scores: None until they are made (``examined``).
     """
 
@@ -69,6 +71,7 @@ class Assessment:
     hottest: HottestPlace | None = None
     box: Box = Box()
     typicality: float = 1.0
+    traits: Traits | None = field(default=None, repr=False)
 
     @cached_property
     def scores(self) -> np.ndarray:
@@ -179,6 +182,11 @@ def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assess
         heats = [_laid_back(heat, box) for heat, box in zip(heats, regions.boxes, strict=True)]
         boxes = ["the middle" if refusal else "the box around the lungs" for refusal in regions.refusals]
         cuts = [(f"{box} stretched to {size} x {size}",) for box in boxes]
+    traits: Sequence[Traits | None] = [None] * len(images)
+    if reference and reference.profile:
+        sizes = np.array([image.pixels.shape[::-1] for image in images])
+        of_all = reference.traits(regions.squares, features, sizes)
+        traits = [of_all[place : place + 1] for place in range(len(images))]
     return [
         Assessment(
             warnings=(*image.warnings, *doubts.of(image.pixels, predictor.size)),
@@ -192,9 +200,10 @@ def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assess
             heat=heat,
             box=box,
             typicality=reference.neighbourhood.typicality(checks[1].figure) if reference else 1.0,
+            traits=of_traits,
         )
-        for image, of_image, (checks, neighbours), heat, outlined, cut, box in zip(
-            images, logits, judgements, heats, outlines, cuts, regions.boxes, strict=True
+        for image, of_image, (checks, neighbours), heat, outlined, cut, box, of_traits in zip(
+            images, logits, judgements, heats, outlines, cuts, regions.boxes, traits, strict=True
         )
     ]
 

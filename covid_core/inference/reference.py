@@ -34,6 +34,8 @@ import numpy as np
 
 from covid_core import files
 from covid_core.errors import RunDamaged
+from covid_core.inference.drift import profile as drift_profile
+from covid_core.inference.drift.profile import Profile, Traits
 from covid_core.inference.gate import LIKE_TRAINING, Check, Gate, Limit
 from covid_core.work import blocks
 
@@ -217,15 +219,21 @@ def _blocks(features: Features, positions: np.ndarray) -> Iterator[np.ndarray]:
 
 @dataclass(frozen=True)
 class Reference:
-    """The two checks of an image's content, and its neighbours."""
+    """The two checks of an image's content, its neighbours, and what the run's own images are like, which references
+    of earlier versions lack."""
 
     gate: Gate
     neighbourhood: Neighbourhood
+    profile: Profile | None = None
 
     def judgements(self, squares: np.ndarray, features: np.ndarray) -> list[Judgement]:
         """Of images as uint8 (n, size, size) with features (n, d)."""
         pairs = zip(self.gate.checks(squares), self.neighbourhood.checks(features), strict=True)
         return [((chest, like), near) for chest, (like, near) in pairs]
+
+    def traits(self, squares: np.ndarray, features: np.ndarray, sizes: np.ndarray) -> Traits:
+        """What images are like: uint8 (n, size, size), features (n, d), width and height of their files (n, 2)."""
+        return drift_profile.traits(squares, sizes, self.gate, self.neighbourhood.space.coordinates(features))
 
     def save(self, path: Path) -> None:
         """Publish it as an npz file."""
@@ -243,6 +251,8 @@ class Reference:
         arrays = {f"gate_{name}": getattr(self.gate, name) for name in GATE_ARRAYS}
         arrays |= {f"space_{name}": getattr(space, name) for name in SPACE_ARRAYS}
         arrays |= {"codes": codes.astype(np.uint16), "coordinates": among.coordinates.astype(np.float16)}
+        if self.profile:
+            arrays |= {f"profile_{name}": array for name, array in self.profile.arrays().items()}
         with files.published(path) as temporary, open(temporary, "wb") as handle:
             np.savez_compressed(handle, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
 
@@ -261,7 +271,7 @@ class Reference:
             raise RunDamaged(f"{path.parent.name}: {path.name} is missing or damaged.") from error
 
 
-def _parts(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[Gate, Neighbourhood]:
+def _parts(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[Gate, Neighbourhood, Profile | None]:
     gate = Gate(*[stored[f"gate_{name}"] for name in GATE_ARRAYS], limit=_limit_of(facts["chest_limit"]))
     space = Space(*[stored[f"space_{name}"] for name in SPACE_ARRAYS], unit=float(facts["unit"]))
     labels = np.array(facts["labels"], dtype=object)[stored["codes"]]
@@ -270,7 +280,9 @@ def _parts(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[Gate, N
     if not len(ids) == len(labels) == len(coordinates) or not np.isfinite(coordinates).all():
         raise ValueError("ids, labels and coordinates are of different images")
     farthest = np.array(facts.get("farthest", []), float)
-    return gate, Neighbourhood(space, ids, labels, coordinates, _limit_of(facts["distance_limit"]), farthest)
+    profile = {name.removeprefix("profile_"): stored[name] for name in stored if name.startswith("profile_")}
+    among = Neighbourhood(space, ids, labels, coordinates, _limit_of(facts["distance_limit"]), farthest)
+    return gate, among, Profile.of_arrays(profile) if profile else None
 
 
 def _as_record(limit: Limit) -> dict[str, Any]:

@@ -5,14 +5,18 @@ have chosen nothing else where the part is halved (``data.split.halves``). The t
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from covid_core import files
+from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import open_pixels
-from covid_core.data.split import CALIBRATION, TRAIN, validation_for
+from covid_core.data.split import CALIBRATION, TEST, TRAIN, validation_for
 from covid_core.errors import JobRefused, RunDamaged
+from covid_core.inference.drift import profile as drift_profile
+from covid_core.inference.drift.profile import Traits
 from covid_core.inference.gate import Gate
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.reference import Features, Neighbourhood, Reference
@@ -26,18 +30,47 @@ from covid_core.workspace import Workspace
 AT_ONCE = 64  # images between two reports of progress
 
 
-def fitted(split: pd.DataFrame, pixels: Callable[[np.ndarray], np.ndarray], features: Features) -> Reference:
-    """The reference from a split: columns image_id, label, part, and half where the run is halved.
+@dataclass(frozen=True, eq=False)
+class OwnImages:
+    """What the profile needs of a run's images beside their pixels: ``classes`` of the run, ``sizes`` (n, 2), width and
+    height of each file, and ``predicted`` (n,), codes of classes."""
+
+    classes: tuple[str, ...]
+    sizes: np.ndarray
+    predicted: np.ndarray
+
+    @classmethod
+    def of(cls, dataset: Dataset, split: pd.DataFrame, classes: tuple[str, ...], logits: np.ndarray) -> "OwnImages":
+        """Of the images of a split in its order, with their logits (n, classes)."""
+        sizes = dataset.images.set_index("image_id").loc[split["image_id"], ["width", "height"]].to_numpy()
+        return cls(classes, sizes, np.argmax(logits, axis=1))
+
+
+def fitted(
+    split: pd.DataFrame,
+    pixels: Callable[[np.ndarray], np.ndarray],
+    features: Features,
+    own: OwnImages | None = None,
+) -> Reference:
+    """The reference from a split: columns image_id, label, part, group, and half where the run is halved.
 
     ``pixels`` gives uint8 squares (n, size, size) for positions in it, ``features`` the means (n, d) of the maps that
-    the head pools.
+    the head pools. Without ``own`` it has no profile.
     """
     training = np.flatnonzero(split["part"] == TRAIN)
     validation = np.flatnonzero(validation_for(split, CALIBRATION))
     gate = Gate.fit(pixels, training, validation)
     trained = split.iloc[training]
     ids, labels = (trained[column].to_numpy(dtype=object) for column in ("image_id", "label"))
-    return Reference(gate, Neighbourhood.fit(features, training, validation, ids, labels))
+    reference = Reference(gate, Neighbourhood.fit(features, training, validation, ids, labels))
+    if own is None:
+        return reference
+
+    def described(positions: np.ndarray) -> Traits:
+        some = blocks(positions, AT_ONCE)
+        return Traits.joined([reference.traits(pixels(at), features(at), own.sizes[at]) for at in some])
+
+    return replace(reference, profile=drift_profile.fitted(split, described, own.predicted, own.classes))
 
 
 def make(workspace: Workspace, run: Run, progress: Progress = silent) -> None:
@@ -53,9 +86,11 @@ def make(workspace: Workspace, run: Run, progress: Progress = silent) -> None:
         images = open_pixels(workspace, dataset, run.spec.pixels, reading)
     else:
         images = cut_images(workspace, dataset, predictor.lungs, run.spec.whole, rows, reading).pixels
-    used = np.flatnonzero((split["part"] == TRAIN).to_numpy() | validation_for(split, CALIBRATION))
+    used = np.flatnonzero((split["part"] != TEST).to_numpy())
     values = _features_of(predictor.of_cut, images, rows, used, part_of(progress, 0.2, 0.9))
-    reference = fitted(split, lambda at: np.asarray(images[rows[at]]), values.__getitem__)
+    logits = run.predictions().set_index("image_id").loc[split["image_id"], [f"score_{name}" for name in run.classes]]
+    own = OwnImages.of(dataset, split, run.classes, logits.to_numpy())
+    reference = fitted(split, lambda at: np.asarray(images[rows[at]]), values.__getitem__, own)
     progress(0.95, "Keeping the reference")
     _publish(workspace, run, reference)
 

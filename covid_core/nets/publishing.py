@@ -51,8 +51,9 @@ def publish(plan: Plan, trained: Trained) -> None:
     run.write_predictions(predictions)
     choosing = temperature_scaling.serving(predictions, plan.images.split, SELECTION)
     plan.report_end(0.5, "Keeping what new images are judged by")
+    own = reference_fit.OwnImages.of(plan.images.dataset, plan.images.split, run.classes, trained.logits)
     reference = clock.timed(
-        "reference", lambda: reference_fit.fitted(plan.images.split, plan.images.at, trained.features)
+        "reference", lambda: reference_fit.fitted(plan.images.split, plan.images.at, trained.features, own)
     )
     reference.save(run.reference_path)
     plan.report_end(0.6, "Comparing the saved model with the app's own path")

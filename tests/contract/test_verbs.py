@@ -13,6 +13,7 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 import pytest
+from made_profiles import with_profile
 from made_segmenters import made_segmenter
 
 from covid_core import weights
@@ -20,6 +21,7 @@ from covid_core.commands import main
 from covid_core.commands.verbs import VERBS
 from covid_core.data.imports import importing
 from covid_core.jobs import queue
+from covid_core.runs import store
 from covid_core.workspace import Workspace
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "workspace.tar.xz"
@@ -55,6 +57,24 @@ MERGE = {
     "counts": COUNTS,
     "members": [{"id": str, "name": str, "version": str, "map": By(str), "drop": [str]}],
     "notes": [str],
+}
+SCORE = {"value": float, "limit": float}
+DRIFT = {
+    "run": str,
+    "images": int,
+    "own": int,
+    "score": float,
+    "differs": bool,
+    "different": [str],
+    "aspects": By(SCORE),
+    "class_mix": SCORE,
+    "class_mix_differs": bool,
+    "estimated": By(float),
+    "trained": By(float),
+    "predicted": COUNTS,
+    "in_words": [str],
+    "advice": [str],
+    "unread": [{"file": str, "error": str}],
 }
 DECISIONS = {
     "dataset": str,
@@ -262,6 +282,7 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
             },
         )
     ],
+    "drift": [((RUN, "{batch}"), DRIFT)],
     "reference": [((RUN,), RUN_JOB)],
     "audit-run": [((RUN,), RUN_JOB)],
     "robustness": [((RUN,), {"runs": [ROBUSTNESS]})],
@@ -352,6 +373,9 @@ def test_a_verb_answers_the_keys_of_its_contract(verb, name, words, schema):
         made["segmenter"] = made_segmenter(Workspace.default(), FIRST).id
     if {"{queued}", "{stopped}"} & set(words):
         made["queued"] = made["stopped"] = verb(*TRAIN)["run"]
+    if name == "drift":
+        made["batch"] = f"datasets/{FIRST}/files"
+        with_profile(store.open_run(Workspace.default(), RUN))
     if "{stopped}" in words:
         verb("stop", made["stopped"])
     answer = verb(name, *(word.format(**made) for word in words))

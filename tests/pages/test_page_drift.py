@@ -1,0 +1,57 @@
+"""Drift of the images on the Predict page: too few of them, enough, and a run whose reference has no profile."""
+
+import shutil
+
+import pytest
+from made_profiles import with_profile
+from page_tests import opened, words
+from streamlit.testing.v1 import AppTest
+
+from covid_core.images.codec import png_bytes
+from covid_core.inference.drift.batch import FEWEST
+from covid_core.runs import store
+from covid_core.synthetic.phantom import image_at
+
+RUN = "longer-00008"
+
+
+@pytest.fixture
+def run(golden, workspace) -> store.Run:
+    shutil.copytree(golden, workspace.root, dirs_exist_ok=True)
+    return store.open_run(workspace, RUN)
+
+
+def with_images(images: int) -> AppTest:
+    page = opened("predict", run=RUN)
+    for number in range(images):
+        page.file_uploader[0].upload(f"{number}.png", png_bytes(image_at(number, images, 2, size=64).pixels))
+    return page.run(timeout=60)
+
+
+def tables(page: AppTest) -> list[list[str]]:
+    return [list(frame.value.columns) for frame in page.dataframe]
+
+
+def test_of_few_images_the_page_names_how_many_are_missing(run):
+    with_profile(run)
+    page = with_images(FEWEST - 3)
+    assert not page.exception
+    assert "3 more images" in words(page)
+    assert not [columns for columns in tables(page) if "Aspect" in columns]
+
+
+def test_of_enough_images_each_aspect_has_its_score_and_its_figure(run):
+    with_profile(run)
+    page = with_images(FEWEST)
+    assert not page.exception
+    (frame,) = [one.value for one in page.dataframe if "Aspect" in one.value.columns]
+    assert set(frame["Differs"]) <= {"yes", "no"}
+    for aspect in ("view", "network"):
+        page.selectbox(key=f"drift-aspect-{RUN}").select(aspect).run()
+        assert not page.exception
+
+
+def test_a_run_without_a_profile_offers_to_make_its_reference_again(run, jobs_wait):
+    page = with_images(FEWEST)
+    page.button(key=f"drift-reference-{RUN}").click().run()
+    assert not page.exception
