@@ -155,7 +155,8 @@ def test_without_a_temperature_there_are_scores_only():
     answering, _ = predictor(both_sides=False)
     found = assess(answering, GreyImage(images(1)[0], "L"))
     assert found.probabilities is None
-    assert (found.numbers is found.scores, found.scale) == (True, "score")
+    assert found.scale == "score"
+    np.testing.assert_array_equal(found.numbers, found.scores)
     assert found.calibration.note == "No temperature has been fitted."
 
 

@@ -15,6 +15,7 @@ from covid_core.commands import main
 from covid_core.data.masks import BUILT_IN, OWN, TRAINED, Origin
 from covid_core.evaluation.metrics import Measure
 from covid_core.inference.lungs import MARGINS, LungOutline, Refusal
+from covid_core.inference.region import lung_region
 from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import ModelAuditRequest
 from covid_core.reports import evidence_text, image_report
@@ -228,4 +229,4 @@ def test_an_outline_that_is_not_given_has_its_reason(figure):
 
 
 def test_every_figure_of_an_outline_has_a_reason():
-    assert set(evidence_text.REFUSALS) == {"", *MARGINS}
+    assert set(evidence_text.REFUSALS) == {"", lung_region.SMALL, *MARGINS}
