@@ -159,7 +159,7 @@ def repeated(spec: TrainingSpec, folds: int = 1, seeds: int = 1) -> StudySpec:
         raise InvalidChoice(
             f"folds must be 1 to {MOST_FOLDS} and folds x seeds at most {MOST_REPEATS}, received: {folds} and {seeds}."
         )
-    title = spec.name or backbone_named(spec.backbone).label
+    title = spec.name or spec.network.label
     runs = []
     for fold in range(folds):
         split = spec.split.model_copy(update={"folds": folds, "fold": fold} if folds > 1 else {})
@@ -209,16 +209,22 @@ def default_spec(dataset: str, workspace: Workspace) -> TrainingSpec:
 
 
 def suggested_spec(
-    dataset: str, classes: tuple[str, ...], backbone: str = DEFAULT_BACKBONE, mode: str = "frozen", **settings: Any
+    dataset: str,
+    classes: tuple[str, ...],
+    backbone: str | Backbone = DEFAULT_BACKBONE,
+    mode: str = "frozen",
+    **settings: Any,
 ) -> TrainingSpec:
-    """Good settings for a backbone and a mode, and ``settings`` in their place. The baseline CNN has one mode only.
+    """Good settings for a backbone and a mode, and ``settings`` in their place. The baseline CNN has one mode only. An
+    added backbone has the first of its own sizes.
 
     Raises InvalidChoice.
     """
-    kind = backbone_named(backbone)
+    kind = backbone_named(backbone) if isinstance(backbone, str) else backbone
     suggested = _TABLES["suggested"].get(mode if kind.pretrained else kind.name, {})  # the spec refuses another mode
     shared = {"dataset": dataset, "classes": classes, "backbone": kind.name, "mode": mode}
-    return parse(TrainingSpec, {**shared, **suggested, **settings})
+    added = {"backbone_file": kind.file, "image_size": kind.file.sizes[0]} if kind.file else {}
+    return parse(TrainingSpec, {**shared, **suggested, **added, **settings})
 
 
 def with_recipe(spec: TrainingSpec, name: str) -> TrainingSpec:
@@ -237,7 +243,7 @@ def recipe_of(spec: TrainingSpec) -> str | None:
 
 def default_reason(spec: TrainingSpec) -> str:
     """Why ``default_spec`` chose this one, in a sentence."""
-    backbone = backbone_named(spec.backbone)
+    backbone = spec.network
     if not backbone.pretrained:
         wanted = backbone_named(DEFAULT_BACKBONE).label
         return (
@@ -253,7 +259,7 @@ def default_reason(spec: TrainingSpec) -> str:
 
 def weights_state(backbone: Backbone, size: int) -> str:
     """CACHED, DOWNLOADABLE or MISSING: can this backbone start from ImageNet weights? May ask the network."""
-    if weights.is_cached(backbone, size):
+    if backbone.file or weights.is_cached(backbone, size):
         return CACHED
     reachable = backbone.pretrained and can_be_reached(backbone.weights_url(size))
     return DOWNLOADABLE if reachable else MISSING

@@ -8,9 +8,18 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from covid_core.backbones import backbone_named
+from covid_core.backbones import Backbone, BackboneFile, backbone_named
 from covid_core.errors import InvalidChoice
 from covid_core.formatting import in_full
 
@@ -24,6 +33,8 @@ Region = Literal["whole", "centre", "lungs"]
 Intensity = Literal["as_is", "per_image", "equalised"]
 
 DEFAULT_BACKBONE = "mobilenet_v2"
+OWN_WEIGHTS = "own"  # of an added backbone: those in its file
+LARGEST_SIZE = 512  # px, of the networks that come with the app; an added one has sizes of its own
 SPLIT_LABELS: dict[str, str] = {
     "grouped": "Group split",
     "stratified": "Random split",
@@ -295,6 +306,7 @@ class TrainingSpec(Spec):
     """Everything that decides a run. Equal specs on equal data give equal runs, up to the order of float sums.
 
     ``keep`` says which epoch's weights count: that with the lowest validation loss, or the last.
+    ``backbone_file`` describes an added backbone, which is found by its hash; ``backbone`` is then its name.
     ``views`` is how many augmented copies of each image the head sees in turn (default: one per epoch, as in an
     ordinary fit); with ``originals`` the images as they are take their turn as well. ``test_time_flip`` answers with
     the mean logits of an image and its mirror image.
@@ -310,6 +322,7 @@ class TrainingSpec(Spec):
     note: str = Field(default="", max_length=2000)
     split: SplitSpec = SplitSpec()
     labels: Labels = "folder"
+    backbone_file: BackboneFile | None = None
     backbone: str = DEFAULT_BACKBONE
     weights: str = "imagenet"
     mode: Mode = "frozen"
@@ -317,7 +330,7 @@ class TrainingSpec(Spec):
     input: InputSpec = InputSpec()
     head: HeadSpec = HeadSpec()
     fine_tuning: FineTuning | None = None
-    image_size: int = Field(default=224, ge=32, le=512)
+    image_size: int = Field(default=224, ge=32)
     optimizer: Optimizer = "adamw"
     learning_rate: LearningRate = 1e-3
     batch_size: int = Field(default=32, ge=1, le=1024)
@@ -333,13 +346,21 @@ class TrainingSpec(Spec):
 
     @field_validator("backbone")
     @classmethod
-    def _backbone_exists(cls, value: str) -> str:
-        return backbone_named(value).name
+    def _backbone_exists(cls, value: str, info: ValidationInfo) -> str:
+        file = info.data.get("backbone_file")
+        return file.name if file else backbone_named(value).name
+
+    @field_validator("image_size")
+    @classmethod
+    def _size_is_usual(cls, value: int, info: ValidationInfo) -> int:
+        if value > LARGEST_SIZE and not info.data.get("backbone_file"):
+            raise ValueError(f"must be at most {LARGEST_SIZE}")
+        return value
 
     @field_validator("weights")
     @classmethod
     def _weights_are_named(cls, value: str) -> str:
-        if value in ("imagenet", "random") or value.startswith("file:"):
+        if value in ("imagenet", "random", OWN_WEIGHTS) or value.startswith("file:"):
             return value
         raise ValueError("weights must be imagenet, random or file:PATH")
 
@@ -353,7 +374,16 @@ class TrainingSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def _baseline_learns_everything(cls, data: Any) -> Any:
-        """The baseline CNN has no pretrained part: one mode and one kind of weights fit it, however it is spelt."""
+        """The baseline CNN has no pretrained part: one mode and one kind of weights fit it, however it is spelt. An
+        added backbone has the weights in its file, and one output."""
+        if isinstance(data, dict) and data.get("backbone_file"):
+            file = data["backbone_file"]
+            name = file.get("name") if isinstance(file, dict) else file.name
+            if data.get("backbone", name) == name:
+                return {**data, "backbone": name, "weights": OWN_WEIGHTS, "taps": "last"}
+            data = {key: value for key, value in data.items() if key != "backbone_file"}  # another one was chosen since
+        if isinstance(data, dict) and data.get("weights") == OWN_WEIGHTS:
+            data = {key: value for key, value in data.items() if key != "weights"}
         with contextlib.suppress(InvalidChoice):  # the field's own check names the backbones that there are
             if isinstance(data, dict) and not backbone_named(str(data.get("backbone", DEFAULT_BACKBONE))).pretrained:
                 data = {**data, "mode": "full", "weights": "random", "taps": "last"}
@@ -375,10 +405,25 @@ class TrainingSpec(Spec):
             raise ValueError(
                 "shifted labels need split.images_per_class, as the course had 1344: a list that is not cut is right"
             )
-        minimum = backbone_named(self.backbone).minimum_size
+        if self.backbone_file:
+            self._fits_file(self.backbone_file)
+            return self
+        minimum = self.network.minimum_size
         if self.image_size < minimum:
             raise ValueError(f"{self.backbone} needs an image_size of at least {minimum}")
         return self
+
+    def _fits_file(self, file: BackboneFile) -> None:
+        if self.mode != "frozen":
+            raise ValueError(f"{file.name} is an added backbone, which can only be frozen: mode must be frozen")
+        if self.image_size not in file.sizes:
+            sizes = " or ".join(map(str, file.sizes))
+            raise ValueError(f"{file.name} takes images of {sizes} px: image_size must be {sizes}")
+
+    @property
+    def network(self) -> Backbone:
+        """What the app knows of the backbone, built in or added."""
+        return self.backbone_file.backbone if self.backbone_file else backbone_named(self.backbone)
 
     @property
     def pixels(self) -> int:

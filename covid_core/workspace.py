@@ -88,6 +88,7 @@ class Workspace:
     slots = _Folder("slots")
     trunks = _Folder("trunks")
     segmenters = _Folder("segmenters")  # trained networks that outline lungs
+    backbones = _Folder("backbones")  # files that were added, one folder each
     pixels = _Folder("cache/pixels")
     features = _Folder("cache/features")
     tables = _Folder("cache/tables")  # small derived tables and thumbnails, made once per data set version

@@ -8,6 +8,7 @@ from typing import Any
 
 from covid_core import presets
 from covid_core.audit.model import model_audit
+from covid_core.backbones import BACKBONES, Backbone
 from covid_core.commands.training import runs_of
 from covid_core.commands.verbs import ARGUMENTS, SEED, WAIT, option, progress, started, verb
 from covid_core.data import dataset as data
@@ -18,7 +19,7 @@ from covid_core.evaluation.recalibration import FEWEST, MOST, USUAL
 from covid_core.formatting import plural, share
 from covid_core.inference import external_test
 from covid_core.jobs import queue
-from covid_core.jobs.kinds import ModelAuditRequest, ReferenceRequest, SegmenterRequest
+from covid_core.jobs.kinds import BackboneRequest, ModelAuditRequest, ReferenceRequest, SegmenterRequest
 from covid_core.reports import (
     comparison_text,
     evidence_text,
@@ -31,7 +32,7 @@ from covid_core.reports import (
 )
 from covid_core.reports.elsewhere import drift_text
 from covid_core.reports.encode import encode
-from covid_core.runs import candidates, segmenters, store, test_set_access
+from covid_core.runs import backbone_files, candidates, segmenters, store, test_set_access
 from covid_core.specs import LayoutSpec
 from covid_core.workspace import Workspace
 
@@ -226,6 +227,42 @@ def do_segmenters(workspace: Workspace, _options: argparse.Namespace) -> dict[st
         "jobs": [{"job": job.id, "dataset": job.request.dataset, **encode(job.status)} for job in learning],
         "text": "\n".join(lines) or "Only the built-in one outlines lungs: segment DATASET trains another.",
     }
+
+
+@verb(
+    "add-backbone",
+    option("file", help="an ONNX, LiteRT (.tflite) or Keras (.keras) file on this machine"),
+    option("--describe", metavar="FILE", help="its description as JSON; by default beside it, with the ending .json"),
+)
+def do_add_backbone(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Check a file that maps an image to features, copy it into the workspace, and offer it as a backbone."""
+    source = Path(options.file).expanduser().absolute()
+    file = backbone_files.described(Path(options.describe) if options.describe else source.with_suffix(".json"))
+    job, answer = started(workspace, BackboneRequest(source=str(source), description=file), True)
+    if answer["state"] != store.COMPLETED:
+        raise CovidCoreError(answer["reason"] or f"The check ended: {answer['state']}.")
+    return _backbone_answer(backbone_files.named(workspace, job.result["backbone"]))
+
+
+@verb("backbones")
+def do_backbones(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
+    """List the backbones that a run can build on, those that come with the app and those that were added."""
+    listed = [*BACKBONES.values(), *(file.backbone for file in backbone_files.listed(workspace))]
+    rows = [_backbone_answer(one) for one in listed]
+    return {"text": "\n".join(row.pop("text") for row in rows), "backbones": rows}
+
+
+@verb("delete-backbone", option("name", help="of an added backbone, as backbones lists it"))
+def do_delete_backbone(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Remove an added backbone that no run needs."""
+    backbone_files.remove(workspace, options.name)
+    return {"backbone": options.name, "deleted": True}
+
+
+def _backbone_answer(one: Backbone) -> dict[str, Any]:
+    origin = f"added, {one.file.kind}, {' or '.join(map(str, one.file.sizes))} px" if one.file else "built in"
+    about = {"backbone": one.name, "label": one.label, "licence": one.licence, "added": one.file}
+    return {**about, "text": f"{one.name:26} {one.label}  ({origin})"}
 
 
 @verb("delete-segmenter", "segmenter")

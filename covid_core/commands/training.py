@@ -1,6 +1,7 @@
 """Verbs about runs and studies: train, list, show, stop, resume and delete them."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from covid_core.errors import CovidCoreError, InvalidChoice, RunError
 from covid_core.jobs import queue
 from covid_core.reports import comparison_text, run_figures, run_text, study_text
 from covid_core.reports.encode import encode
-from covid_core.runs import candidates, pinned_dataset, store
+from covid_core.runs import backbone_files, candidates, pinned_dataset, store
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace
 
@@ -24,7 +25,7 @@ SETTING = option("--set", action="append", metavar="KEY=VALUE", help="a setting,
 @verb(
     "train",
     "dataset",
-    option("--backbone", help=f"{', '.join(BACKBONES)}; {presets.DEFAULT_BACKBONE} by default"),
+    option("--backbone", help=f"{', '.join(BACKBONES)}, or one of backbones; {presets.DEFAULT_BACKBONE} by default"),
     option("--preset", choices=list(presets.RECIPES), help="a recipe for images from elsewhere, or for those here"),
     NAME,
     option("--spec", help="a file with a TrainingSpec as JSON, as show prints it"),
@@ -67,7 +68,7 @@ def do_study(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     if not options.dataset:
         raise CovidCoreError("Say which data set: study DATASET.")
     opened = data.open_dataset(workspace, options.dataset)
-    overrides = presets.parse_assignments(options.set or [])
+    overrides = backbone_files.resolved(workspace, presets.parse_assignments(options.set or []))
     classes = tuple(options.classes or opened.classes)
     sources = split.sources_to_hold_out(opened.images, classes)
     spec = presets.study(options.preset, opened.id, classes, opened.counts, options.name, overrides, sources)
@@ -204,18 +205,28 @@ def _study_answer(workspace: Workspace, study: store.Study, wait: bool) -> dict[
 
 def _training_spec(workspace: Workspace, options: argparse.Namespace, overrides: dict[str, Any]) -> TrainingSpec:
     if options.spec:
-        spec = parse(TrainingSpec, _text_of(Path(options.spec)))
-        overrides = {"dataset": options.dataset, **overrides}
+        spec = _spec_in(workspace, _text_of(Path(options.spec)))
+        overrides = backbone_files.resolved(workspace, {"dataset": options.dataset, **overrides})
     else:
         spec = presets.default_spec(options.dataset, workspace)
         backbone = overrides.pop("backbone", options.backbone) or spec.backbone  # each brings its suggested settings
-        spec = presets.suggested_spec(spec.dataset, spec.classes, backbone, overrides.pop("mode", "frozen"))
+        kind = backbone_files.named(workspace, backbone)
+        spec = presets.suggested_spec(spec.dataset, spec.classes, kind, overrides.pop("mode", "frozen"))
         if options.preset:
             spec = presets.with_recipe(spec, options.preset)
         overrides |= {name: value for name in ("name", "classes") if (value := getattr(options, name))}
     counts = data.open_dataset(workspace, options.dataset).counts
     spec = presets.with_overrides(spec, presets.with_subset(overrides, spec, counts))
     return spec if options.spec else presets.with_few_views(spec)
+
+
+def _spec_in(workspace: Workspace, text: str) -> TrainingSpec:
+    """A spec of JSON text, which may name an added backbone. Raises InvalidChoice."""
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        fields = None  # the spec says what is wrong with the text
+    return parse(TrainingSpec, backbone_files.resolved(workspace, fields) if isinstance(fields, dict) else text)
 
 
 def _text_of(path: Path) -> str:

@@ -126,7 +126,7 @@ class _Decoder:
         if self.is_warm:
             return
         _, answers = _pipes(process)
-        with _killed_after(process, START_SECONDS):
+        with killed_after(process, START_SECONDS):
             try:
                 self.is_warm = sandbox_worker.receive(answers, len(sandbox_worker.READY)) == sandbox_worker.READY
             except Broken:
@@ -139,7 +139,7 @@ class _Decoder:
     ) -> tuple[GreyImage | None, str, str]:
         requests, answers = _pipes(process)
         try:
-            with _killed_after(process, self.seconds) as late:
+            with killed_after(process, self.seconds) as late:
                 sandbox_worker.send_request(requests, content, window, key)
                 return sandbox_worker.receive_answer(answers)
         except (Broken, OSError):
@@ -151,7 +151,7 @@ class _Decoder:
 
 
 @contextlib.contextmanager
-def _killed_after(process: subprocess.Popen[bytes], seconds: float) -> Iterator[threading.Event]:
+def killed_after(process: subprocess.Popen[bytes], seconds: float) -> Iterator[threading.Event]:
     """Kill a process that is not done in time, which the event then says; a timer, since reading from a pipe cannot be
     given up by itself."""
     late = threading.Event()
@@ -194,13 +194,13 @@ def _started(seconds: float, megabytes: int) -> subprocess.Popen[bytes]:
         bufsize=0,
         cwd=ROOT,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
-        **_detached(),
+        **detached(),
     )
     _widen(process)
     return process
 
 
-def _detached() -> dict[str, Any]:
+def detached() -> dict[str, Any]:
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}

@@ -151,7 +151,7 @@ def main() -> None:
     codec.load_decoders()
     dicom.load_decoders()
     _silence()
-    _limit(megabytes)
+    limit(megabytes)
     send(answers, READY)
     with contextlib.suppress(Broken, OSError):  # the server has ended; so does this
         while True:
@@ -195,7 +195,7 @@ def _silence() -> None:
     os.dup2(nowhere, 2)
 
 
-def _limit(megabytes: int) -> None:
+def limit(megabytes: int) -> None:
     """At most that much memory beyond what the process has now, no files, no core dump with pixels in it.
 
     On Linux alone: macOS takes the limit of memory and ignores it, Windows has none of them. There the limits of pixels

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 from zipfile import BadZipFile
 
@@ -21,6 +21,13 @@ from covid_core.work import blocks, cores
 
 BATCH = 4  # images per call; larger batches leave the processor's cache: MobileNetV2 at 128 px was 10 % slower with 8
 LARGE_IMAGE, LARGE_BATCH = 192, 2  # px and images per call; at 224 px it was 40 % slower with 8
+
+
+class Network(Protocol):
+    """What runs a batch of images: in this process, or in one of its own."""
+
+    def run(self, batch: np.ndarray) -> list[np.ndarray]:
+        """Outputs for a batch, float32, each with the batch first."""
 
 
 def batch_for(size: int) -> int:
@@ -130,7 +137,7 @@ class LiteTrunk:
         path: Path,
         tail: Path | None = None,
         outputs: Sequence[int] | None = None,
-        opened: Callable[[Path], LiteNetwork] = shared_network,
+        opened: Callable[[Path], Network] = shared_network,
     ):
         self._network = opened(path)
         self._tail = opened(tail) if tail else None

@@ -11,17 +11,32 @@ and one smaller than the patch is not placed more finely than PATCH.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
+from covid_core.evaluation.calibration import Calibration
 from covid_core.images.codec import GreyImage, resized_map, to_square
 from covid_core.inference.network import BATCH, softmax
-from covid_core.inference.predictor import Predictor
 from covid_core.work import Progress, silent
 
 GRID = 12  # places along a side
 PATCH = 1 / 6  # of the image's side: twice the distance of two places, so each point is covered well at least once
 AT_ONCE = 4 * BATCH  # covered images between two looks at the progress
+
+
+class Answering(Protocol):
+    """What is asked again: a ``Predictor``."""
+
+    classes: tuple[str, ...]
+    size: int
+    calibration: Calibration
+
+    def logits(self, squares: np.ndarray) -> np.ndarray:
+        """Logits (n, classes) of uint8 images (n, size, size)."""
+
+    def held(self, square: np.ndarray) -> "Answering":
+        """The same with the region of one image, uint8 (size, size), whatever changes in it."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,7 @@ class Occlusion:
         return (column + 0.5) / GRID, (row + 0.5) / GRID, float(self.covered[row, column])
 
 
-def occluded(predictor: Predictor, image: GreyImage, label: str, progress: Progress = silent) -> Occlusion:
+def occluded(predictor: Answering, image: GreyImage, label: str, progress: Progress = silent) -> Occlusion:
     """Cover the image at GRID x GRID places, one after the other; ``label`` is the class that is asked about.
 
     Progress is told after every AT_ONCE covered images; what it raises ends the work.

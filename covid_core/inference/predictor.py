@@ -13,8 +13,10 @@ from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import Sets
 from covid_core.images.codec import GreyImage, to_square
 from covid_core.images.regions import Box
+from covid_core.inference.apart.network import opener
 from covid_core.inference.heatmap import cam, to_unit
-from covid_core.inference.network import MEAN, Head, LiteNetwork, LiteTrunk, batch_for, pooled, shared_network
+from covid_core.inference.network import MEAN, Head, LiteTrunk, Network, batch_for, pooled, shared_network
+from covid_core.inference.occlusion import occluded
 from covid_core.inference.reference import Reference
 from covid_core.inference.region.lung_region import LungRegion, Regions
 from covid_core.runs import prediction_sets, temperature_scaling
@@ -25,6 +27,7 @@ from covid_core.workspace import Workspace
 HeadChange = Callable[[Head], Head]
 Heat = Callable[[str, tuple[int, int]], np.ndarray]
 """Grad-CAM of one image for a class: float32 in [0, 1], of the (height, width) of the picture that it covers."""
+Opened = Callable[[Path], Network]
 UNCALIBRATED = Calibration(note="No temperature has been fitted.")
 
 
@@ -48,6 +51,7 @@ class Predictor:
     sets: Sets | None = None
     share: float = 1.0  # of width and height: the middle of an image that the network is shown
     lungs: LungRegion | None = None
+    has_maps: bool = True  # an added backbone may give a vector: heat maps are then occlusion maps
 
     @classmethod
     def open(
@@ -56,11 +60,12 @@ class Predictor:
         run: Run,
         *,
         with_reference: bool = True,
-        opened: Callable[[Path], LiteNetwork] = shared_network,
+        opened: Opened = shared_network,
     ) -> "Predictor":
         """Load a finished run, by default with its reference where it has one: only an assessment needs it.
 
-        ``opened`` opens its exported networks where they are not to be run as they are (see ``LiteTrunk``).
+        ``opened`` opens its exported networks where they are not to be run as they are (see ``LiteTrunk``). Those of
+        an added backbone run in a process of their own, whatever ``opened`` is.
 
         Raises RunDamaged when a file is missing or not the one that the run recorded.
         """
@@ -74,6 +79,8 @@ class Predictor:
         for name, path in parts.items():
             if path and (not path.is_file() or files.sha256_of(path) != run.result.get(f"{name}_sha256")):
                 raise RunDamaged(f"{run.name}: {path.name} is missing or was changed after training.")
+        file = run.spec.backbone_file
+        opened = opener(workspace, file) if file else opened
         predictor = cls.of_parts(run, trunk, tail, Head.load(run.head_path), run.result.get("trunk_outputs"), opened)
         if segmenter:
             predictor.lungs, predictor.size = LungRegion.open(run.path, run.spec.image_size), run.spec.whole
@@ -91,14 +98,16 @@ class Predictor:
         tail: Path | None,
         head: Head,
         outputs: Sequence[int] | None,
-        opened: Callable[[Path], LiteNetwork] = shared_network,
+        opened: Opened = shared_network,
     ) -> "Predictor":
         """The predictor of a run from its exported networks, as ``LiteTrunk`` takes them, and its head: of what the
         networks themselves take."""
         network = LiteTrunk(trunk, tail, outputs, opened=opened)
         spec = run.spec
         share = spec.image_size / spec.pixels
-        return cls(run.classes, spec.pixels, network, head, spec.test_time_flip, share=share)
+        measured = spec.backbone_file.measured if spec.backbone_file else None
+        has_maps = not (measured and measured.is_vector)
+        return cls(run.classes, spec.pixels, network, head, spec.test_time_flip, share=share, has_maps=has_maps)
 
     @property
     def of_cut(self) -> "Predictor":
@@ -123,7 +132,8 @@ class Predictor:
             features.append(pooled(sides[0], MEAN))
             for place, number in enumerate(batch):
                 of_one = [[tap[place : place + 1] for tap in maps] for maps in sides]
-                heats.append(partial(self._heat, of_one, regions.boxes[number]))
+                by_maps = partial(self._heat, of_one, regions.boxes[number])
+                heats.append(by_maps if self.has_maps else partial(self._occlusion, squares[number]))
         return np.concatenate(logits), np.concatenate(features), heats
 
     def heat_map(self, image: GreyImage, label: str, shape: tuple[int, int]) -> np.ndarray:
@@ -182,6 +192,9 @@ class Predictor:
 
     def _heat(self, sides: list[list[np.ndarray]], box: Box, label: str, shape: tuple[int, int]) -> np.ndarray:
         return to_unit(self._evidence(self.head, sides, box, self.classes.index(label), shape))
+
+    def _occlusion(self, square: np.ndarray, label: str, shape: tuple[int, int]) -> np.ndarray:
+        return to_unit(occluded(self, GreyImage(square, "L"), label).map(shape))
 
     def _evidence(
         self, head: Head, sides: list[list[np.ndarray]], box: Box, index: int, shape: tuple[int, int]

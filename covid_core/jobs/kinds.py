@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from covid_core.backbones import BackboneFile
 from covid_core.data import masks
 from covid_core.data.dataset import list_datasets, open_dataset
 from covid_core.errors import CovidCoreError, JobRefused
 from covid_core.formatting import plural
-from covid_core.runs import segmenters, store
+from covid_core.runs import backbone_files, segmenters, store
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.specs import LayoutSpec, MergeSpec, Spec, TrainingSpec, parse
 from covid_core.workspace import Workspace
@@ -125,6 +126,13 @@ class RobustnessRequest(Request):
     """Measure the robustness curve of a finished run, or measure it again."""
 
     run: str
+
+
+class BackboneRequest(Request):
+    """Check the file at the path ``source`` and add it as a backbone."""
+
+    source: str
+    description: BackboneFile
 
 
 class LessonRequest(Request):
@@ -446,6 +454,15 @@ KINDS: dict[str, Kind] = {
             single=("run",),
             check=_finished_run,
             seconds=_as_last_time,
+        ),
+        Kind(
+            "backbone",
+            BackboneRequest,
+            "covid_core.jobs.tasks:add_backbone",
+            lambda workspace, request: f"Adding the backbone {request.description.label}",
+            check=lambda workspace, request: backbone_files.check_addition(
+                workspace, request.description, Path(request.source)
+            ),
         ),
         Kind(
             "lesson",

@@ -14,14 +14,13 @@ from typing import Any, Generic, TypeVar
 
 import covid_core
 from covid_core import files, weights
-from covid_core.backbones import backbone_named
 from covid_core.data import duplicates
 from covid_core.data.dataset import open_dataset
 from covid_core.data.split import make_split
 from covid_core.errors import CovidCoreError, DataError, JobRefused, RunDamaged, UnknownId
 from covid_core.jobs import kinds
 from covid_core.jobs.kinds import Kind, Request
-from covid_core.runs import store
+from covid_core.runs import backbone_files, store
 from covid_core.runs.store import JobFolder, Run, Status, Study
 from covid_core.specs import StudySpec, TrainingSpec
 from covid_core.workspace import Workspace, new_id
@@ -89,7 +88,10 @@ def check_training(workspace: Workspace, spec: TrainingSpec) -> None:
     unknown = [label for label in spec.classes if label not in dataset.classes]
     if unknown:
         raise DataError(f"{dataset.name} has no class {unknown[0]!r}; it has {', '.join(dataset.classes)}.")
-    weights.check(spec, backbone_named(spec.backbone))
+    if spec.backbone_file:
+        backbone_files.check(workspace, spec.backbone_file)
+    else:
+        weights.check(spec, spec.network)
 
 
 def _check_queue(workspace: Workspace, more: int) -> None:

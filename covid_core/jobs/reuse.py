@@ -51,7 +51,7 @@ def _is_whole(run: Run) -> bool:
         if any(recorded.get(name) != metadata.version(name) for name in ("keras", "tensorflow", "numpy")):
             return False
         recorded_files = [
-            (run.model_path, "model_sha256"),
+            *([(run.model_path, "model_sha256")] if run.has_model else []),
             (run.head_path, "head_sha256"),
             (run.reference_path, "reference_sha256"),  # a run of an earlier version has none, and is not repeated
         ]

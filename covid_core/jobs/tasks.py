@@ -11,6 +11,7 @@ from covid_core.work import Progress
 from covid_core.workspace import Workspace
 
 SEGMENTATION = "covid_core.nets.segmentation.training:train"
+ADDITION = "covid_core.nets.added.addition:add"
 
 Result = dict[str, Any]
 
@@ -105,3 +106,8 @@ def measure_robustness(workspace: Workspace, request: kinds.RobustnessRequest, p
 
     robustness.make(workspace, store.open_run(workspace, request.run), progress)
     return {"run": request.run}
+
+
+def add_backbone(workspace: Workspace, request: kinds.BackboneRequest, progress: Progress) -> Result:
+    of = (Path(request.source), request.description)
+    return {"backbone": kinds.entry_point(ADDITION)(workspace, *of, progress)}

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -11,6 +12,7 @@ import tensorflow as tf
 from covid_core import files
 from covid_core.errors import RunError
 from covid_core.images.codec import to_square
+from covid_core.inference.apart.network import NetworkApart
 from covid_core.inference.network import LiteNetwork, batch_for
 from covid_core.nets import model, trunk
 from covid_core.nets.trunk import FrozenTrunk, relative_difference
@@ -23,6 +25,9 @@ EXPORT_LIMIT = 1e-3  # of the largest value; float sums in another order differ 
 
 Traced = Callable[[np.ndarray], list[np.ndarray]]
 """A network as TensorFlow runs it: a batch to its outputs."""
+
+Apart = Callable[[Path], NetworkApart]
+"""Opens an exported network in a process of its own."""
 
 
 def save_model(network: keras.Model, path: Path) -> None:
@@ -56,11 +61,14 @@ def export_network(network: keras.Model, path: Path) -> Traced:
     return lambda batch: [np.asarray(output) for output in tf.nest.flatten(traced(tf.constant(batch)))]
 
 
-def export_trunk(workspace: Workspace, key: str, network: keras.Model, taps: int, cut: int = 0) -> FrozenTrunk:
+def export_trunk(
+    workspace: Workspace, key: str, network: keras.Model, taps: int, cut: int = 0, apart: Apart | None = None
+) -> FrozenTrunk:
     """Export the frozen part of a network, an image to the maps of so many taps, and keep Keras's own outputs for some
     images.
 
-    Of the ``cut`` last layers, which a fine-tuning may want, the input becomes one more output; 0: none. Raises
+    Of the ``cut`` last layers, which a fine-tuning may want, the input becomes one more output; 0: none. Of an added
+    backbone, ``apart`` opens the exported part with the file behind it: its outputs are the ones that are kept. Raises
     RunError when the outputs of the exported network differ from Keras's.
     """
     boundary, behind = model.cut_before_last(network, cut) if cut else ("", 0)
@@ -78,6 +86,9 @@ def export_trunk(workspace: Workspace, key: str, network: keras.Model, taps: int
     worst = max(relative_difference(a, b) for a, b in zip(exported, outputs, strict=True))
     if not worst < EXPORT_LIMIT:
         raise RunError(f"The exported network differs from Keras's by {worst:.2g} of its largest value.")
+    if apart:
+        outputs = _in_batches(apart(made.path).run, images)
+        made = replace(made, layers=("output",), shapes=(outputs[0].shape[1:],))
     trunk.publish(made, images, outputs)
     return made
 

@@ -8,7 +8,6 @@ from functools import cached_property
 import numpy as np
 
 from covid_core import cache
-from covid_core.backbones import backbone_named
 from covid_core.data import augmentation
 from covid_core.derived import KEY_LENGTH
 from covid_core.errors import RunError
@@ -83,7 +82,7 @@ class Features:
 def frozen_trunk(plan: Plan) -> FrozenTrunk:
     """The exported frozen part of the run's network, exported now if it is not there."""
     spec = plan.spec
-    taps, cut = backbone_named(spec.backbone).taps_of(spec.taps), _cut(spec)
+    taps, cut = spec.network.taps_of(spec.taps), _cut(spec)
     key = trunk.key_of(spec, plan.start, (*taps, *([f"before the last {cut}"] if cut else [])))
     exported = trunk.load(plan.workspace, key)
     if exported is not None:
@@ -93,13 +92,18 @@ def frozen_trunk(plan: Plan) -> FrozenTrunk:
     network = plan.trunk()
     from covid_core.nets import export
 
-    made = plan.clock.timed("export", lambda: export.export_trunk(plan.workspace, key, network, len(taps), cut))
+    made = plan.clock.timed(
+        "export", lambda: export.export_trunk(plan.workspace, key, network, len(taps), cut, plan.opened_apart)
+    )
     trunk.note_seconds(made.path, plan.clock.seconds["export"])
     return made
 
 
 def _cut(spec: TrainingSpec) -> int:
-    """Before how many last layers the activations may be wanted: none where the head does not use the last one."""
+    """Before how many last layers the activations may be wanted: none where the head does not use the last one, or the
+    backbone was added, which is never fine-tuned."""
+    if spec.backbone_file:
+        return 0
     if spec.fine_tuning is not None:
         return spec.fine_tuning.layers
     return USUAL_CUT if spec.taps == "last" else 0
@@ -119,7 +123,7 @@ def of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool = False) -> Feat
     sides = (lambda at, epoch: augmentation.mirrored(at, spec.seed, epoch)) if spec.augmentation.only_flips else None
     return Features(
         rows=images.rows,
-        engine=ON_GPU if plan.devices.names else trunk.LITE,
+        engine=passes.engine_name,
         table=table,
         columns=frozen.columns(spec.head.pooling),
         mean_columns=frozen.columns(MEAN),
@@ -142,9 +146,18 @@ class _Passes:
         self._count = 1 + _count_of_views(plan.spec) + (plan.spec.test_time_flip or plan.spec.augmentation.only_flips)
         self._done = 0
 
+    @property
+    def engine_name(self) -> str:
+        file = self._plan.spec.backbone_file
+        if file:
+            return f"{trunk.APART[file.kind]} in a process of its own"
+        return ON_GPU if self._plan.devices.names else trunk.LITE
+
     @cached_property
     def engine(self) -> Engine:
-        """The fastest way to run the trunk here: the GPU where there is one, else LiteRT."""
+        """The fastest way to run the trunk here: the GPU where there is one, else LiteRT; an added backbone apart."""
+        if self._plan.opened_apart:
+            return trunk.engine_apart(self._plan.opened_apart(self._frozen.path).run, self._plan.spec.image_size)
         if self._plan.devices.names:
             return _gpu_engine(self._plan, self._frozen)
         return trunk.lite_engine(self._frozen, self._plan.spec.image_size)

@@ -10,10 +10,11 @@ import keras
 import numpy as np
 from keras import layers
 
-from covid_core.backbones import BASELINE_FILTERS, Backbone, backbone_named
+from covid_core.backbones import BASELINE_FILTERS, Backbone, Preprocessing
 from covid_core.errors import WeightsUnavailable
 from covid_core.images.intensity import BANDS, GREY_DEVIATION, GREY_MEAN
 from covid_core.inference.network import FLATTEN, MEAN, MEAN_MAX, Head
+from covid_core.nets.added import keras_file
 from covid_core.specs import TrainingSpec
 
 IMAGENET_MEAN = (123.68, 116.779, 103.939)  # red, green, blue, of 0..255; Krizhevsky's training set means as in Caffe
@@ -23,14 +24,21 @@ FULL = {"dtype": "float32"}  # on GPUs too, where half precision would round gre
 
 
 def build_trunk(spec: TrainingSpec, weights: Path | None) -> keras.Model:
-    """Image to the maps that the head pools, one output per tap; without ``weights`` it starts from the spec's seed."""
-    backbone = backbone_named(spec.backbone)
+    """Image to the maps that the head pools, one output per tap; without ``weights`` it starts from the spec's seed.
+
+    Of an added backbone ``weights`` is the file; one that runs apart ends with what the file takes.
+    """
+    backbone = spec.network
     if weights is None:
         keras.utils.set_random_seed(spec.seed)
     image = keras.Input((spec.pixels, spec.pixels, 1), dtype="uint8", name="image")
     shown = _shown(image, spec)
     if not backbone.pretrained:
         return keras.Model(image, [_baseline(layers.Rescaling(1 / 255)(shown))], name="trunk")
+    if backbone.file:
+        entry = _preprocessed(shown, backbone)
+        maps = entry if backbone.file.runs_apart else keras_file.maps_of(entry, weights, backbone.file)
+        return keras.Model(image, [maps], name="trunk")
     constructor = getattr(keras.applications, backbone.label)
     network = constructor(include_top=False, weights=None, input_tensor=_preprocessed(shown, backbone))
     if weights is not None:
@@ -59,7 +67,7 @@ def _dense_layers(spec: TrainingSpec, width: int) -> keras.Model:
 
 def pooling_of(spec: TrainingSpec) -> str:
     """How maps become features; the baseline CNN flattens, as the course built it."""
-    return spec.head.pooling if backbone_named(spec.backbone).pretrained else FLATTEN
+    return spec.head.pooling if spec.network.pretrained else FLATTEN
 
 
 def pool_layers(maps: list[keras.KerasTensor], pooling: str) -> keras.KerasTensor:
@@ -154,19 +162,32 @@ def _equalised(greys: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _preprocessed(image: keras.KerasTensor, backbone: Backbone) -> keras.KerasTensor:
-    """Three equal channels in the range that the backbone was trained on."""
-    rgb = layers.Concatenate(name="three_channels")([image, image, image])
-    match backbone.preprocessing:
+    """Equal channels in the range, and in the order, that the backbone was trained on."""
+    file = backbone.file
+    channels, values = (file.channels, file.input_range) if file else (3, backbone.preprocessing)
+    grey = layers.Concatenate(name="three_channels")([image] * 3) if channels == 3 else image
+    ranged = _in_range(values)(grey)
+    return layers.Permute((3, 1, 2), name="channels_first")(ranged) if file and file.layout == "NCHW" else ranged
+
+
+def _in_range(values: Preprocessing | tuple[float, float]) -> layers.Layer:
+    """Greys of 0..255 in the range of that name, or between the values of black and white."""
+    if not isinstance(values, str):
+        black, white = values
+        return layers.Rescaling((white - black) / 255, offset=black, name="preprocessing")
+    match values:
+        case "divide_by_255":
+            return layers.Rescaling(1 / 255, name="preprocessing")
         case "minus_one_to_one":
-            return layers.Rescaling(1 / 127.5, offset=-1, name="preprocessing")(rgb)
+            return layers.Rescaling(1 / 127.5, offset=-1, name="preprocessing")
         case "imagenet_mean_bgr":  # equal channels need no swap; the means keep the order blue, green, red
-            return layers.Normalization(mean=IMAGENET_MEAN[::-1], variance=(1, 1, 1), name="preprocessing")(rgb)
+            return layers.Normalization(mean=IMAGENET_MEAN[::-1], variance=(1, 1, 1), name="preprocessing")
         case "imagenet_mean_std":
             mean = [255 * value for value in TORCH_MEAN]
             variance = [(255 * value) ** 2 for value in TORCH_STD]
-            return layers.Normalization(mean=mean, variance=variance, name="preprocessing")(rgb)
+            return layers.Normalization(mean=mean, variance=variance, name="preprocessing")
         case "inside_the_model":
-            return layers.Rescaling(1.0, name="preprocessing")(rgb)
+            return layers.Rescaling(1.0, name="preprocessing")
         case unknown:
             raise ValueError(f"Nobody has written the preprocessing {unknown!r}.")
 

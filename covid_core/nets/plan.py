@@ -4,6 +4,7 @@ import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 
 from covid_core.data.dataset import Dataset
 from covid_core.data.split import SELECTION, validation_for
+from covid_core.inference.apart.network import NetworkApart, opener
 from covid_core.inference.network import Head
 from covid_core.inference.region.lung_region import CutImages
 from covid_core.nets.devices import Devices
@@ -104,6 +106,12 @@ class Plan:
     def device(self) -> str:
         """What trained, in words: only a training of all layers is spread over several GPUs."""
         return self.devices.label if self.spec.mode == "full" or not self.devices.names else "1 GPU"
+
+    @cached_property
+    def opened_apart(self) -> Callable[[Path], NetworkApart] | None:
+        """What opens the exported part of an added backbone, with the file behind it; None of the app's own."""
+        file = self.spec.backbone_file
+        return opener(self.workspace, file) if file else None
 
     def reuse(self, name: str, seconds: float) -> None:
         """Note that something was there already, and what it once took."""

@@ -17,7 +17,7 @@ from covid_core import files
 from covid_core.data.split import PARTS, SELECTION
 from covid_core.errors import RunError
 from covid_core.inference import reference_fit
-from covid_core.inference.network import Head, softmax, with_scores
+from covid_core.inference.network import Head, shared_network, softmax, with_scores
 from covid_core.inference.predictor import Predictor
 from covid_core.nets import template
 from covid_core.nets.plan import Images, Plan, Trained
@@ -38,13 +38,16 @@ USUAL_IMAGES = 32  # training images whose mean maps are what a heat map compare
 TIMED_IMAGES = 15  # repeats of one image; their median is the milliseconds per image
 BY_LOADING, BY_TRUNK = "the saved model, loaded by Keras", "Keras's own features, kept from the trunk's export"
 
+BY_FILE = "the added backbone's own features, kept from its first pass"
+
 
 def publish(plan: Plan, trained: Trained) -> None:
     """Write model, head and predictions, check that they agree, and the result last."""
     run, clock = plan.run, plan.clock
     sizes = _save(plan, trained)
     parts = _exported_parts(run, trained)
-    predictor = Predictor.of_parts(run, parts["trunk"], parts["tail"], trained.head, _outputs_used(trained))
+    opened = plan.opened_apart or shared_network
+    predictor = Predictor.of_parts(run, parts["trunk"], parts["tail"], trained.head, _outputs_used(trained), opened)
     usual = clock.timed("usual image", lambda: predictor.mean_maps(_some(plan.images, "train", USUAL_IMAGES)))
     replace(trained.head, usual=usual).save(run.head_path)
     predictions = with_scores(plan.images.split[["image_id", "part", "label"]], run.classes, trained.logits)
@@ -75,17 +78,17 @@ def publish(plan: Plan, trained: Trained) -> None:
             "trunk_outputs": _outputs_used(trained),
             **{f"{name}_sha256": files.sha256_of(path) for name, path in parts.items() if path},
             "head_sha256": files.sha256_of(run.head_path),
-            "model_sha256": files.sha256_of(run.model_path),
+            "model_sha256": files.sha256_of(run.model_path) if run.has_model else None,
             "reference_sha256": files.sha256_of(run.reference_path),
             "parity": parity,
             **_region(plan),
             **sizes,
-            "model_bytes": run.model_path.stat().st_size,
+            "model_bytes": run.model_path.stat().st_size if run.has_model else None,
             "milliseconds_per_image": median_milliseconds(lambda: predictor.logits(first)),
             "engine": trained.engine,
             "reused": {name: None if math.isnan(took) else round(took, 3) for name, took in plan.reused.items()},
             "device": plan.device,
-            "versions": versions(),
+            "versions": versions(plan.spec),
             **trained.facts,
         }
     )
@@ -101,12 +104,15 @@ def export_own(plan: Plan, network: "keras.Model") -> None:
     export.export_network(network, plan.run.trunk_path)
 
 
-def _save(plan: Plan, trained: Trained) -> dict[str, int]:
-    """Publish the model file. Returns how many parameters it has, and how many were trained."""
+def _save(plan: Plan, trained: Trained) -> dict[str, int | None]:
+    """Publish the model file. Returns how many parameters it has, and how many were trained. There is no model file
+    where the backbone runs apart: a Keras model cannot hold it."""
+    learned = sum(array.size for array in (*trained.head.weights, *trained.head.biases))
+    if not plan.run.has_model:
+        return {"parameters": None, "parameters_trained": learned}
     if trained.model is None:
         saved = template.load(trained.frozen, plan.spec) or _new_template(plan, trained)
         plan.clock.timed("save", lambda: template.write_model(saved, trained.head, plan.run.model_path))
-        learned = sum(array.size for array in (*trained.head.weights, *trained.head.biases))
         return {"parameters": saved.parameters, "parameters_trained": learned}
     from covid_core.nets import export, model
 
@@ -170,15 +176,15 @@ def _parity(plan: Plan, trained: Trained, predictor: Predictor) -> dict[str, Any
 
     Where Keras is up, it loads the saved model and predicts test images. Else the model is a copy that an earlier
     run on this trunk had checked that way, and Keras's own features of synthetic images, kept since then, are compared
-    with the app's through this run's head. Raises RunError when they disagree: no number of such a run could be
-    trusted.
+    with the app's through this run's head; of a backbone that runs apart, the features of its own first pass. Raises
+    RunError when they disagree: no number of such a run could be trusted.
     """
     chosen = plan.images.part("test")[:PARITY_IMAGES]
     images = np.asarray(plan.images.at(chosen))
     app = softmax(predictor.logits(images))
     difference = float(np.abs(app - softmax(trained.logits[chosen])).max())
-    if plan.built is None:
-        by, other = BY_TRUNK, _difference_on_probe(trained, predictor)
+    if plan.built is None or not plan.run.has_model:
+        by, other = BY_TRUNK if plan.run.has_model else BY_FILE, _difference_on_probe(trained, predictor)
     else:
         from covid_core.nets import export
 
@@ -218,14 +224,15 @@ def median_milliseconds(work: Callable[[], object]) -> float:
     return round(1000 * float(np.median(timeit.repeat(work, number=1, repeat=TIMED_IMAGES))), 3)
 
 
-def versions() -> dict[str, str]:
+def versions(spec: TrainingSpec | None = None) -> dict[str, str]:
     """Of what a trained network depends on."""
-    installed = {name: metadata.version(name) for name in ("keras", "tensorflow", "numpy", "ai-edge-litert")}
+    runtime = ("onnxruntime",) if spec and spec.backbone_file and spec.backbone_file.kind == "onnx" else ()
+    installed = {name: metadata.version(name) for name in ("keras", "tensorflow", "numpy", "ai-edge-litert", *runtime)}
     return {**installed, "python": platform.python_version()}
 
 
 def _weights_origin(spec: TrainingSpec, start: Path | None) -> dict[str, str]:
     if start is None:
         return {"origin": "random"}
-    origin = "file" if spec.weights.startswith("file:") else "imagenet"
+    origin = "file" if spec.backbone_file or spec.weights.startswith("file:") else "imagenet"
     return {"origin": origin, "file": start.name, "sha256": files.sha256_of(start)}

@@ -12,13 +12,13 @@ Three ways, by mode:
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from covid_core import weights
-from covid_core.backbones import backbone_named
 from covid_core.data import augmentation
 from covid_core.data.pixels import open_pixels
 from covid_core.errors import Stopped
@@ -28,7 +28,7 @@ from covid_core.inference.region.lung_region import LungRegion, cut_images
 from covid_core.nets import devices, features, head_fit, publishing
 from covid_core.nets.fitting import Fit, Stage
 from covid_core.nets.plan import Clock, Images, Plan, Trained
-from covid_core.runs import segmenters
+from covid_core.runs import backbone_files, segmenters
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
@@ -79,12 +79,18 @@ def _check_something_learned(plan: Plan) -> None:
 def _plan(workspace: Workspace, run: Run, report: Progress) -> Plan:
     clock, spec = Clock(), run.spec
     images = clock.timed("decode", lambda: _images(workspace, run, part_of(report, 0, 0.05)))
-    start = clock.timed("weights", lambda: weights.obtain(spec, backbone_named(spec.backbone), report))
+    start = clock.timed("weights", lambda: _start(workspace, spec, report))
     begin, end = FIT_FROM[spec.mode], FIT_UNTIL[spec.mode]
     fit = Fit(spec, run.checkpoint_path, run.append_history, part_of(report, begin, end))
     here = clock.timed("tensorflow", devices.available) if devices.may_exist() else devices.Devices()
     before, after = part_of(report, 0.05, begin), _deaf(part_of(report, end, 1))
     return Plan(workspace, run, images, start, fit, clock, before, after, here)
+
+
+def _start(workspace: Workspace, spec: TrainingSpec, report: Progress) -> Path | None:
+    """The file that the trunk starts from; an added backbone is one itself."""
+    file = spec.backbone_file
+    return backbone_files.path_of(workspace, file) if file else weights.obtain(spec, spec.network, report)
 
 
 def _deaf(progress: Progress) -> Progress:

@@ -8,6 +8,7 @@ run that reuses them can report what they would have cost.
 
 import contextlib
 import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ Images = Callable[[np.ndarray], np.ndarray]
 RAW = "raw"  # "pooling" of boundary activations: every cell in a row, nothing pooled
 FORMAT = "2"  # of the files of a trunk
 LITE = "LiteRT"  # an engine
+APART = {"onnx": "ONNX Runtime", "litert": LITE, "keras": LITE}  # engines of added backbones, by kind
 TOOK = ".took"  # JSON: seconds, and for how many exports or images
 LOCK_POLL = 0.3  # seconds between checks for features that another worker computes
 
@@ -87,7 +89,8 @@ class FrozenTrunk:
 def key_of(spec: TrainingSpec, weights: Path | None, outputs: tuple[str, ...]) -> str:
     """Name of the trunk with these outputs: everything that its numbers depend on."""
     start = f"random, seed {spec.seed}" if weights is None else files.sha256_of(weights)
-    text = "|".join([FORMAT, spec.backbone, start, str(spec.image_size), *_shown(spec), *outputs])
+    added = [json.dumps(spec.backbone_file.facts, sort_keys=True)] if spec.backbone_file else []
+    text = "|".join([FORMAT, spec.backbone, start, str(spec.image_size), *_shown(spec), *outputs, *added])
     return f"{spec.backbone.replace('_', '-')}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
 
@@ -142,6 +145,11 @@ def lite_engine(trunk: FrozenTrunk, size: int) -> Engine:
     """LiteRT on all cores."""
     run = one_per_thread(trunk.path)
     return Engine(lambda images: run(np.ascontiguousarray(images)[..., None]), batch_for(size), cores())
+
+
+def engine_apart(run: Maps, size: int) -> Engine:
+    """An added backbone in its one process, which itself uses all cores; the next call is prepared meanwhile."""
+    return Engine(lambda images: run(np.ascontiguousarray(images)[..., None]), 2 * batch_for(size), 2)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from covid_core import files
 from covid_core.audit.model import heatmap_sanity
 from covid_core.audit.model.randomisation_test import MapCheck
-from covid_core.backbones import BACKBONES
 from covid_core.errors import CovidCoreError, ImageError, InvalidChoice
 from covid_core.evaluation import metrics
 from covid_core.evaluation.assessment import groups_of
@@ -147,7 +146,7 @@ def _rows(one: Assessment) -> list[dict[str, Any]]:
 
 def card_line(run: Run) -> str:
     """What a run is and how good it is known to be, in a few sentences. Says so where its predictions are damaged."""
-    kind = BACKBONES[run.spec.backbone].label
+    kind = run.spec.network.label
     synthetic = "synthetic " if run.dataset.synthetic else ""
     try:
         table = run.predictions()

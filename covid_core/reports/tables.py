@@ -5,7 +5,6 @@ from typing import Any
 
 import pandas as pd
 
-from covid_core.backbones import BACKBONES
 from covid_core.formatting import count, in_full, plural, with_hyphens
 from covid_core.specs import IMBALANCE_LABELS, OPTIMIZER_LABELS, TrainingSpec
 
@@ -81,7 +80,7 @@ def distinct_name(spec: TrainingSpec, others: Iterable[TrainingSpec]) -> str:
         spec: of a run without a name.
         others: specs of the runs that are there.
     """
-    label, chosen = BACKBONES[spec.backbone].label, _choices(spec)
+    label, chosen = spec.network.label, _choices(spec)
     of_others = [_choices(other) for other in others if other.backbone == spec.backbone]
     differing = [[name for name in chosen if chosen[name] != other[name]] for other in of_others]
     settings = min(differing, key=len, default=[])
@@ -104,7 +103,7 @@ def _choices(spec: TrainingSpec) -> dict[str, Any]:
         "Special strategy": spec.strategy,
         "Imbalance": IMBALANCE_LABELS[spec.imbalance],
         "Augmentation": spec.augmentation.in_words or "None",
-        "Backbone": BACKBONES[spec.backbone].label,
+        "Backbone": spec.network.label,
         "Weights": WEIGHTS_LABELS.get(spec.weights, "From a file"),
         "Layers read": "Middle layers" if spec.taps == "default" and spec.mode == "frozen" else "Last layer",
         "Head": " + ".join(str(units) for units in spec.head.units) or "None",
@@ -118,7 +117,7 @@ def _choices(spec: TrainingSpec) -> dict[str, Any]:
 
 
 def _pooling(spec: TrainingSpec) -> str:
-    if not BACKBONES[spec.backbone].pretrained:
+    if not spec.network.pretrained:
         return "None (flattened)"
     return "Mean and maximum" if spec.head.pooling == "mean_max" else "Mean"
 

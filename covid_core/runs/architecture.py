@@ -10,7 +10,7 @@ from zipfile import BadZipFile, ZipFile
 import h5py
 import pandas as pd
 
-from covid_core.backbones import BASELINE_FILTERS, backbone_named
+from covid_core.backbones import BASELINE_FILTERS
 from covid_core.errors import RunDamaged
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
@@ -40,7 +40,7 @@ def layers(run: Run) -> pd.DataFrame:
 
 def planned(spec: TrainingSpec) -> pd.DataFrame:
     """The same columns for a run that is not trained yet, from its choices alone; a pretrained network is one row."""
-    backbone, classes = backbone_named(spec.backbone), len(spec.classes)
+    backbone, classes = spec.network, len(spec.classes)
     side = spec.image_size
     rows: list[tuple[str, str, str, int, str]] = [(IMAGE, INPUT, f"{spec.pixels} x {spec.pixels} x 1", 0, NETWORK)]
     if spec.input.in_words:

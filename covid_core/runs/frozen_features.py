@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from covid_core import cache
-from covid_core.backbones import backbone_named
 from covid_core.data.dataset import Dataset
 from covid_core.derived import KEY_LENGTH
 from covid_core.errors import CovidCoreError
@@ -49,7 +48,7 @@ def _networks(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
             continue  # a damaged run names no network; the others do
         key, weights = result.get("trunk"), result.get("weights") or {}
         if key and weights.get("origin", RANDOM) != RANDOM and not run.spec.input.in_words:
-            yield run.spec.image_size, backbone_named(run.spec.backbone).label, key
+            yield run.spec.image_size, run.spec.network.label, key
 
 
 def _stored(workspace: Workspace, dataset: Dataset, key: str) -> np.ndarray | None:

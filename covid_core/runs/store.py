@@ -316,6 +316,11 @@ class Run(JobFolder):
     def name(self) -> str:
         return self.annotation.name or self.spec.name or self.id
 
+    @property
+    def has_model(self) -> bool:
+        """Whether its result includes model.keras: not where the backbone is a file that Keras cannot hold."""
+        return not (self.spec.backbone_file and self.spec.backbone_file.runs_apart)
+
     @cached_property
     def annotation(self) -> Annotation:
         """What people wrote on it; nothing where that is damaged, which hides no figure."""

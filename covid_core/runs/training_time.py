@@ -6,7 +6,6 @@ of the same network and mode really took corrects them, so the second estimate o
 
 from collections.abc import Mapping, Sequence
 
-from covid_core.backbones import backbone_named
 from covid_core.data.dataset import open_dataset
 from covid_core.errors import CovidCoreError
 from covid_core.runs import candidates, store
@@ -53,7 +52,7 @@ def _images(counts: Mapping[str, int], spec: TrainingSpec) -> tuple[float, float
 
 def _work(spec: TrainingSpec, images: float, learned: float, epochs: int) -> tuple[float, float]:
     """Seconds of the features of all images, which other runs share, and of the rest, on this many cores."""
-    once = backbone_named(spec.backbone).milliseconds / 1000 * (spec.image_size / SPEED_SIZE) ** 2 * 2 / min(cores(), 8)
+    once = spec.network.milliseconds / 1000 * (spec.image_size / SPEED_SIZE) ** 2 * 2 / min(cores(), 8)
     if spec.mode == "full":
         return 0.0, BACKWARD * once * learned * epochs
     head = HEAD * learned * epochs

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import pandas as pd
 
 from covid_core.audit.model import evidence
-from covid_core.backbones import BACKBONES
+from covid_core.backbones import Backbone
 from covid_core.data import summary
 from covid_core.data.summary import SourceSummary
 from covid_core.errors import DataError, RunDamaged
@@ -100,7 +100,7 @@ TRAINED = {
 def trained(run: Run, candidate: Candidate) -> str:
     """How a run was trained, and what it reaches."""
     spec, test = run.spec, candidate.assessment.test
-    network = BACKBONES[spec.backbone]
+    network = spec.network
     done = run.result.get("epochs_done")
     epochs = (
         plural(spec.total_epochs, "epoch") if done is None else f"{count(done)} of {plural(spec.total_epochs, 'epoch')}"
@@ -143,12 +143,10 @@ def curve(history: pd.DataFrame, quantity: str, weights_from: int) -> str:
     )
 
 
-def networks(labels: Sequence[str]) -> str:
+def networks(used: Sequence[Backbone]) -> str:
     """Which pretrained networks there are, and what each is for."""
-    described = " ".join(
-        f"{one.label}: {one.good_at}" for label in labels for one in BACKBONES.values() if one.label == label
-    )
-    return f"These runs use {plural(len(labels), 'pretrained network')}. {described}"
+    described = " ".join(f"{one.label}: {one.good_at}" for one in used)
+    return f"These runs use {plural(len(used), 'pretrained network')}. {described}"
 
 
 def augmentation(spec: TrainingSpec) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from covid_core.backbones import BACKBONES
 from covid_core.data import augmentation as changes
 from covid_core.data import pixels
 from covid_core.data.dataset import Dataset
@@ -57,7 +56,7 @@ def transfer(subject: Subject) -> list[Block]:
         subject.families(LEARNING, lambda spec: MODES.index(spec.mode), among=lambda spec: not is_baseline(spec))
     )
     for number, (order, concluded) in enumerate(tuned, start=1):
-        network = BACKBONES[subject.run_of(order[0]).spec.backbone].label
+        network = subject.run_of(order[0]).spec.network.label
         blocks += _concluded(concluded, f"finetuning-{number}", f"{network}: frozen, fine-tuned and whole")
     starts = list(subject.families(["weights", "learning_rate"], _start, among=lambda spec: not is_baseline(spec)))
     for number, (_, concluded) in enumerate(starts, start=1):
@@ -82,7 +81,9 @@ def further(subject: Subject) -> list[Block]:
     blocks: list[Block] = []
     if by_network:
         rows = [(subject.run_of(one), one) for some in by_network.values() for one in some]
-        blocks.append(Paragraph(course_text.networks([BACKBONES[name].label for name in by_network])))
+        blocks.append(
+            Paragraph(course_text.networks([subject.run_of(some[0]).spec.network for some in by_network.values()]))
+        )
         blocks.append(
             Table(
                 "networks",
@@ -144,7 +145,7 @@ def _described(subject: Subject, run: Run, key: str) -> Iterator[Block]:
         yield Table(
             f"{key}-layers",
             course_text.layers_caption(run, frame),
-            tables.layers(frame, BACKBONES[run.spec.backbone].label),
+            tables.layers(frame, run.spec.network.label),
         )
     yield Table(
         f"{key}-settings", f"Settings of {candidate.name}", _settings(run), recipe=call("settings", candidate.name)
@@ -183,7 +184,7 @@ def _networks(rows: Sequence[tuple[Run, Candidate]]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Run": [one.name for _, one in rows],
-            "Network": [BACKBONES[run.spec.backbone].label for run, _ in rows],
+            "Network": [run.spec.network.label for run, _ in rows],
             "Parameters": costs["parameters"].map(_counted),
             "Trained": costs["parameters_trained"].map(_counted),
             "Size (px)": [str(run.spec.image_size) for run, _ in rows],

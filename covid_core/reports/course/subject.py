@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from covid_core.backbones import BACKBONES
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError, InvalidChoice
 from covid_core.evaluation import comparison
@@ -112,7 +111,7 @@ class Subject:
 
 def is_baseline(spec: TrainingSpec) -> bool:
     """Whether its network has no pretrained part."""
-    return not BACKBONES[spec.backbone].pretrained
+    return not spec.network.pretrained
 
 
 def subject_of(

@@ -179,7 +179,7 @@ def _how_it_is_built(spec: TrainingSpec) -> None:
     }[spec.mode]
     with st.expander(f"Layers: {count(total)} parameters{learned}", icon=":material/layers:", key="layers"):
         st.caption(f"Loss: {course_text.loss(spec)}.")
-        table = tables.layers(layers, backbone_named(spec.backbone).label)
+        table = tables.layers(layers, spec.network.label)
         st.dataframe(table, hide_index=True, width="stretch", height="content", alt="Layers of the model to be trained")
 
 
@@ -188,7 +188,7 @@ def _in_words(spec: TrainingSpec, dataset: Dataset) -> str:
     images = " / ".join(count(size) for size in sizes)
     patience = f", early stopping with patience {count(spec.patience)}" if spec.patience else ""
     return (
-        f"**{backbone_named(spec.backbone).label}**: {spec.strategy}. {plural(len(spec.classes), 'class', 'classes')}, "
+        f"**{spec.network.label}**: {spec.strategy}. {plural(len(spec.classes), 'class', 'classes')}, "
         f"{images} images (training / validation / test) at {spec.image_size} px. "
         f"{OPTIMIZER_LABELS[spec.optimizer]} at {in_full(spec.learning_rate)}, batches of {spec.batch_size}, up to "
         f"{plural(spec.total_epochs, 'epoch')}{patience}."

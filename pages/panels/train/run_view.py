@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from covid_core.backbones import backbone_named
 from covid_core.errors import CovidCoreError
 from covid_core.figures import training as figures
 from covid_core.formatting import count, duration, file_size, moment, plural, share
@@ -203,7 +202,7 @@ def run_row(one: CachedRun) -> None:
     ):
         with st.container(width="stretch", gap="xsmall"):
             st.markdown(f"**{shell.plain(run.name)}** &ensp; {_state_in_words(one)}")
-            kind = f"{backbone_named(run.spec.backbone).label}, {run.spec.strategy}"
+            kind = f"{run.spec.network.label}, {run.spec.strategy}"
             st.caption(f"{kind} · {shell.plain(run.dataset.name)} · {moment(run.created)}")
         with st.container(horizontal=True, width="content"):
             if one.is_active:

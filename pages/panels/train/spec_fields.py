@@ -130,7 +130,7 @@ def _values(spec: TrainingSpec) -> dict[str, Any]:
         spec.augmentation.is_off
     )  # a form that is about to get augmentation; a run that had it keeps its own
     is_file = spec.weights.startswith("file:")
-    pretrained = backbone_named(spec.backbone).pretrained
+    pretrained = spec.network.pretrained
     values = {
         **{name: getattr(spec, name) for name in SAME_NAME},
         **{

@@ -1,0 +1,124 @@
+"""An added backbone, run in a process of its own that ends with this one or with the last who uses it."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from covid_core.backbones import BackboneFile
+from covid_core.errors import RunDamaged, RunError
+from covid_core.images.sandbox import ROOT, detached, killed_after
+from covid_core.images.sandbox_worker import Broken
+from covid_core.inference.apart.worker import receive_message, send_message
+from covid_core.runs import backbone_files
+from covid_core.work import cores
+from covid_core.workspace import Workspace
+
+OPEN_SECONDS = 180.0  # on a machine that is busy with everything else; 300 MB take 5
+RUN_SECONDS = 60.0  # for an image; one of 518 px takes 2
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Networks that run one after the other: the app's own export, and behind it the file where it runs apart."""
+
+    exported: Path
+    file: Path | None
+    about: BackboneFile
+
+    def order(self, check: bool) -> dict[str, Any]:
+        """The first request to the process."""
+        chain = [{"path": str(self.exported), "kind": "litert"}]
+        if self.file:
+            chain.append({"path": str(self.file), "kind": self.about.kind, "output": self.about.output})
+        layout = self.about.layout if self.file else "NHWC"  # within a Keras model it is turned there
+        return {"chain": chain, "layout": layout, "threads": cores(), "check": check}
+
+
+class NetworkApart:
+    """Runs uint8 images (n, size, size, 1) through a chain. Calls of several threads wait for each other.
+
+    Raises RunError with the reason where the process refuses the file, or takes too long.
+    """
+
+    def __init__(self, chain: Chain, check: bool = False):
+        self._guard = threading.Lock()
+        self._process = _started()
+        self._end = weakref.finalize(self, _end, self._process)
+        self._ask(lambda requests: send_message(requests, chain.order(check)), OPEN_SECONDS)
+
+    def run(self, batch: np.ndarray) -> list[np.ndarray]:
+        """float32 maps (n, height, width, channels), of the file's only output."""
+        values = self._ask(lambda requests: send_message(requests, {}, batch), RUN_SECONDS * max(1, len(batch)))
+        return [values]
+
+    def close(self) -> None:
+        """End the process."""
+        self._end()
+
+    def _ask(self, send: Callable[[IO[bytes]], None], seconds: float) -> Any:
+        requests, answers = self._process.stdin, self._process.stdout
+        with self._guard, killed_after(self._process, seconds) as late:
+            try:
+                send(requests)
+                about, values = receive_message(answers)
+            except (Broken, OSError, ValueError) as error:
+                self.close()
+                reason = f"takes longer than {seconds:g} seconds" if late.is_set() else "ended its process"
+                raise RunError(f"The added backbone {reason}; the log tells more.") from error
+        if about["error"]:
+            raise RunError(about["error"])
+        return values
+
+
+def _started() -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "covid_core.inference.apart.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        cwd=ROOT,
+        env={**os.environ, "MALLOC_ARENA_MAX": "2", "ORT_DISABLE_TELEMETRY": "1"},
+        **detached(),
+    )
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    for handle in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):
+            handle.close()
+    process.wait()
+
+
+_together: WeakValueDictionary[tuple[Chain, int], NetworkApart] = WeakValueDictionary()
+_opening = threading.Lock()
+
+
+def shared(chain: Chain) -> NetworkApart:
+    """The network of a chain, opened once for all who ask. Raises RunDamaged where the app's own export is gone."""
+    if not chain.exported.is_file():
+        raise RunDamaged(f"The exported network {chain.exported.name} is missing.")
+    key = (chain, chain.exported.stat().st_mtime_ns)
+    with _opening:
+        network = _together.get(key) or NetworkApart(chain)
+        _together[key] = network
+        return network
+
+
+def opener(workspace: Workspace, file: BackboneFile) -> Callable[[Path], NetworkApart]:
+    """What opens the app's own export of a run on an added backbone, with the file behind it where it runs apart.
+
+    Raises RunDamaged where the file is gone or was changed.
+    """
+    behind = backbone_files.path_of(workspace, file) if file.runs_apart else None
+    return lambda exported: shared(Chain(exported, behind, file))

@@ -1,0 +1,1 @@
+"""Backbones that somebody added: loading them, and the check before one is added."""

@@ -1,0 +1,137 @@
+"""Added backbones: files that map an image to features, each in its folder of the workspace with its description.
+
+``backbones/NAME/`` is published whole, by the job that checked the file, and never changed: the file (``file_name``)
+and ``backbone.json``, its ``BackboneFile``. A run carries the description in its spec and finds the file by its hash.
+"""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from covid_core import files
+from covid_core.backbones import BACKBONES, Backbone, BackboneFile, backbone_named
+from covid_core.errors import InvalidChoice, JobRefused, RunDamaged
+from covid_core.formatting import plural
+from covid_core.runs import store
+from covid_core.workspace import Workspace
+
+RECORD = "backbone.json"
+RUNTIME = ("onnx", "onnxruntime")  # modules that an ONNX file needs
+NO_RUNTIME = "An ONNX file needs ONNX Runtime, which is not installed: pip install onnx onnxruntime"
+
+
+def described(path: Path) -> BackboneFile:
+    """The description in a JSON file of a person. Raises InvalidChoice with the first broken rule."""
+    try:
+        fields = files.read_json(path)
+        return BackboneFile.model_validate(fields | {"measured": None} if isinstance(fields, dict) else fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"{first['loc'][0]}: " if first["loc"] else ""
+        raise InvalidChoice(f"{path.name}: {where}{first['msg'].removeprefix('Value error, ')}.") from error
+    except (OSError, ValueError) as error:
+        raise InvalidChoice(f"{path.name} is missing or no JSON file.") from error
+
+
+def listed(workspace: Workspace) -> list[BackboneFile]:
+    """All added backbones that can be read, by name."""
+    whole, _ = store.readable(workspace.backbones, _read, "backbone")
+    return whole
+
+
+def _read(folder: Path) -> BackboneFile:
+    try:
+        return BackboneFile.model_validate(files.read_json(folder / RECORD))
+    except (OSError, ValueError) as error:
+        raise RunDamaged(f"The backbone {folder.name} is damaged: remove it and add it again.") from error
+
+
+def named(workspace: Workspace, name: str) -> Backbone:
+    """The backbone of that name, built in or added. Raises InvalidChoice with the names that exist."""
+    added = {one.name: one for one in listed(workspace)}
+    if name in added:
+        return added[name].backbone
+    try:
+        return backbone_named(name)
+    except InvalidChoice as error:
+        names = ", ".join([*BACKBONES, *added])
+        raise InvalidChoice(f"The backbone must be one of {names}, received: {name!r}.") from error
+
+
+def resolved(workspace: Workspace, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a spec, with the description where they name an added backbone and bring none."""
+    name = fields.get("backbone")
+    if isinstance(name, str) and "backbone_file" not in fields:
+        added = next((one for one in listed(workspace) if one.name == name), None)
+        if added:
+            return {**fields, "backbone_file": added.model_dump(mode="json")}
+    return dict(fields)
+
+
+def folder_of(workspace: Workspace, name: str) -> Path:
+    """Where a backbone of that name lies, whether or not it is there."""
+    return workspace.backbones / name.replace("_", "-")
+
+
+def path_of(workspace: Workspace, file: BackboneFile) -> Path:
+    """The file of that hash, whatever its name here. Raises RunDamaged where it is gone or was changed."""
+    for one in listed(workspace):
+        path = folder_of(workspace, one.name) / one.file_name
+        if one.sha256 == file.sha256 and one.kind == file.kind:
+            if not path.is_file() or files.sha256_of(path) != file.sha256:
+                raise RunDamaged(
+                    f"The file of the backbone {one.name} is gone or was changed. Remove it and add it again."
+                )
+            return path
+    raise RunDamaged(f"The backbone {file.label} is gone. Add the file with the SHA-256 {file.sha256[:12]}... again.")
+
+
+def check_runtime(file: BackboneFile) -> None:
+    """Raise JobRefused, with the way out, where what runs such a file is not installed."""
+    if file.kind == "onnx" and not all(importlib.util.find_spec(module) for module in RUNTIME):
+        raise JobRefused(NO_RUNTIME)
+
+
+def check(workspace: Workspace, file: BackboneFile) -> None:
+    """Raise what keeps a run on this backbone from starting: RunDamaged or JobRefused."""
+    check_runtime(file)
+    path_of(workspace, file)
+
+
+def users(workspace: Workspace, file: BackboneFile) -> list[store.Run]:
+    """Runs that are built on the file of that hash."""
+    runs, _ = store.list_runs(workspace)
+    return [run for run in runs if run.spec.backbone_file and run.spec.backbone_file.sha256 == file.sha256]
+
+
+def remove(workspace: Workspace, name: str) -> None:
+    """Remove an added backbone. Raises InvalidChoice where there is none, JobRefused while runs need it."""
+    file = next((one for one in listed(workspace) if one.name == name), None)
+    folder = folder_of(workspace, name)
+    if file is None and not folder.is_dir():
+        raise InvalidChoice(f"There is no added backbone {name!r}.")
+    needed_by = users(workspace, file) if file else []
+    if needed_by:
+        raise JobRefused(
+            f"{plural(len(needed_by), 'run')} need {name} to predict, such as {needed_by[0].name}. Delete them first."
+        )
+    files.remove_folder(folder)
+
+
+def write_record(folder: Path, file: BackboneFile) -> None:
+    """Write the description into a staging folder that has the file."""
+    files.write_json(folder / RECORD, file.model_dump(mode="json"))
+
+
+def check_addition(workspace: Workspace, file: BackboneFile, source: Path) -> None:
+    """Raise what can be known to fail before the file is read: InvalidChoice or JobRefused."""
+    if folder_of(workspace, file.name).exists():
+        raise InvalidChoice(f"There is a backbone {file.name} already. Remove it, or choose another name.")
+    if not source.is_file():
+        raise InvalidChoice(f"There is no file {source}.")
+    if not str(source).lower().endswith(Path(file.file_name).suffix):
+        raise InvalidChoice(f"{source.name} does not end in {Path(file.file_name).suffix}, as kind {file.kind} says.")
+    check_runtime(file)
