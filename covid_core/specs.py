@@ -426,6 +426,12 @@ class TrainingSpec(Spec):
         return self.backbone_file.backbone if self.backbone_file else backbone_named(self.backbone)
 
     @property
+    def has_maps(self) -> bool:
+        """Whether the backbone gives maps; an added one may give a vector, which has no Grad-CAM."""
+        measured = self.backbone_file.measured if self.backbone_file else None
+        return not (measured and measured.is_vector)
+
+    @property
     def pixels(self) -> int:
         """Side of the squares that the model takes: it cuts its middle of ``image_size`` pixels out of them."""
         return round(self.image_size / self.shown)

@@ -5,7 +5,7 @@ import streamlit as st
 from covid_core.data.dataset import Dataset
 from covid_core.formatting import count, plural
 from covid_core.runs.store import BrokenRun
-from pages.panels.train import form, run_view, studies
+from pages.panels.train import added_backbones, form, run_view, studies
 from pages.shared import annotation_form, import_jobs, model_audit_panel, run_cache, shell
 
 SECTIONS = (":material/play_arrow: New run", ":material/playlist_play: Studies", ":material/list: Runs")
@@ -65,6 +65,7 @@ def _new_run(dataset: Dataset | None, classes: tuple[str, ...]) -> None:
     if dataset and not _needs_classes(dataset, classes):
         with shell.errors_shown():
             form.new_run(dataset, classes)
+        added_backbones.show()
 
 
 def _studies(dataset: Dataset | None, classes: tuple[str, ...], cached: list[run_cache.CachedRun]) -> None:

@@ -18,7 +18,7 @@ from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.recalibration import FEWEST, MOST, USUAL
 from covid_core.formatting import plural, share
 from covid_core.inference import external_test
-from covid_core.jobs import queue
+from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import BackboneRequest, ModelAuditRequest, ReferenceRequest, SegmenterRequest
 from covid_core.reports import (
     comparison_text,
@@ -238,10 +238,9 @@ def do_add_backbone(workspace: Workspace, options: argparse.Namespace) -> dict[s
     """Check a file that maps an image to features, copy it into the workspace, and offer it as a backbone."""
     source = Path(options.file).expanduser().absolute()
     file = backbone_files.described(Path(options.describe) if options.describe else source.with_suffix(".json"))
-    job, answer = started(workspace, BackboneRequest(source=str(source), description=file), True)
-    if answer["state"] != store.COMPLETED:
-        raise CovidCoreError(answer["reason"] or f"The check ended: {answer['state']}.")
-    return _backbone_answer(backbone_files.named(workspace, job.result["backbone"]))
+    request = BackboneRequest(source=str(source), description=file)
+    made = kinds.of(request).work(workspace, request, progress())
+    return _backbone_answer(backbone_files.named(workspace, made["backbone"]))
 
 
 @verb("backbones")

@@ -72,6 +72,7 @@ class Assessment:
     box: Box = Box()
     typicality: float = 1.0
     traits: Traits | None = field(default=None, repr=False)
+    has_maps: bool = True  # as of the predictor
 
     @cached_property
     def scores(self) -> np.ndarray:
@@ -162,8 +163,9 @@ def examined(workspace: Workspace, run: Run, assessment: Assessment, image: Grey
 def hottest_place_of(
     assessment: Assessment, image: GreyImage, outline: LungOutline | None = None
 ) -> HottestPlace | None:
-    """Where the heat map of the image's class is highest; None without an answer or a heat map."""
-    if assessment.heat is None or not assessment.has_answer:
+    """Where the heat map of the image's class is highest; None without an answer or a heat map, or where it would take
+    an occlusion."""
+    if assessment.heat is None or not (assessment.has_answer and assessment.has_maps):
         return None
     return hottest_place.of(assessment.heat, assessment.label, image, outline.mask if outline else None)
 
@@ -201,6 +203,7 @@ def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assess
             box=box,
             typicality=reference.neighbourhood.typicality(checks[1].figure) if reference else 1.0,
             traits=of_traits,
+            has_maps=predictor.has_maps,
         )
         for image, of_image, (checks, neighbours), heat, outlined, cut, box, of_traits in zip(
             images, logits, judgements, heats, outlines, cuts, regions.boxes, traits, strict=True

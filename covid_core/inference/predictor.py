@@ -105,9 +105,7 @@ class Predictor:
         network = LiteTrunk(trunk, tail, outputs, opened=opened)
         spec = run.spec
         share = spec.image_size / spec.pixels
-        measured = spec.backbone_file.measured if spec.backbone_file else None
-        has_maps = not (measured and measured.is_vector)
-        return cls(run.classes, spec.pixels, network, head, spec.test_time_flip, share=share, has_maps=has_maps)
+        return cls(run.classes, spec.pixels, network, head, spec.test_time_flip, share=share, has_maps=spec.has_maps)
 
     @property
     def of_cut(self) -> "Predictor":

@@ -76,7 +76,7 @@ def to_html(
         "warnings": [*filter(None, [prediction_text.although(assessments)]), *warnings_of(assessments)],
         "pictures": [
             _picture(png_bytes(shown), "The image as it was read", "Image"),
-            *(_drawn(shown, one, lungs(run).mask, check(run)) for run, one in answers if one.has_answer),
+            *(_drawn(shown, run, one, lungs(run).mask, check(run)) for run, one in answers if one.has_answer),
         ],
         "done": "; ".join(assessments[0].done) or "nothing",
         "runs": [_run(run, one, len(answers) > 1) for run, one in answers],
@@ -106,11 +106,12 @@ def _picture(content: bytes, caption: str, alt: str) -> dict[str, str]:
     return {"url": data_url(content), "caption": caption, "alt": alt}
 
 
-def _drawn(shown: np.ndarray, one: Assessment, lungs: np.ndarray | None, check: MapCheck) -> dict[str, str]:
+def _drawn(shown: np.ndarray, run: Run, one: Assessment, lungs: np.ndarray | None, check: MapCheck) -> dict[str, str]:
     """The heat map, with its share inside the lungs where these are known, and whether it means anything."""
     heat = one.heat(one.label, shown.shape)
     inside = prediction_text.lung_share(share_inside(heat, lungs)) if lungs is not None else ""
-    caption = f"{one.run}: Grad-CAM for {one.label}. {inside} {evidence_text.map_check(check)}"
+    kind = "Grad-CAM" if run.spec.has_maps else "Occlusion"
+    caption = f"{one.run}: {kind} for {one.label}. {inside} {evidence_text.map_check(check)}"
     alt = f"Heat map over the image: what raises the score of {one.label}"
     return _picture(jpeg_bytes(overlaid(shown, heat, OPACITY), quality=90), " ".join(caption.split()), alt)
 

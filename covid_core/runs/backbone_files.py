@@ -116,7 +116,7 @@ def remove(workspace: Workspace, name: str) -> None:
     needed_by = users(workspace, file) if file else []
     if needed_by:
         raise JobRefused(
-            f"{plural(len(needed_by), 'run')} need {name} to predict, such as {needed_by[0].name}. Delete them first."
+            f"{plural(len(needed_by), 'run needs', 'runs need')} {name} to predict, such as {needed_by[0].name}. Delete them first."
         )
     files.remove_folder(folder)
 

@@ -14,6 +14,7 @@ from pages.shared import shell
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 OVERRIDE = "SECOND_LOOK_ALLOW_REMOTE"
+ADMINISTRATORS = "administrators"  # of the secrets: e-mail addresses
 NAMES = ("name", "email", "preferred_username", "sub")  # claims that say who somebody is, the plainest first
 NO_PROVIDER = ("client_kwargs",)  # sections of [auth] that are settings
 
@@ -30,6 +31,14 @@ def check() -> None:
 def is_signed_in() -> bool:
     """Whether the visitor has signed in; never where no sign-in is set up."""
     return st.user.get("is_logged_in") is True
+
+
+def may_administer() -> bool:
+    """Whether the visitor may have the server read files of its own and change what all users share: at this machine,
+    or signed in with an address among ADMINISTRATORS of the secrets."""
+    if _sign_in() is None:
+        return st.get_option("server.address") in LOOPBACK
+    return is_signed_in() and st.user.get("email") in st.secrets.get(ADMINISTRATORS, [])
 
 
 def sidebar_foot() -> None:

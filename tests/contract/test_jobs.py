@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import added_backbones
 import kagglehub
 import made_lessons
 import pytest
 from made_images import write_images
 
 from covid_core import files
+from covid_core.backbones import BackboneFile
 from covid_core.data import dataset as data
 from covid_core.data.dataset import Dataset
 from covid_core.data.imports import importing
@@ -24,6 +26,7 @@ from covid_core.jobs import kinds, queue, worker
 from covid_core.jobs.kinds import (
     KINDS,
     AuditRequest,
+    BackboneRequest,
     DemonstrationRequest,
     ExternalTestRequest,
     HandoutRequest,
@@ -40,7 +43,7 @@ from covid_core.jobs.kinds import (
     SegmenterRequest,
 )
 from covid_core.lessons import preparation
-from covid_core.runs import store
+from covid_core.runs import backbone_files, store
 from covid_core.runs.store import JobFolder, Run
 from covid_core.specs import TrainingSpec
 from covid_core.workspace import Workspace
@@ -80,6 +83,17 @@ def trained(workspace: Workspace, run: Run, progress: Callable[[float, str], Non
 def segmented(workspace: Workspace, dataset: str, seed: int, progress: Callable[[float, str], None]) -> str:
     progress(0.5, "Learning outlines")
     return f"lungs-of-{data.open_dataset(workspace, dataset).id}"
+
+
+def added(workspace: Workspace, source: Path, file: BackboneFile, progress: Callable[[float, str], None]) -> str:
+    progress(0.5, "Trying it")
+    backbone_files.check_addition(workspace, file, source)
+    return file.name
+
+
+def backbone(folder: Path) -> BackboneRequest:
+    path = added_backbones.small_onnx(folder.parent / "small.onnx")
+    return BackboneRequest(source=str(path), description=backbone_files.described(added_backbones.described(path)))
 
 
 def handout(place: Place) -> HandoutRequest:
@@ -168,6 +182,13 @@ CASES = {
         {"run"},
         of_run=True,
     ),
+    "backbone": Case(
+        lambda place: backbone(place.folder),
+        {"source": "/no/such/file.onnx", "description": added_backbones.ABOUT},
+        "no file",
+        {"backbone"},
+        added,
+    ),
     "lesson": Case(
         lambda place: LessonRequest(lesson="twin"),
         {"lesson": "lunch"},
@@ -197,6 +218,10 @@ REQUESTS = [
     ({"kind": "import", "source": "/images"}, ImportRequest(source="/images")),
     ({"kind": "merge", "members": ["x", "y"]}, MergeRequest(members=("x", "y"))),
     ({"kind": "kaggle"}, KaggleRequest()),
+    (
+        {"kind": "backbone", "source": "/x.onnx", "description": added_backbones.ABOUT},
+        BackboneRequest(source="/x.onnx", description=BackboneFile(**added_backbones.ABOUT)),
+    ),
     ({"kind": "audit", "dataset": "x", "against": None}, AuditRequest(dataset="x")),
     ({"kind": "map", "dataset": "x"}, MapRequest(dataset="x")),
     ({"kind": "segment", "dataset": "x", "seed": 3, "name": "X"}, SegmenterRequest(dataset="x", seed=3, name="X")),

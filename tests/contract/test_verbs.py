@@ -12,6 +12,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple
 
+import added_backbones
 import pytest
 from made_profiles import with_profile
 from made_segmenters import made_segmenter
@@ -90,6 +91,7 @@ STUDY_STARTED = {"study": str, "name": str, "runs": [STARTED], "failed": bool}
 SPREAD = {"mean": NUMBER, "spread": NUMBER, "lowest": NUMBER, "highest": NUMBER, "count": int}
 TESTED = {"test": str, "runs": int, "reason": str}
 RUN_JOB = {"run": str, "job": str, "state": str, "reason": str}
+BACKBONE = {"backbone": str, "label": str, "licence": str, "added": (dict, NoneType)}
 POINT = {
     "amount": NUMBER,
     "accuracy": MEASURE,
@@ -291,6 +293,9 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
         ((), {"segmenters": [SEGMENTER_FIGURES], "damaged": [{"segmenter": str, "reason": str}], "jobs": [dict]})
     ],
     "delete-segmenter": [((SEGMENTER,), {"segmenter": str, "deleted": bool})],
+    "add-backbone": [(("{file}",), BACKBONE)],
+    "backbones": [((), {"backbones": [BACKBONE]})],
+    "delete-backbone": [(("own_network",), {"backbone": str, "deleted": bool})],
     "cache": [
         ((), {"limit": int, "bytes": int, "kinds": By(KEPT), "unused_trunks": KEPT}),
         (("--clear",), {"freed": int, "in_use": [str]}),
@@ -367,10 +372,15 @@ def test_every_verb_has_a_row():
     [(name, words, schema) for name, rows in CONTRACT.items() for words, schema in rows],
     ids=[f"{name} {number}" for name, rows in CONTRACT.items() for number in range(len(rows))],
 )
-def test_a_verb_answers_the_keys_of_its_contract(verb, name, words, schema):
+def test_a_verb_answers_the_keys_of_its_contract(verb, name, words, schema, tmp_path):
     made = {}
     if name in ("segmenters", "delete-segmenter"):
         made["segmenter"] = made_segmenter(Workspace.default(), FIRST).id
+    if name in ("add-backbone", "delete-backbone"):
+        made["file"] = added_backbones.small_onnx(tmp_path / "small.onnx")
+        added_backbones.described(made["file"])
+    if name == "delete-backbone":
+        added_backbones.published(Workspace.default(), made["file"])
     if {"{queued}", "{stopped}"} & set(words):
         made["queued"] = made["stopped"] = verb(*TRAIN)["run"]
     if name == "drift":

@@ -43,6 +43,8 @@ def of(workspace: Workspace, run: Run, progress: Progress = silent) -> MapCheck:
     made = stored(run)
     if made is not None:
         return made
+    if run.spec.backbone_file:
+        return randomisation_test.unknown("the weights in the file of an added backbone cannot be shuffled")
     try:
         images = _images(workspace, run)
     except DataError as error:

@@ -54,18 +54,18 @@ class NetworkApart:
         self._guard = threading.Lock()
         self._process = _started()
         self._end = weakref.finalize(self, _end, self._process)
-        self._ask(lambda requests: send_message(requests, chain.order(check)), OPEN_SECONDS)
+        self._request(lambda requests: send_message(requests, chain.order(check)), OPEN_SECONDS)
 
     def run(self, batch: np.ndarray) -> list[np.ndarray]:
         """float32 maps (n, height, width, channels), of the file's only output."""
-        values = self._ask(lambda requests: send_message(requests, {}, batch), RUN_SECONDS * max(1, len(batch)))
+        values = self._request(lambda requests: send_message(requests, {}, batch), RUN_SECONDS * max(1, len(batch)))
         return [values]
 
     def close(self) -> None:
         """End the process."""
         self._end()
 
-    def _ask(self, send: Callable[[IO[bytes]], None], seconds: float) -> Any:
+    def _request(self, send: Callable[[IO[bytes]], None], seconds: float) -> Any:
         requests, answers = self._process.stdin, self._process.stdout
         with self._guard, killed_after(self._process, seconds) as late:
             try:

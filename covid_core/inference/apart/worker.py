@@ -214,8 +214,8 @@ def _check_entry(shape: Any, batch: np.ndarray, kind: str) -> None:
     if len(declared) != batch.ndim or any(
         a not in ("any", b) for a, b in zip(declared[1:], batch.shape[1:], strict=True)
     ):
-        wanted, given = (" x ".join(map(str, sides)) for sides in (declared[1:], batch.shape[1:]))
-        raise Unusable(f"The input has the shape {wanted}, and the description says {given} (without the batch).")
+        takes, described = (" x ".join(map(str, sides)) for sides in (declared[1:], batch.shape[1:]))
+        raise Unusable(f"The input has the shape {takes}, and the description says {described} (without the batch).")
 
 
 def _check_batch(first: int) -> None:

@@ -43,14 +43,14 @@ def add(workspace: Workspace, source: Path, file: BackboneFile, progress: Progre
 
 def measured(path: Path, file: BackboneFile, progress: Progress) -> Measured:
     """What a pass of synthetic images tells in each of the file's sizes. Raises InvalidChoice or RunError."""
-    found: list[Measured] = []
+    of_sizes: list[Measured] = []
     for number, size in enumerate(sorted(file.sizes)):
         progress(0.2 + 0.8 * number / len(file.sizes), f"A pass of images of {size} px")
         with tempfile.TemporaryDirectory() as folder:
-            found.append(_in_size(path, file, size, Path(folder) / "exported.tflite"))
-    if len({(one.channels, one.is_vector) for one in found}) > 1:
+            of_sizes.append(_in_size(path, file, size, Path(folder) / "exported.tflite"))
+    if len({(one.channels, one.is_vector) for one in of_sizes}) > 1:
         raise InvalidChoice("The backbone gives another number of features in each of its sizes. Add one per size.")
-    return found[0]
+    return of_sizes[0]
 
 
 def _in_size(path: Path, file: BackboneFile, size: int, exported: Path) -> Measured:

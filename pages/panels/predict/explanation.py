@@ -101,10 +101,10 @@ def _pick_map(answers: Sequence[tuple[Run, Assessment]]) -> tuple[Run, Assessmen
     label = columns[-2].selectbox("For the class", run.classes, index=run.classes.index(one.label))
     kind = columns[-1].selectbox(
         "Map",
-        [NOTHING, WHERE, WHAT_MOVES],
-        key=MAP,
+        [NOTHING, WHERE, WHAT_MOVES] if run.spec.has_maps else [NOTHING, WHAT_MOVES],
+        key=MAP if run.spec.has_maps else f"{MAP}_without_maps",
         help="The choice stays for the next images. Grad-CAM uses the network's last maps. Occlusion covers one place "
-        "after the other and takes a few seconds.",
+        "after the other and takes a few seconds. A backbone that gives a vector has no Grad-CAM.",
     )
     return run, one, label, kind
 

@@ -18,7 +18,7 @@ from covid_core.formatting import count, decimals, file_size, in_full, plural, r
 from covid_core.jobs import queue
 from covid_core.reports import evidence_text, tables
 from covid_core.reports.course import course_text
-from covid_core.runs import architecture, segmenters, training_time
+from covid_core.runs import architecture, backbone_files, segmenters, training_time
 from covid_core.specs import (
     AUGMENTATIONS,
     IMBALANCE_LABELS,
@@ -35,6 +35,7 @@ from pages.panels.train.spec_fields import (
     RECIPE,
     SUGGESTED,
     augmentation_spec,
+    backbone_now,
     field,
     fill,
     fill_missing,
@@ -83,8 +84,10 @@ def _details(name: str, chosen: str, icon: str) -> Iterator[None]:
 
 
 def _backbone_in_short() -> str:
-    backbone = backbone_named(now("backbone"))
-    return f"{backbone.label}, {MODES_IN_SHORT[now('mode')]}" if backbone.pretrained else backbone.label
+    backbone = backbone_now()
+    mode = "frozen" if backbone.file else now("mode")
+    label = shell.plain(backbone.label)
+    return f"{label}, {MODES_IN_SHORT[mode]}" if backbone.pretrained else label
 
 
 @st.cache_data(ttl=WEIGHTS_TTL, max_entries=64, show_spinner="Looking for ImageNet weights")
@@ -228,19 +231,26 @@ def _free_name(spec: TrainingSpec) -> str:
 
 def _backbone(dataset: Dataset, classes: tuple[str, ...]) -> None:
     def suggest() -> None:
-        fill(presets.suggested_spec(dataset.id, classes, now("backbone"), now("mode")), SUGGESTED)
+        backbone = backbone_now()
+        mode = "frozen" if backbone.file else now("mode")
+        fill(presets.suggested_spec(dataset.id, classes, backbone, mode), SUGGESTED)
 
+    added = [file.backbone for file in backbone_files.listed(shell.workspace())]
+    offered = [*BACKBONES.values(), *added]
+    backbone_now()  # before the widget is drawn: one that was removed since cannot be chosen
     left, right = st.columns(2, gap="medium")
     with left:
         field(
             "backbone",
-            options={name: backbone.label for name, backbone in BACKBONES.items()},
-            captions=[_facts(backbone) for backbone in BACKBONES.values()],
+            options={one.name: shell.plain(one.label) for one in offered},
+            captions=[_facts(one) for one in offered],
             on_change=suggest,
         )
     with right:
-        backbone = backbone_named(now("backbone"))
-        if backbone.pretrained:
+        backbone = backbone_now()
+        if backbone.file:
+            st.caption("An added backbone is frozen: only the head is trained. It runs in a process of its own.")
+        elif backbone.pretrained:
             _mode(suggest)
             _starting_weights(backbone)
         else:
@@ -250,6 +260,8 @@ def _backbone(dataset: Dataset, classes: tuple[str, ...]) -> None:
 
 def _facts(backbone: Backbone) -> str:
     size = f", {file_size(backbone.weights_megabytes * 1e6)}" if backbone.pretrained else ""
+    if backbone.file:  # whose parameters not every format tells
+        return f"{shell.plain(backbone.good_at)} {count(backbone.last_maps)} features{size}."
     return f"{backbone.good_at} {count(backbone.parameters)} parameters without the head{size}."
 
 
@@ -299,7 +311,10 @@ def _lungs_note(dataset: Dataset) -> None:
 
 def _size_and_head(backbone: Backbone, dataset: Dataset) -> None:
     with st.grid(2, min_column_width=130):
-        field("image_size", min_value=backbone.minimum_size)
+        if backbone.file:
+            _pick_size(backbone.file.sizes)
+        else:
+            field("image_size", min_value=backbone.minimum_size)
         field("units")
         field("dropout")
         if backbone.pretrained:
@@ -310,6 +325,13 @@ def _size_and_head(backbone: Backbone, dataset: Dataset) -> None:
         field("intensity", options=INTENSITY_LABELS)
     if now("region") == "lungs":
         _lungs_note(dataset)
+
+
+def _pick_size(sizes: tuple[int, ...]) -> None:
+    """One of the sizes that an added backbone takes."""
+    if now("image_size") not in sizes:
+        st.session_state[key_of("image_size")] = sizes[0]
+    st.selectbox("Image size, px", sizes, help="The sizes that the file takes.", **options_of("image_size"))
 
 
 # Learning
@@ -368,12 +390,13 @@ def _augmentation(dataset: Dataset, classes: tuple[str, ...]) -> None:
     for name, row in AUGMENTATIONS.items():
         if not row.unit:
             st.toggle(row.title, help=row.help, **options_of(name))
-    if now("mode") == "frozen":
+    is_frozen = now("mode") == "frozen" or backbone_now().file is not None
+    if is_frozen:
         field("test_time_flip")
     spec = augmentation_spec()
     if spec.is_off:
         st.caption("No augmentation is chosen. Move a slider to preview augmented images.")
-    elif now("mode") == "frozen" and backbone_named(now("backbone")).pretrained:
+    elif is_frozen and backbone_now().pretrained:
         field("views")
         field("originals")
     preview.show(dataset, classes, spec, input_spec(), now("seed"))

@@ -8,9 +8,20 @@ from typing import Any
 import streamlit as st
 
 from covid_core import presets
-from covid_core.backbones import backbone_named
+from covid_core.backbones import Backbone, backbone_named
 from covid_core.errors import InvalidChoice
-from covid_core.specs import AUGMENTATIONS, AugmentationSpec, FineTuning, InputSpec, TrainingSpec, parse
+from covid_core.runs import backbone_files
+from covid_core.specs import (
+    AUGMENTATIONS,
+    DEFAULT_BACKBONE,
+    OWN_WEIGHTS,
+    AugmentationSpec,
+    FineTuning,
+    InputSpec,
+    TrainingSpec,
+    parse,
+)
+from pages.shared import shell
 
 FIELDS = tomllib.loads(Path(__file__).with_name("fields.toml").read_text(encoding="utf-8"))
 SAME_NAME = (
@@ -46,6 +57,15 @@ def now(name: str) -> Any:
     return st.session_state[key_of(name)]
 
 
+def backbone_now() -> Backbone:
+    """The backbone that is chosen, built in or added; the usual one where an added one was removed since."""
+    try:
+        return backbone_files.named(shell.workspace(), now("backbone"))
+    except InvalidChoice:
+        st.session_state[key_of("backbone")] = DEFAULT_BACKBONE
+        return backbone_named(DEFAULT_BACKBONE)
+
+
 def fill(spec: TrainingSpec, names: Collection[str] = ()) -> None:
     """Write a spec into the fields, or into those of ``names``. Before the widgets are drawn, or in a callback."""
     for name, value in _values(spec).items():
@@ -66,14 +86,17 @@ def use_right_labels() -> None:
 
 def spec_of(dataset: str, classes: tuple[str, ...]) -> TrainingSpec:
     """The spec that the fields stand for. Raises InvalidChoice where they do not fit together."""
+    backbone = backbone_now()
     tuning = {"layers": now("tuned_layers"), "learning_rate": now("tuning_rate"), "epochs": now("tuning_epochs")}
-    mode = now("mode") if backbone_named(now("backbone")).pretrained else "full"
+    mode = now("mode") if backbone.pretrained else "full"
+    mode = "frozen" if backbone.file else mode
     augmentation = augmentation_spec()
     has_views = mode == "frozen" and not augmentation.is_off and now("views")
     fields = {name: now(name) for name in SAME_NAME} | {
         "dataset": dataset,
         "classes": classes,
         "mode": mode,
+        "backbone_file": backbone.file,
         "split": split_fields(),
         "weights": f"file:{now('weights_file').strip()}" if now("weights") == "file" else now("weights"),
         "taps": now("taps") if mode == "frozen" else "last",
@@ -151,7 +174,7 @@ def _values(spec: TrainingSpec) -> dict[str, Any]:
         "test": round(100 * spec.split.test),
         "split_seed": spec.split.seed,
         "images_per_class": spec.split.images_per_class or 0,
-        "weights": "file" if is_file else spec.weights,
+        "weights": "file" if is_file else "imagenet" if spec.weights == OWN_WEIGHTS else spec.weights,
         "weights_file": spec.weights.removeprefix("file:") if is_file else "",
         "tuned_layers": tuning.layers,
         "tuning_rate": tuning.learning_rate,
@@ -161,4 +184,6 @@ def _values(spec: TrainingSpec) -> dict[str, Any]:
         "pooling": spec.head.pooling,
     }
     # the baseline CNN has one mode and a random start; a backbone that is chosen after it must not inherit them
+    if spec.backbone_file:
+        return values | {"taps": "default"}
     return values if pretrained else values | {"mode": "frozen", "weights": "imagenet", "taps": "default"}
