@@ -115,9 +115,8 @@ def remove(workspace: Workspace, name: str) -> None:
         raise InvalidChoice(f"There is no added backbone {name!r}.")
     needed_by = users(workspace, file) if file else []
     if needed_by:
-        raise JobRefused(
-            f"{plural(len(needed_by), 'run needs', 'runs need')} {name} to predict, such as {needed_by[0].name}. Delete them first."
-        )
+        need = plural(len(needed_by), "run needs", "runs need")
+        raise JobRefused(f"{need} {name} to predict, such as {needed_by[0].name}. Delete what needs it first.")
     files.remove_folder(folder)
 
 
