@@ -5,6 +5,7 @@ were chosen by cross-validation on 1,124 real images (0.823 on the last layer, 0
 others follow the same idea by depth (the last maps at stride 16) and were not tuned.
 """
 
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ class BackboneFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
+    name: str
     label: Annotated[str, Field(min_length=1, max_length=60)]
     kind: Literal["onnx", "litert", "keras"]
     sizes: Annotated[tuple[Annotated[int, Field(ge=32, le=1280)], ...], Field(min_length=1, max_length=8)]
@@ -63,14 +64,23 @@ class BackboneFile(BaseModel):
     output: str = ""
     licence: Annotated[str, Field(min_length=1, max_length=200)]
     source: Annotated[str, Field(min_length=1, max_length=500)]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: str
     measured: Measured | None = None
 
     @field_validator("name")
     @classmethod
     def _is_free(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{1,39}", value):
+            raise ValueError("must be 2 to 40 small letters, digits and _, a letter first")
         if value in BACKBONES:
-            raise ValueError("this is the name of a backbone that comes with the app")
+            raise ValueError("must not be that of a backbone that comes with the app")
+        return value
+
+    @field_validator("sha256")
+    @classmethod
+    def _is_hash(cls, value: str) -> str:
+        if not re.fullmatch(r"[0-9a-f]{64}", value):
+            raise ValueError("must be a SHA-256 of 64 digits 0-9 and a-f")
         return value
 
     @model_validator(mode="after")

@@ -481,7 +481,7 @@ class StudySpec(Spec):
     runs: tuple[TrainingSpec, ...] = Field(min_length=1, max_length=100)
 
 
-SpecType = TypeVar("SpecType", bound=Spec)
+SpecType = TypeVar("SpecType", bound=BaseModel)
 
 REASONS = {  # of rules of one field, by pydantic's name
     "greater_than": "must be above {gt:g}",
@@ -506,7 +506,8 @@ def parse(kind: type[SpecType], data: Any) -> SpecType:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        reason = REASONS.get(first["type"], first["msg"].removeprefix("Value error, ")).format(**first.get("ctx", {}))
+        rule = REASONS.get(first["type"])
+        reason = rule.format(**first.get("ctx", {})) if rule else first["msg"].removeprefix("Value error, ")
         whole = isinstance(first["input"], dict)  # a rule about several fields: all of them would be no help
         received = f", received: {str(first['input'])[:80]!r}" if field and not whole else ""
         raise InvalidChoice(f"{field + ': ' if field else ''}{reason}{received}.") from error

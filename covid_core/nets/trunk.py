@@ -149,7 +149,7 @@ def lite_engine(trunk: FrozenTrunk, size: int) -> Engine:
 
 def engine_apart(run: Maps, size: int) -> Engine:
     """An added backbone in its one process, which itself uses all cores; the next call is prepared meanwhile."""
-    return Engine(lambda images: run(np.ascontiguousarray(images)[..., None]), 2 * batch_for(size), 2)
+    return Engine(lambda images: run(np.ascontiguousarray(images)[..., None]), batch_for(size), 2)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from covid_core import files
 from covid_core.backbones import BACKBONES, Backbone, BackboneFile, backbone_named
 from covid_core.errors import InvalidChoice, JobRefused, RunDamaged
 from covid_core.formatting import plural
 from covid_core.runs import store
+from covid_core.specs import parse
 from covid_core.workspace import Workspace
 
 RECORD = "backbone.json"
@@ -27,13 +26,12 @@ def described(path: Path) -> BackboneFile:
     """The description in a JSON file of a person. Raises InvalidChoice with the first broken rule."""
     try:
         fields = files.read_json(path)
-        return BackboneFile.model_validate(fields | {"measured": None} if isinstance(fields, dict) else fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = f"{first['loc'][0]}: " if first["loc"] else ""
-        raise InvalidChoice(f"{path.name}: {where}{first['msg'].removeprefix('Value error, ')}.") from error
     except (OSError, ValueError) as error:
-        raise InvalidChoice(f"{path.name} is missing or no JSON file.") from error
+        raise InvalidChoice(f"The description {path} is missing or no JSON file.") from error
+    try:
+        return parse(BackboneFile, {**fields, "measured": None} if isinstance(fields, dict) else fields)
+    except InvalidChoice as error:
+        raise InvalidChoice(f"{path.name}: {error}") from error
 
 
 def listed(workspace: Workspace) -> list[BackboneFile]:

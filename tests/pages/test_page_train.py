@@ -3,21 +3,25 @@
 import time
 from dataclasses import replace
 
+import added_backbones
 import pytest
+import streamlit as st
 from made_data import made_database
 from made_runs import all_parts, history, made_repeats, made_run, run_on_shifted_labels
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from covid_core import presets
-from covid_core.backbones import BACKBONES
+from covid_core.backbones import BACKBONES, BackboneFile
 from covid_core.data.dataset import Dataset
 from covid_core.data.imports import importing
 from covid_core.jobs import queue
-from covid_core.runs import store, test_set_access
+from covid_core.jobs.kinds import BackboneRequest
+from covid_core.runs import backbone_files, store, test_set_access
 from covid_core.runs.store import Run, Status, Study
-from covid_core.specs import InputSpec
+from covid_core.specs import DEFAULT_BACKBONE, InputSpec
 from covid_core.workspace import Workspace
+from pages.server import access
 
 PARTS = {"train": 12, "validation": 6, "test": 6}
 NEW, STUDIES, RUNS = ":material/play_arrow: New run", ":material/playlist_play: Studies", ":material/list: Runs"
@@ -684,3 +688,69 @@ def test_a_choice_of_ones_own_marks_no_preset(workspace, dataset):
     page = at()
     page.selectbox(key="new_intensity").set_value("per_image").run()
     assert page.session_state["new_recipe"] is None
+
+
+# Added backbones
+
+
+@pytest.fixture
+def added(workspace, tmp_path) -> BackboneFile:
+    path = added_backbones.small_onnx(tmp_path / "small.onnx")
+    added_backbones.described(path)
+    return added_backbones.published(workspace, path)
+
+
+def test_a_click_trains_on_an_added_backbone(workspace, dataset, added):
+    page = at()
+    page.radio(key="new_backbone").set_value(added.name).run()
+    assert not page.exception
+    click(page, "train")
+    spec = only_run(workspace).spec
+    assert spec.backbone_file == added and (spec.mode, spec.image_size) == ("frozen", added.sizes[0])
+
+
+def test_a_built_in_backbone_can_be_chosen_after_an_added_one(workspace, dataset, added):
+    page = at()
+    page.radio(key="new_backbone").set_value(added.name).run()
+    page.radio(key="new_backbone").set_value("baseline_cnn").run()
+    click(page, "train")
+    assert only_run(workspace).spec.backbone_file is None
+
+
+def test_the_form_of_a_removed_backbone_takes_the_usual_one(workspace, dataset, added):
+    page = at()
+    page.radio(key="new_backbone").set_value(added.name).run()
+    backbone_files.remove(workspace, added.name)
+    page.run()
+    assert not page.exception
+    assert page.radio(key="new_backbone").value == DEFAULT_BACKBONE
+
+
+def test_a_path_on_the_server_starts_the_check(workspace, dataset, tmp_path):
+    path = added_backbones.small_onnx(tmp_path / "small.onnx")
+    added_backbones.described(path)
+    page = at()
+    page.text_input(key="backbone-path").set_value(str(path)).run()
+    click(page, "add-backbone")
+    (job,) = queue.jobs(workspace, BackboneRequest)
+    assert job.request.source == str(path)
+
+
+def test_a_file_without_a_description_is_refused(workspace, dataset, tmp_path):
+    page = at()
+    page.text_input(key="backbone-path").set_value(str(tmp_path / "none.onnx")).run()
+    page.button(key="add-backbone").click().run()
+    assert len(page.error) == 1 and queue.jobs(workspace, BackboneRequest) == []
+
+
+def test_a_backbone_that_no_run_needs_is_removed_after_a_question(workspace, dataset, added):
+    click(at(), f"remove-backbone-{added.name}")
+    assert backbone_files.listed(workspace) == []
+
+
+def test_who_may_not_administer_is_offered_no_path(dataset, added, monkeypatch):
+    real = st.get_option
+    monkeypatch.setattr(st, "get_option", lambda name: "0.0.0.0" if name == "server.address" else real(name))
+    monkeypatch.setenv(access.OVERRIDE, "1")
+    page = at()
+    assert not {"add-backbone", f"remove-backbone-{added.name}"} & {button.key for button in page.button}

@@ -170,3 +170,56 @@ def test_a_rule_about_several_fields_does_not_print_them_all():
     with pytest.raises(InvalidChoice) as told:
         parse(TrainingSpec, {"dataset": "d", "classes": ("a", "b"), "split": {"method": "by_source"}})
     assert str(told.value) == "split: a split by source needs at least one source to hold out."
+
+
+# Added backbones
+
+ADDED = {
+    "name": "own_network",
+    "label": "Own network",
+    "kind": "onnx",
+    "sizes": [64, 640],
+    "input_range": [-1024, 1024],
+    "channels": 1,
+    "layout": "NCHW",
+    "licence": "MIT",
+    "source": "here",
+    "sha256": "0" * 64,
+}
+ON_FILE = {"backbone_file": ADDED, "image_size": 640}
+
+
+def test_a_spec_on_an_added_backbone_comes_back_from_json_as_it_was():
+    original = spec(**ON_FILE)
+    assert original.backbone == original.network.name == "own_network" and original.network.file.channels == 1
+    assert parse(TrainingSpec, original.model_dump_json()) == original
+
+
+def test_a_spec_of_an_earlier_version_has_no_added_backbone():
+    fields = spec().model_dump(mode="json")
+    del fields["backbone_file"]
+    assert parse(TrainingSpec, fields) == spec()
+
+
+def test_another_backbone_that_is_chosen_later_takes_the_place_of_the_added_one():
+    chosen = spec(**{**spec(**ON_FILE).model_dump(mode="json"), "backbone": "resnet50", "image_size": 224})
+    assert chosen == spec(backbone="resnet50", taps="last", image_size=224)
+
+
+@pytest.mark.parametrize(
+    ("choices", "reason"),
+    [
+        ({**FINE, **ON_FILE}, "frozen"),
+        ({"mode": "full", "taps": "last", **ON_FILE}, "frozen"),
+        ({"backbone_file": ADDED, "image_size": 224}, "64 or 640"),
+        ({"image_size": 640}, "512"),
+        ({"backbone_file": {**ADDED, "name": "resnet50"}, "image_size": 64}, "name: .*comes with the app"),
+        ({"backbone_file": {**ADDED, "name": "../up"}, "image_size": 64}, "name: .*letters"),
+        ({"backbone_file": {**ADDED, "input_range": "imagenet_mean_std"}, "image_size": 64}, "three means"),
+        ({"backbone_file": {**ADDED, "input_range": [1, 0]}, "image_size": 64}, "input_range"),
+        ({"backbone_file": {**ADDED, "sha256": "none"}, "image_size": 64}, "sha256: .*64 digits"),
+    ],
+)
+def test_what_an_added_backbone_cannot_be_is_refused(choices, reason):
+    with pytest.raises(InvalidChoice, match=reason):
+        spec(**choices)

@@ -114,3 +114,39 @@ def test_a_file_of_secrets_that_cannot_be_read_lets_nobody_in(tmp_path, monkeypa
     app = visited()
     assert not is_let_in(app)
     assert len(app.error) == 1
+
+
+ADMIN = {**ADA, "email": "ada@example.org"}
+
+
+def may_administer(user: dict[str, object], secrets: dict[str, object]) -> bool:
+    app = AppTest.from_function(_permission, default_timeout=page_tests.PATIENCE)
+    app.user, app.secrets = user, secrets
+    app.run()
+    return app.text[0].value == "True"
+
+
+def _permission() -> None:
+    import streamlit as st
+
+    from pages.server import access
+
+    st.text(access.may_administer())
+
+
+def test_at_this_machine_everybody_may_administer():
+    assert may_administer({}, {})
+
+
+def test_beyond_this_machine_nobody_may_administer_without_a_sign_in(listen):
+    listen(EVERYWHERE)
+    assert not may_administer({}, {})
+
+
+@pytest.mark.parametrize(("named", "may"), [(["ada@example.org"], True), (["eve@example.org"], False), ([], False)])
+def test_where_people_sign_in_those_who_are_named_may_administer(named, may):
+    assert may_administer(ADMIN, {**SIGN_IN, "administrators": named}) == may
+
+
+def test_who_has_not_signed_in_may_not_administer():
+    assert not may_administer({"email": "ada@example.org"}, {**SIGN_IN, "administrators": ["ada@example.org"]})
