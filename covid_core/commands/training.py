@@ -118,6 +118,7 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
         "; ".join(marks) and f"  {'; '.join(marks)}",
         f"images of {run.dataset.name}: {run_text.version(used)}",
         run_text.labels(labels),
+        run_text.model_file(run),
         sets and (sets.get("in_words") or sets["note"]),
         of_subgroups and (of_subgroups.get("in_words") or of_subgroups["note"]),
         audit and f"{audit['verdict'] or 'audit'}: {audit['in_words']}",

@@ -262,6 +262,15 @@ def version(used: Version) -> str:
     return f"before {later} {plural(used.decided, 'decision')}"
 
 
+def model_file(run: Run) -> str:
+    """Why a finished run has no model.keras, and what predicts in its place; empty where it has one."""
+    if run.has_model or not run.result:
+        return ""
+    return (
+        f"No model.keras: Keras cannot hold the file of {run.spec.network.label}. The app and the command line predict."
+    )
+
+
 def label_cause(made: LabelCheck) -> str:
     """Whose labels they are, where an explanation fits every image; else empty."""
     match made.cause:

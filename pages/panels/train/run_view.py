@@ -371,6 +371,8 @@ def _facts(one: CachedRun, epochs_done: int) -> None:
     if status.is_final and last:
         weights = f"Epochs: {run_text.epochs(run)}. " if one.is_usable else ""
         st.caption(f"{weights}{'Ended' if status.ended else 'Last heard of'} {moment(last)}")
+        if missing := run_text.model_file(run):
+            st.caption(shell.plain(missing))
 
 
 def _actions(one: CachedRun) -> None:

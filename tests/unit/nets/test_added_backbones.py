@@ -30,6 +30,7 @@ from covid_core.inference.predictor import Predictor
 from covid_core.jobs import queue
 from covid_core.nets.added import addition
 from covid_core.presets import suggested_spec
+from covid_core.reports import run_text
 from covid_core.runs import architecture, backbone_files, store
 from covid_core.runs.store import Run
 from covid_core.specs import HeadSpec, InputSpec, TrainingSpec
@@ -141,12 +142,14 @@ def test_a_run_on_onnx_has_no_keras_model_and_its_layers_are_the_planned_ones(of
     run = of_file("onnx")
     assert not run.model_path.exists() and run.result["model_bytes"] is None
     assert architecture.layers(run).equals(architecture.planned(run.spec))
+    assert "model.keras" in run_text.model_file(run)
 
 
 def test_a_run_on_a_keras_file_is_saved_whole(of_file):
     import keras
 
     run = of_file("keras")
+    assert run_text.model_file(run) == ""
     images = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 1), np.uint8)
     assert keras.models.load_model(run.model_path, compile=False, safe_mode=True)(images).shape == (3, 2)
 
