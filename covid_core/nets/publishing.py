@@ -109,7 +109,8 @@ def _save(plan: Plan, trained: Trained) -> dict[str, int | None]:
     where the backbone runs apart: a Keras model cannot hold it."""
     learned = sum(array.size for array in (*trained.head.weights, *trained.head.biases))
     if not plan.run.has_model:
-        return {"parameters": None, "parameters_trained": learned}
+        of_file = plan.spec.network.parameters
+        return {"parameters": of_file + learned if of_file else None, "parameters_trained": learned}
     if trained.model is None:
         saved = template.load(trained.frozen, plan.spec) or _new_template(plan, trained)
         plan.clock.timed("save", lambda: template.write_model(saved, trained.head, plan.run.model_path))

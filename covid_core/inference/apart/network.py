@@ -47,6 +47,8 @@ class Chain:
 class NetworkApart:
     """Runs uint8 images (n, size, size, 1) through a chain. Calls of several threads wait for each other.
 
+    ``parameters`` are those of the file, where its format tells them and ``check`` asks for them.
+
     Raises RunError with the reason where the process refuses the file, or takes too long.
     """
 
@@ -54,18 +56,19 @@ class NetworkApart:
         self._guard = threading.Lock()
         self._process = _started()
         self._end = weakref.finalize(self, _end, self._process)
-        self._request(lambda requests: send_message(requests, chain.order(check)), OPEN_SECONDS)
+        about, _ = self._request(lambda requests: send_message(requests, chain.order(check)), OPEN_SECONDS)
+        self.parameters: int | None = about["parameters"]
 
     def run(self, batch: np.ndarray) -> list[np.ndarray]:
         """float32 maps (n, height, width, channels), of the file's only output."""
-        values = self._request(lambda requests: send_message(requests, {}, batch), RUN_SECONDS * max(1, len(batch)))
+        _, values = self._request(lambda requests: send_message(requests, {}, batch), RUN_SECONDS * max(1, len(batch)))
         return [values]
 
     def close(self) -> None:
         """End the process."""
         self._end()
 
-    def _request(self, send: Callable[[IO[bytes]], None], seconds: float) -> Any:
+    def _request(self, send: Callable[[IO[bytes]], None], seconds: float) -> tuple[dict[str, Any], Any]:
         requests, answers = self._process.stdin, self._process.stdout
         with self._guard, killed_after(self._process, seconds) as late:
             try:
@@ -77,7 +80,7 @@ class NetworkApart:
                 raise RunError(f"The added backbone {reason}; the log tells more.") from error
         if about["error"]:
             raise RunError(about["error"])
-        return values
+        return about, values
 
 
 def _started() -> "subprocess.Popen[bytes]":

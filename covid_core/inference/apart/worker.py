@@ -25,6 +25,8 @@ FLEX, CUSTOM = "Select TensorFlow op", "custom op"  # in what LiteRT says of ope
 ONE_AT_A_TIME = 1
 
 Run = Callable[[np.ndarray], np.ndarray]
+Opened = tuple[Run, int | None]
+"""What runs a network, and how many parameters it has: None where the format does not tell, or nobody checks it."""
 
 
 class Unusable(Exception):
@@ -58,14 +60,14 @@ def main() -> None:
     limit(MEGABYTES)
     with contextlib.suppress(Broken, OSError):  # the other side has ended; so does this
         order, _ = receive_message(requests)
-        run = _answered(answers, lambda: _opened(order))
-        while run is not None:
+        opened = _answered(answers, lambda: _opened(order))
+        while opened is not None:
             _, batch = receive_message(requests)
-            _answered(answers, functools.partial(run, batch))
+            _answered(answers, functools.partial(opened[0], batch))
 
 
 def _answered(answers: IO[bytes], work: Callable[[], Any]) -> Any:
-    """Do it and send how it went, with the array where it made one. None where it failed."""
+    """Do it and send how it went, with the array or the count of parameters. None where it failed."""
     try:
         done = work()
     except Unusable as refusal:
@@ -75,11 +77,14 @@ def _answered(answers: IO[bytes], work: Callable[[], Any]) -> Any:
     except Exception as error:  # a file must not end this process without a word
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         return send_message(answers, {"error": f"The network cannot be run: {first[:200]}"})
-    send_message(answers, {"error": ""}, done if isinstance(done, np.ndarray) else None)
+    if isinstance(done, np.ndarray):
+        send_message(answers, {"error": ""}, done)
+    else:
+        send_message(answers, {"error": "", "parameters": done[1]})
     return done
 
 
-def _opened(order: dict[str, Any]) -> Run:
+def _opened(order: dict[str, Any]) -> Opened:
     chain = [
         KINDS[one["kind"]](Path(one["path"]), one.get("output", ""), int(order["threads"]), bool(order["check"]))
         for one in order["chain"]
@@ -88,11 +93,11 @@ def _opened(order: dict[str, Any]) -> Run:
 
     def run(batch: np.ndarray) -> np.ndarray:
         values = batch
-        for network in chain:
+        for network, _ in chain:
             values = network(values)
         return _as_maps(values, len(batch), channels_first)
 
-    return run
+    return run, chain[-1][1]
 
 
 def _as_maps(values: np.ndarray, images: int, channels_first: bool) -> np.ndarray:
@@ -109,7 +114,7 @@ def _as_maps(values: np.ndarray, images: int, channels_first: bool) -> np.ndarra
     return np.ascontiguousarray(values, np.float32)
 
 
-def _litert(path: Path, output: str, threads: int, _check: bool) -> Run:
+def _litert(path: Path, output: str, threads: int, _check: bool) -> Opened:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
@@ -132,7 +137,7 @@ def _litert(path: Path, output: str, threads: int, _check: bool) -> Run:
         interpreter.invoke()
         return np.array(interpreter.get_tensor(outputs[place]["index"]))
 
-    return _one_by_one(run) if is_fixed else run
+    return _one_by_one(run) if is_fixed else run, None
 
 
 def _why_not(path: Path, error: str) -> str:
@@ -143,12 +148,11 @@ def _why_not(path: Path, error: str) -> str:
     return f"{path.name} is no LiteRT file that can be read, or is damaged."
 
 
-def _onnx(path: Path, output: str, threads: int, check: bool) -> Run:
+def _onnx(path: Path, output: str, threads: int, check: bool) -> Opened:
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()
-    if check:
-        _check_onnx(path)
+    parameters = _checked_parameters(path) if check else None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3
     # waiting threads must not spin: beside other work an image then takes 48 ms in place of 29
@@ -164,11 +168,12 @@ def _onnx(path: Path, output: str, threads: int, check: bool) -> Run:
         _check_entry(entry.shape, batch, "float32" if entry.type == "tensor(float)" else entry.type)
         return np.asarray(session.run([wanted], {entry.name: batch})[0])
 
-    return _one_by_one(run) if first == ONE_AT_A_TIME else run
+    return _one_by_one(run) if first == ONE_AT_A_TIME else run, parameters
 
 
-def _check_onnx(path: Path) -> None:
-    """Refuse what would read other files, or runs code that ONNX does not define. Raises Unusable."""
+def _checked_parameters(path: Path) -> int:
+    """How many parameters an ONNX file has. Raises Unusable where it would read other files, or run operators that
+    ONNX does not define."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -181,6 +186,7 @@ def _check_onnx(path: Path) -> None:
             raise Unusable(f"{path.name} keeps weights in other files. Save it as one file, without external data.")
         if isinstance(message, onnx.NodeProto) and message.domain not in STANDARD:
             raise Unusable(f"{path.name} has the custom operator {message.domain}.{message.op_type}, which is refused.")
+    return sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer)
 
 
 def _messages(message: Any) -> Iterator[Any]:
@@ -229,7 +235,7 @@ def _one_by_one(run: Run) -> Run:
     return lambda batch: np.concatenate([run(batch[number : number + 1]) for number in range(len(batch))])
 
 
-KINDS: dict[str, Callable[[Path, str, int, bool], Run]] = {"onnx": _onnx, "litert": _litert}
+KINDS: dict[str, Callable[[Path, str, int, bool], Opened]] = {"onnx": _onnx, "litert": _litert}
 
 
 if __name__ == "__main__":

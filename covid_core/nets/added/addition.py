@@ -71,7 +71,7 @@ def _in_size(path: Path, file: BackboneFile, size: int, exported: Path) -> Measu
         is_vector=together.shape[1:3] == (1, 1),
         milliseconds=round(1000 * seconds * (SPEED_SIZE / size) ** 2 * min(cores(), 8) / 2, 3),
         megabytes=round(path.stat().st_size / 1e6, 3),
-        parameters=None if file.runs_apart else int(network.count_params()),
+        parameters=apart.parameters if file.runs_apart else int(network.count_params()),
     )
 
 

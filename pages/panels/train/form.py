@@ -180,9 +180,13 @@ def _how_it_is_built(spec: TrainingSpec) -> None:
         "fine_tune": "; the head and the last layers are trained",
         "full": "; all are trained",
     }[spec.mode]
-    with st.expander(f"Layers: {count(total)} parameters{learned}", icon=":material/layers:", key="layers"):
+    network = spec.network
+    of_all = f"{count(total)} parameters{learned}"
+    if network.file and not network.parameters:
+        of_all = f"{count(head)} parameters are trained; how many the file has is unknown"
+    with st.expander(f"Layers: {of_all}", icon=":material/layers:", key="layers"):
         st.caption(f"Loss: {course_text.loss(spec)}.")
-        table = tables.layers(layers, spec.network.label)
+        table = tables.layers(layers, network.label)
         st.dataframe(table, hide_index=True, width="stretch", height="content", alt="Layers of the model to be trained")
 
 
