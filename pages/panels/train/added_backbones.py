@@ -34,8 +34,8 @@ def _row(file: BackboneFile, may_change: bool) -> None:
     with st.container(border=True, key=f"backbone-{file.name}"):
         about = file.measured
         kind = "numbers" if about.is_vector else "maps"
-        gives = f"{count(about.channels)} {kind}, {file_size(about.megabytes * 1e6)}"
-        st.markdown(f"**{shell.plain(file.label)}**: {gives} at {' or '.join(map(str, file.sizes))} px.")
+        features = f"{count(about.channels)} {kind}, {file_size(about.megabytes * 1e6)}"
+        st.markdown(f"**{shell.plain(file.label)}**: {features} at {' or '.join(map(str, file.sizes))} px.")
         st.caption(shell.plain(f"Licence: {file.licence}. From {file.source}. SHA-256 {file.sha256[:12]}..."))
         if may_change and (users := len(backbone_files.users(shell.workspace(), file))):
             st.caption(f"{plural(users, 'run needs', 'runs need')} it to predict, so it cannot be removed.")
