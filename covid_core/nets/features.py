@@ -213,7 +213,7 @@ def frame_exchange(plan: Plan) -> augmentation.FrameExchange | None:
     if not plan.spec.augmentation.frames:
         return None
     images = plan.images
-    rows = images.rows[images.part("train")]
+    rows = images.rows[images.learned]
     outlines = lungs.of_images(plan.workspace, images.dataset, rows)
     if outlines.available.sum() < 2:
         raise RunError("Frame exchange needs lung outlines, and there are none of the training images.")
@@ -228,7 +228,7 @@ def _views(plan: Plan, frozen: FrozenTrunk, passes: _Passes, name: str) -> list[
     """Features of augmented training images, one table per view, of the run's own pooling: of no use after the run, so
     they are removed when it is complete."""
     spec, images = plan.spec, plan.images
-    train, pooling = images.rows[images.part("train")], spec.head.pooling
+    train, pooling = images.rows[images.learned], spec.head.pooling
     tables, exchange = [], frame_exchange(plan)
     for number in range(_count_of_views(spec)):
         change = hashlib.sha256(

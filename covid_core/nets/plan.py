@@ -13,6 +13,8 @@ import pandas as pd
 
 from covid_core.data.dataset import Dataset
 from covid_core.data.split import SELECTION, validation_for
+from covid_core.errors import RunError
+from covid_core.formatting import plural
 from covid_core.inference.apart.network import NetworkApart, opener
 from covid_core.inference.network import Head
 from covid_core.inference.region.lung_region import CutImages
@@ -69,6 +71,18 @@ class Images:
     def part(self, name: str) -> np.ndarray:
         """Positions within ``rows`` of one part."""
         return np.flatnonzero(self.split["part"].to_numpy() == name)
+
+    @cached_property
+    def learned(self) -> np.ndarray:
+        """Positions of the training images that a training learns from: those with a box, where it needs one. Which
+        have none may go with their class. Raises RunError where a class has none left."""
+        train = self.part("train")
+        if self.cut is None:
+            return train
+        boxed = train[self.cut.outlined[self.rows[train]]]
+        if missing := set(self.labels[train]) - set(self.labels[boxed]):
+            raise RunError(f"No training image of {plural(len(missing), 'class', 'classes')} has a lung outline.")
+        return boxed
 
     def selection(self) -> np.ndarray:
         """Positions within ``rows`` of the validation images that choose the epoch: half of them where they are

@@ -142,7 +142,7 @@ def _mean_logits(head: Head, cached: features.Features) -> np.ndarray:
 
 def _fit_head(plan: Plan, cached: features.Features) -> Head:
     """The head's stage, on scaled features where the spec wants it; the head takes plain ones afterwards."""
-    train = plan.images.part("train")
+    train = plan.images.learned
     mean, deviation = _scale(cached.plain, train) if plan.spec.head.standardize else (np.float32(0), np.float32(1))
     validation = plan.images.selection()
     stage = Stage(
@@ -173,7 +173,7 @@ def _shared(plan: Plan, number: int) -> dict[str, Any]:
     ``number`` 1 is the second stage of a fine-tuning.
     """
     labels = plan.images.labels
-    learned = labels[plan.images.part("train")]
+    learned = labels[plan.images.learned]
     pace = plan.spec.fine_tuning if number and plan.spec.fine_tuning else plan.spec
     return {
         "learning_rate": pace.learning_rate,
@@ -202,7 +202,7 @@ def _train_tail(plan: Plan) -> Trained:
     _let_learn(network, {layer.name for layer in tail.layers})
     whole = model.to_logits(network, keras_head, head.pooling)
     if plan.spec.augmentation.is_off:
-        train, validation = plan.images.part("train"), plan.images.selection()
+        train, validation = plan.images.learned, plan.images.selection()
         stage = keras_fit.NetworkStage(
             name=TAIL,
             model=model.to_logits(tail, keras_head, head.pooling),
@@ -284,7 +284,7 @@ def _pixel_stage(plan: Plan, name: str, classifier: "keras.Model", number: int) 
     from covid_core.nets.keras_fit import NetworkStage
 
     images, spec = plan.images, plan.spec
-    train, validation = images.part("train"), images.selection()
+    train, validation = images.learned, images.selection()
     exchange = features.frame_exchange(plan)
 
     def inputs(rows: np.ndarray, epoch: int) -> np.ndarray:

@@ -54,7 +54,11 @@ def region(run: Run) -> str:
         by_class.update(counts)
     total, images = by_class.total(), sum(len(run.split()[run.split()["part"] == part]) for part in without)
     classes = ", ".join(f"{label} {count(number)}" for label, number in by_class.items())
-    note = f" ({classes}). They took their middle; that may go with their class" if total else ""
+    note = (
+        f" ({classes}). Training left them out. In tests they took their middle, and Predict refuses such"
+        if total
+        else ""
+    )
     return (
         "The saved model takes the box around the lungs, not the whole image. "
         f"Images without a lung outline: {count(total)} of {count(images)}{note}."

@@ -6,8 +6,8 @@ outline with MARGIN of its width and height on each side. It is stretched to a s
 stays small, and the shape of a chest, which differs between hospitals, is not to be read from it.
 
 A data set's own masks are not used, for new images have none. Where there is no outline, or its box is smaller than
-LEAST, the middle of the image takes its place (FALLBACK): a training counts these images by class, and a new image is
-refused.
+LEAST, the middle of the image takes its place (FALLBACK) in tests: a training leaves these images out and counts them
+by class, and a new image is refused.
 """
 
 from collections.abc import Callable, Iterator, Sequence

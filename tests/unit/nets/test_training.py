@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_fits import Kill
 from made_images import write_images
@@ -26,8 +27,9 @@ from covid_core.inference.gate import LUNGS_OUTLINED
 from covid_core.inference.heatmap import cam, to_unit
 from covid_core.inference.network import Head, LiteTrunk, pooled, softmax
 from covid_core.inference.predictor import Predictor
+from covid_core.inference.region.lung_region import CutImages
 from covid_core.nets import devices, features, publishing, template, training, trunk
-from covid_core.nets.plan import Clock, Plan
+from covid_core.nets.plan import Clock, Images, Plan
 from covid_core.runs import frozen_features, store, temperature_scaling
 from covid_core.runs.store import Run
 from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, InputSpec, SplitSpec, TrainingSpec
@@ -626,3 +628,19 @@ def test_whole_images_and_boxes_share_a_network_but_no_features(place, chests, b
     whole = trained(place, chests, image_size=64)
     assert whole.result["trunk"] == boxed.result["trunk"]
     assert not np.array_equal(logits_of(whole), logits_of(boxed))
+
+
+def region_images(outlined: list[bool]) -> Images:
+    """Four training images of two classes, and one for a test, with lung outlines or none."""
+    split = pd.DataFrame({"part": ["train"] * 4 + ["test"]})
+    cut = CutImages(np.zeros((5, 8, 8), np.uint8), np.zeros((5, 4), np.float32), np.array(outlined))
+    return Images(None, cut.pixels, split, np.arange(5), np.array([0, 0, 1, 1, 0]), cut)
+
+
+def test_images_without_an_outline_are_not_learned_from():
+    assert region_images([True, False, True, True, False]).learned.tolist() == [0, 2, 3]
+
+
+def test_a_class_of_which_no_image_has_an_outline_cannot_be_learned():
+    with pytest.raises(RunError):
+        _ = region_images([False, False, True, True, True]).learned
