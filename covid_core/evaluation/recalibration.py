@@ -61,7 +61,7 @@ def recalibrated(
     drawn = [rows[: min(images // len(present), len(rows) // 2)] for rows in of_class]
     chosen = np.sort(np.concatenate([*drawn, np.empty(0, int)]))
     if len(present) < 2 or len(chosen) < FEWEST or not np.isfinite(logits).all():
-        raise DataError(f"Recalibration needs {2 * FEWEST} outside images of two classes with finite logits.")
+        raise DataError(f"Recalibration needs at least {2 * FEWEST} outside images, of two classes or more.")
     temperature, shifts = _fitted(logits[chosen], answers.y_true[chosen], present)
     rest = np.setdiff1d(np.arange(answers.n), chosen)
     y_true = answers.y_true[rest]

@@ -134,7 +134,8 @@ def recalibration(one: Recalibrated) -> str:
     )
     if one.refitted is None or one.refitted_gain is None:
         return moved
-    return f"{moved} A new head that learns from them alone has {in_words(one.refitted)}: {_gain(one.refitted_gain)}."
+    refitted = f"{in_words(one.refitted)}, a gain of {_gain(one.refitted_gain)}"
+    return f"{moved} A new head that learns from them alone has {refitted}."
 
 
 def _gain(gain: Measure) -> str:
@@ -173,6 +174,6 @@ def lines(answer: Mapping[str, Any]) -> list[str]:
         what = "accuracy" if name == "accuracy" else f"sensitivity for {name}"
         difference = points(drop["value"], drop["low"], drop["high"])
         rows.append(f"{what}: inside {next(figures)}, outside {next(figures)}, drop {difference}")
-    if "in_words" in answer["recalibration"]:
-        rows.append(answer["recalibration"]["in_words"])
+    recalibrated = answer["recalibration"]
+    rows.append(recalibrated["in_words"] if "in_words" in recalibrated else recalibrated["note"])
     return rows

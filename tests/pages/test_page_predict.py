@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -156,6 +157,7 @@ class QuickReference:
     """Refuses images that are brighter on the left, or every image."""
 
     profile = None
+    neighbourhood = SimpleNamespace(typicality=lambda _distance: 1.0)
 
     def __init__(self, refuses_all: bool = False):
         self.refuses_all = refuses_all
@@ -665,7 +667,11 @@ class UpsideDown(Quick):
     def __init__(self, run: store.Run):
         super().__init__(run)
         upside_down = Check(CHEST_IMAGE, False, -0.5, Limit(0.4, 321, 0.98), gate.DOWN)
-        made = {"profile": None, "judgements": lambda *_: [((upside_down, PASSED[1]), NEAR)]}
+        made = {
+            "profile": None,
+            "neighbourhood": QuickReference.neighbourhood,
+            "judgements": lambda *_: [((upside_down, PASSED[1]), NEAR)],
+        }
         self.reference = type("", (), made)()
 
 

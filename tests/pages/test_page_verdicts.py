@@ -117,7 +117,7 @@ def test_the_ranking_and_the_summary_have_it(workspace, run):
     table = page.container(key="table-performance").dataframe[0].value
     assert table[model_audit_panel.HEADING].tolist() == [FRAME, NOT_YET, "", ""]
     assert table[model_audit_panel.MASKS].tolist() == ["own masks", "", "", ""]
-    assert "Evidence check: Mine reads the frame; Other is not audited yet." in words(page)
+    assert "Evidence check: Mine (frame effect 100 %) reads the frame; Other is not audited yet." in words(page)
 
 
 def test_measures_and_confusion_have_it(workspace, run):

@@ -1,5 +1,6 @@
 """The drift of a batch in plain English: what differs from the training images, by how much, and what to do."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ ADVICE = {
     "contrast": "Check the export of the images: window and contrast.",
     "sharpness": "Check resolution and compression: these images were saved or enlarged in another way.",
     "size": "Use the original files: the app resizes every image to the size of the network.",
-    "framing": "Check the framing: remove dark borders, and show the lungs as large as in the training images.",
+    "framing": "Check the framing: dark borders, and how large the lungs are. The table shows which of them differs.",
     "view": "Check the views: leave out images that are lateral, turned or no chest X-ray.",
     NETWORK: "Read single predictions with care: the network has learned from other images.",
 }
@@ -26,7 +27,7 @@ MOST_NAMED = 3  # aspects, those with the highest scores
 RECALIBRATE = (
     "The accuracy on these images is not known. Label 20 to 100 of them.",
     "Recalibrate with the labels: `evaluate RUN FOLDER --sample 40`.",
-    "Compare other runs on them, such as one of the preset `holds-elsewhere`.",
+    "Compare other runs on them: Compare, Outside test.",
 )
 LIMIT = f"Without drift, the score is above 1 in at most {share(ALARMS, 0)} of batches."
 MADE_AGAIN = "This run has no figures of its training images. Make its reference again; its data set must be there."
@@ -59,7 +60,8 @@ def class_mix(drift: Drift) -> str:
     label = max(drift.estimated, key=lambda name: abs(drift.estimated[name] - drift.trained[name]))
     shares = f"about {share(drift.estimated[label], 0)} {label}, in training {share(drift.trained[label], 0)}"
     if not drift.class_mix.differs:
-        return f"The class mix does not differ by more than chance: {shares}."
+        doubt = " It rests on predictions, which drift can make wrong." * drift.differs
+        return f"The class mix does not differ by more than chance: {shares}.{doubt}"
     alone = "That alone is no drift: the patients can differ." if not drift.differs else "Drift can cause this, too."
     return f"The class mix differs: {shares}. {alone}"
 
@@ -80,17 +82,20 @@ def missing(images: int) -> str:
 
 
 def table(drift: Drift, profile: Profile, batch: Traits) -> pd.DataFrame:
-    """A row per measure: its aspect and score, means of the batch and of training images in its class mix."""
+    """A row per measure, means of the batch and of training images in its class mix. The score is that of the whole
+    aspect: it stands in the row of the measure that differs most in it."""
     weights, rows = class_weights(profile, drift), []
     for aspect, title in ASPECTS.items():
         differs = "yes" if drift.aspects[aspect].differs else "no"
         about = {"Aspect": title, "Score": drift.aspects[aspect].value, "Differs": differs}
-        for place in columns(aspect):
+        measured = [(profile.training.values[:, place], batch.values[:, place], place) for place in columns(aspect)]
+        measured.sort(key=lambda one: -abs(one[1].mean() - one[0] @ weights) / profile.scales[one[2]])
+        for number, (of_training, of_batch, place) in enumerate(measured):
             measure = list(MEASURES.values())[place]
-            of_batch, of_training = (measure.shown(one.values[:, place]) for one in (batch, profile.training))
-            means = float(of_batch.mean()), float(of_training @ weights)
+            means = float(measure.shown(of_batch).mean()), float(measure.shown(of_training) @ weights)
             cells = [f"{decimals(mean, 1 if measure.unit else 2)} {measure.unit}".strip() for mean in means]
-            rows.append({**about, "Mean of": measure.title, "Batch": cells[0], "Training": cells[1]})
+            head = about if number == 0 else {"Aspect": title, "Score": math.nan, "Differs": ""}
+            rows.append({**head, "Mean of": measure.title, "Batch": cells[0], "Training": cells[1]})
         if aspect == NETWORK:
             rows.append({**about, "Mean of": "–", "Batch": "–", "Training": "–"})
     return pd.DataFrame(rows)

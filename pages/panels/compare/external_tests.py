@@ -208,8 +208,8 @@ def _recalibration(run: Run, report: Outside) -> None:
             st.markdown(f"**{external_text.recalibration(fitted)}**")
             st.caption(
                 f"Drawn at random within each class, seed {fitted.seed}. Temperature and a shift per class are fitted "
-                "on the sample; the run stays. The new head is not stored. Intervals: paired bootstrap over the other "
-                "images."
+                "on the sample; the run stays. The new head is not stored. Where each class has its own source, it can "
+                "learn the source. Intervals: paired bootstrap over the other images."
             )
             names = pd.DataFrame({"image_id": fitted.sample})
             st.download_button(

@@ -51,7 +51,7 @@ def _of_run(run: Run, assessments: Sequence[Assessment]) -> None:
         st.markdown("\n".join(f"- {line}" for line in advice))
     _figures(run, drift, reference.profile, traits)
     shell.table(drift_text.table(drift, reference.profile, traits), f"drift-{run.id}", digits=2)
-    st.caption(f"{drift_text.LIMIT} Training images count in the class mix of the batch.")
+    st.caption(f"{drift_text.LIMIT} Training images are weighted to the class mix of the batch.")
 
 
 def _measured(run: Run, assessments: Sequence[Assessment]) -> Drift:

@@ -32,6 +32,7 @@ def test_an_outside_test_is_said_with_its_drop_and_what_was_left_out(workspace):
     assert [line.split(":")[0] for line in lines[4:]] == [
         "accuracy",
         *(f"sensitivity for {one}" for one in run.classes),
+        "Recalibration needs at least 40 outside images, of two classes or more.",
     ]
 
 
