@@ -60,7 +60,7 @@ def class_mix(drift: Drift) -> str:
     label = max(drift.estimated, key=lambda name: abs(drift.estimated[name] - drift.trained[name]))
     shares = f"about {share(drift.estimated[label], 0)} {label}, in training {share(drift.trained[label], 0)}"
     if not drift.class_mix.differs:
-        doubt = " It rests on predictions, which drift can make wrong." * drift.differs
+        doubt = " It rests on predictions, which drift can make wrong." if drift.differs else ""
         return f"The class mix does not differ by more than chance: {shares}.{doubt}"
     alone = "That alone is no drift: the patients can differ." if not drift.differs else "Drift can cause this, too."
     return f"The class mix differs: {shares}. {alone}"

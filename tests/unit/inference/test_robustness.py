@@ -76,7 +76,7 @@ def test_a_loss_that_chance_allows_is_not_named(workspace):
     for p_holm, falls in ((0.01, True), (0.2, False)):
         keep_curve(run, p_holm=p_holm)
         made = robustness.stored(run)
-        assert (made.worst is not None) == falls == ("falls" in run_text.robustness(made)[0])
+        assert (made.worst is not None) == falls == ("Largest drop" in run_text.robustness(made)[0])
 
 
 def test_a_kept_curve_is_that_of_the_head_and_the_version(workspace):

@@ -76,7 +76,7 @@ def test_mirrored_images_in_training_alone_do_not_change_the_answer():
 def plan_of(chosen: TrainingSpec, labels: np.ndarray, path) -> SimpleNamespace:
     """As much of a plan as the head's stage asks for: the first twelve images train, the others validate."""
     validation = np.arange(12, len(labels))
-    images = SimpleNamespace(part={"train": np.arange(12)}.__getitem__, selection=lambda: validation, labels=labels)
+    images = SimpleNamespace(learned=np.arange(12), selection=lambda: validation, labels=labels)
     fit = Fit(chosen, path / "checkpoint.npz", lambda row: None, silent)
     return SimpleNamespace(spec=chosen, images=images, fit=fit)
 
