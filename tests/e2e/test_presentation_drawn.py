@@ -63,6 +63,11 @@ def test_the_keys_turn_to_text_below_the_screen(page: Page, app: App):
     page.goto(f"{app.url}/lessons?lesson=twin&step=2&present=1&embed=true&embed_options=light_theme")
     expect(page.get_by_text("On how many test images", exact=False)).to_be_visible()
     idle(page)
-    page.keyboard.press("ArrowRight")
-    until(lambda: page.evaluate(SCROLLED) > 0, "the question, which no heading begins")
+
+    def has_turned() -> bool:
+        page.keyboard.press("ArrowRight")  # again, where a page that is still being drawn has lost it
+        page.wait_for_timeout(2000)
+        return page.evaluate(SCROLLED) > 0
+
+    until(has_turned, "the question, which no heading begins")
     assert "step=2" in page.url
