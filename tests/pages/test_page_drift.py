@@ -11,6 +11,7 @@ from covid_core.images.codec import png_bytes
 from covid_core.inference.drift.batch import FEWEST
 from covid_core.runs import store
 from covid_core.synthetic.phantom import image_at
+from pages.panels.predict import drift_panel
 
 RUN = "longer-00008"
 
@@ -21,8 +22,8 @@ def run(golden, workspace) -> store.Run:
     return store.open_run(workspace, RUN)
 
 
-def with_images(images: int) -> AppTest:
-    page = opened("predict", run=RUN)
+def with_images(images: int, run: str = RUN) -> AppTest:
+    page = opened("predict", run=run)
     for number in range(images):
         page.file_uploader[0].upload(f"{number}.png", png_bytes(image_at(number, images, 2, size=64).pixels))
     return page.run(timeout=60)
@@ -50,6 +51,20 @@ def test_of_enough_images_each_aspect_has_its_score_and_its_figure(run):
     for aspect in ("view", "network"):
         page.selectbox(key=f"drift-aspect-{RUN}").select(aspect).run()
         assert not page.exception
+
+
+def test_drift_of_each_run_is_measured_once_though_the_page_is_drawn_again(workspace, run, monkeypatch):
+    runs = [run, store.open_run(workspace, "two-seeds-seed-0-00006")]
+    for one in runs:
+        with_profile(one)
+    measured, measure = [], drift_panel.batch.of_assessments
+    monkeypatch.setattr(
+        drift_panel.batch, "of_assessments", lambda one, *more: measured.append(one.id) or measure(one, *more)
+    )
+    page = with_images(FEWEST, run=",".join(one.id for one in runs))
+    page.run(timeout=60)
+    assert not page.exception
+    assert sorted(measured) == sorted(one.id for one in runs)
 
 
 def test_a_run_without_a_profile_offers_to_make_its_reference_again(run, jobs_wait):

@@ -130,7 +130,7 @@ def of(profile: Profile, batch: Traits, predicted: np.ndarray, classes: tuple[st
     return Drift(
         images=len(batch),
         own=len(profile.own),
-        aspects={a: Score(values[a] / limit, float(limit)) for a, limit in zip(ASPECTS, limits, strict=True)},
+        aspects={a: Score(float(values[a] / limit), float(limit)) for a, limit in zip(ASPECTS, limits, strict=True)},
         class_mix=Score(float(np.abs(mix - profile.shares).sum() / 2) / of_mix, of_mix),
         estimated=dict(zip(classes, mix.tolist(), strict=True)),
         trained=dict(zip(classes, profile.shares.tolist(), strict=True)),

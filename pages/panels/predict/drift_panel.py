@@ -55,15 +55,14 @@ def _of_run(run: Run, assessments: Sequence[Assessment]) -> None:
 
 
 def _measured(run: Run, assessments: Sequence[Assessment]) -> Drift:
-    """Made once for the images on the page, as long as these are the same."""
-    key = run.path, run.result.get("reference_sha256"), hash(tuple(one.logits.tobytes() for one in assessments))
+    """Made once for each run and the images on the page, as long as these are the same."""
+    key = run.result.get("reference_sha256"), hash(tuple(one.logits.tobytes() for one in assessments))
     made = memory("drift")
-    if key not in made:
+    if made.get(run.path, (None, None))[0] != key:
         with st.spinner("Comparing the batch with the training images"):
-            drift = batch.of_assessments(run, image_results.predictor_of(run), assessments)
-        made.clear()
-        made[key] = drift
-    return made[key]
+            made[run.path] = key, batch.of_assessments(run, image_results.predictor_of(run), assessments)
+    drift: Drift = made[run.path][1]
+    return drift
 
 
 def _figures(run: Run, drift: Drift, profile: Profile, traits: Traits) -> None:
