@@ -62,14 +62,22 @@ class Features:
         return self._taken(self.mirror, positions)
 
     def of_epoch(self, positions: np.ndarray, epoch: int) -> np.ndarray:
-        """Features (n, d) that an epoch of the training takes."""
+        """Features (n, d) that an epoch of the training takes.
+
+        With views, neighbouring images take different versions and all take the next one an epoch later: an epoch of one
+        version alone pulls the head to it, and the epoch that is kept would be one that followed the originals.
+        """
+        rows = self.rows[positions]
         if self.choose_side is not None:
-            turned = self.choose_side(self.rows[positions], epoch)
-            return np.where(turned[:, None], self.mirrored(positions), self.plain(positions))
+            return np.where(self.choose_side(rows, epoch)[:, None], self.mirrored(positions), self.plain(positions))
         if not self.views:
             return self.plain(positions)
-        turn = epoch % (len(self.views) + self.originals) - self.originals
-        return self.plain(positions) if turn < 0 else np.asarray(self.views[turn][self.rows[positions]])
+        versions = (rows + epoch) % (len(self.views) + self.originals) - self.originals
+        taken = np.empty((len(rows), self.views[0].shape[1]), np.float32)
+        for version in np.unique(versions):
+            at = versions == version
+            taken[at] = self.plain(positions[at]) if version < 0 else self.views[version][rows[at]]
+        return taken
 
     def boundary(self, positions: np.ndarray) -> np.ndarray:
         """Activations (n, height, width, channels) at the boundary of a fine-tuning."""

@@ -38,6 +38,12 @@ def test_views_are_seen_in_turn():
     assert seen == [12, 22, 12, 22, 12]
 
 
+def test_an_epoch_mixes_the_originals_and_all_views():
+    known = Features(ROWS, "LiteRT", table(0), views=[table(10), table(20)], originals=True)
+    assert known.of_epoch(np.arange(4), 0)[:, 0].tolist() == [14, 22, 17, 25]
+    assert known.of_epoch(np.arange(4), 1)[:, 0].tolist() == [24, 2, 27, 5]
+
+
 def test_a_view_of_both_sides_takes_each_image_from_the_side_that_was_drawn():
     asked = []
 
