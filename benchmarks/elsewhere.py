@@ -94,6 +94,30 @@ RECIPES: dict[str, dict[str, Any]] = {
         **copies({**WIDE, "frames": True}),
     },
     "middle 50 %, equalised, jitter": {"input": middle(0.5, "equalised"), **copies(JITTER)},
+    "middle 60 %, standardised, jitter, frame exchange, no originals": {
+        "input": middle(0.6, "per_image"),
+        **copies({**JITTER, "frames": True}, originals=False),
+    },
+    "middle 50 %, standardised, jitter, frame exchange": {
+        "input": middle(0.5, "per_image"),
+        **copies({**JITTER, "frames": True}),
+    },
+    "middle 80 %, standardised, wide jitter, frame exchange": {
+        "input": middle(0.8, "per_image"),
+        **copies({**WIDE, "frames": True}),
+    },
+    "middle 60 %, equalised, wide jitter, frame exchange": {
+        "input": middle(0.6, "equalised"),
+        **copies({**WIDE, "frames": True}),
+    },
+    "whole image, standardised, wide jitter, frame exchange": {
+        "input": {"intensity": "per_image"},
+        **copies({**WIDE, "frames": True}),
+    },
+    "lungs, standardised, jitter, frame exchange": {
+        "input": {"region": "lungs", "intensity": "per_image"},
+        **copies({**JITTER, "frames": True}),
+    },
 }
 
 
@@ -207,6 +231,7 @@ class Bench:
             "robust": round(float(np.mean([point.accuracy.value for point in points])), 4),
             "frame_effect": round(effects["frame"]["value"], 4),
             "lung_effect": round(effects["lungs"]["value"], 4),
+            "without_lungs": {row["name"]: round(row["balanced"]["value"], 4) for row in audit["covers"] if row["images"]},
             "verdict": audit["verdict"],
         }
 
