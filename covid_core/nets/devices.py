@@ -71,8 +71,8 @@ def available() -> Devices:
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
-    # From Ampere on, TensorFlow multiplies float32 with 10 bits. A frozen MobileNetV2 then differs by 0.7 % of its largest
-    # value from LiteRT, which predicts: features for training have to be those of prediction.
+    # From Ampere on, TensorFlow multiplies float32 with 10 bits; a frozen MobileNetV2 then differs by 0.7 % of its
+    # largest value from LiteRT, which predicts. Features for training have to be those of prediction.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     names = tuple(f"GPU:{number}" for number in range(len(gpus)))
     return Devices(names, MIXED if names else FLOAT32)
