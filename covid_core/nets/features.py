@@ -64,8 +64,8 @@ class Features:
     def of_epoch(self, positions: np.ndarray, epoch: int) -> np.ndarray:
         """Features (n, d) that an epoch of the training takes.
 
-        With views, neighbouring images take different versions, and the next one an epoch later. An epoch of one version
-        alone would pull the head to it, and the epoch that is kept would be one that followed the originals.
+        With views, neighbouring images take different versions, and the next one an epoch later. One version alone
+        would pull the head to it, and the epoch that is kept would be one that followed the originals.
         """
         rows = self.rows[positions]
         if self.choose_side is not None:
