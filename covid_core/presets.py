@@ -291,7 +291,8 @@ def _set(fields: dict[str, Any], key: str, value: Any) -> None:
             place[parent] = FineTuning().model_dump(mode="json")
         place = place.get(parent) if isinstance(place, dict) else None
     if not isinstance(place, dict) or last not in place:
-        raise InvalidChoice(f"There is no setting {key!r}; there are {', '.join(TrainingSpec.model_fields)}.")
+        within = [f"{group}.{key}" for group, some in fields.items() if isinstance(some, dict) and key in some]
+        raise InvalidChoice(f"There is no setting {key!r}; there are {', '.join(within or TrainingSpec.model_fields)}.")
     if isinstance(value, str) and not isinstance(place[last], str):
         with contextlib.suppress(ValueError):  # the spec then says what it wants instead of a text
             value = json.loads(value)

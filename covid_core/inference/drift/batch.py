@@ -26,6 +26,7 @@ from covid_core.inference.predictor import Predictor
 from covid_core.runs.store import Run
 
 FEWEST = 20  # images of a batch
+MOST_NAMED = 3  # images that could not be read, in an error
 FEWEST_OWN = 40  # validation images: of fewer, limits would be chance
 ALARMS = 0.05  # of batches without drift
 DRAWS = 2000  # batches without drift
@@ -99,7 +100,8 @@ def of_assessments(run: Run, predictor: Predictor, assessments: Sequence[Assessm
     """
     profile = profile_of(run, predictor)
     readable = [one for one in assessments if one.traits]
-    _check(len(readable))
+    refused = [f"{one.name}: {one.error}" for one in assessments if one.error]
+    _check(len(readable), refused[:MOST_NAMED])
     predicted = np.array([int(one.logits.argmax()) for one in readable])
     return of(profile, Traits.joined([one.traits for one in readable if one.traits]), predicted, run.classes)
 
@@ -145,9 +147,10 @@ def class_weights(profile: Profile, drift: Drift) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _check(images: int) -> None:
+def _check(images: int, refused: Sequence[str] = ()) -> None:
     if images < FEWEST:
-        raise InvalidChoice(f"Drift needs at least {FEWEST} images that can be read; there are {images}.")
+        some = f"Drift needs at least {FEWEST} images that can be read; there are {images}."
+        raise InvalidChoice(" ".join([some, *refused]))
 
 
 def _answers(profile: Profile, classes: int) -> np.ndarray:

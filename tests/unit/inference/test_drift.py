@@ -10,6 +10,7 @@ from made_profiles import answers, made_profile, made_traits, with_profile
 from covid_core.errors import DataError, InvalidChoice, RunDamaged
 from covid_core.images.codec import png_bytes
 from covid_core.inference import reference_fit
+from covid_core.inference.assessment import Assessment
 from covid_core.inference.drift import batch, folder, profile
 from covid_core.inference.drift.batch import FEWEST, FEWEST_OWN, Drift
 from covid_core.inference.drift.profile import ASPECTS, MEASURES, NETWORK, Traits
@@ -91,6 +92,13 @@ def test_draws_have_the_wanted_images_of_each_class_and_keep_clusters_whole():
 def test_too_few_images_are_an_error():
     with pytest.raises(InvalidChoice):
         measured(np.zeros(FEWEST - 1, int), 1)
+
+
+def test_an_image_that_could_not_be_read_is_named_where_too_few_are_left(run, workspace):
+    with_profile(run)
+    run = store.open_run(workspace, run.id)
+    with pytest.raises(InvalidChoice, match=r"there are 0\. torn\.png: It is cut off\."):
+        batch.of_assessments(run, Predictor.open(workspace, run), [Assessment("torn.png", error="It is cut off.")])
 
 
 def described(squares: np.ndarray, sizes=(64, 64)) -> dict[str, float]:

@@ -181,6 +181,11 @@ def test_a_setting_that_does_not_exist_is_refused_by_name(key):
         presets.with_overrides(spec(), {key: 1})
 
 
+def test_a_setting_named_without_its_group_is_led_to_the_full_name():
+    with pytest.raises(InvalidChoice, match=r"there are input\.region\."):
+        presets.with_overrides(spec(), {"region": "centre"})
+
+
 def test_a_value_that_breaks_a_rule_is_refused_with_its_key():
     with pytest.raises(InvalidChoice, match=r"head\.dropout.*received: '2'"):
         presets.with_overrides(spec(), {"head.dropout": "2"})
