@@ -73,12 +73,12 @@ def followed(job: store.JobFolder, name: str) -> store.Status:
 
 
 def progress() -> Callable[[float, str], None]:
-    """Progress on stderr, a line at most twice a second."""
+    """Progress on stderr, a line at most twice a second, and the last one."""
     last = 0.0
 
     def report(done: float, message: str) -> None:
         nonlocal last
-        if time.monotonic() - last >= REDRAW:
+        if done >= 1 or time.monotonic() - last >= REDRAW:
             last = time.monotonic()
             print(f"{share(done, 0):>6}  {message}", file=sys.stderr)
 

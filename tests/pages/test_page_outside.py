@@ -160,6 +160,12 @@ def test_runs_stand_inside_against_outside_with_what_else_is_promised(run, works
     assert "AUROC" in words(page)
 
 
+def test_a_run_without_the_outside_test_is_named(run, workspace):
+    made_run(workspace, all_parts(SIZES, 2), "Other")
+    keep_evaluation(run, shared=0)
+    assert [caption.value for caption in outside_tab().caption if caption.value.endswith("Elsewhere: Other.")]
+
+
 def test_a_test_that_shares_images_with_the_training_data_is_no_external_test(run):
     keep_evaluation(run, shared=2)
     assert "Same sources: not an external test" in words(outside_tab())

@@ -98,6 +98,8 @@ def _inside_against_outside(order: Sequence[RunCandidate]) -> None:
             f"Inside: test images of the run. Outside: {shell.plain(chosen)}. On the dotted line nothing is lost. "
             "Bars: 95 % intervals."
         )
+    if untested := [one.name for place, one in enumerate(order) if place not in tests[chosen]]:
+        st.caption(f"Not tested on {shell.plain(chosen)}: {shell.plain(', '.join(untested))}.")
     if tested:
         comparison_tables.show_table(
             external_text.beside(names, reports), "outside-beside", "Calibration, coverage and refusals outside"
