@@ -47,6 +47,8 @@ def _is_whole(run: Run) -> bool:
     try:
         if run.status().state != store.COMPLETED or not run.result.get("versions"):
             return False
+        if run.result.get("training") != store.TRAINING:
+            return False
         recorded = run.result["versions"]
         if any(recorded.get(name) != metadata.version(name) for name in ("keras", "tensorflow", "numpy")):
             return False

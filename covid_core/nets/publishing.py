@@ -22,7 +22,7 @@ from covid_core.inference.predictor import Predictor
 from covid_core.nets import template
 from covid_core.nets.plan import Images, Plan, Trained
 from covid_core.nets.template import Template
-from covid_core.runs import temperature_scaling
+from covid_core.runs import store, temperature_scaling
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
 from covid_core.work import blocks
@@ -89,6 +89,7 @@ def publish(plan: Plan, trained: Trained) -> None:
             "reused": {name: None if math.isnan(took) else round(took, 3) for name, took in plan.reused.items()},
             "device": plan.device,
             "versions": versions(plan.spec),
+            "training": store.TRAINING,
             **trained.facts,
         }
     )

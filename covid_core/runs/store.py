@@ -42,6 +42,7 @@ from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace, folder_of, list_folders, new_id
 
 SCHEMA = 1
+TRAINING = 2  # in a result; one more where the same spec and images no longer give the same numbers
 State = Literal["queued", "running", "completed", "failed", "stopped", "interrupted"]
 QUEUED: Final = "queued"
 RUNNING: Final = "running"

@@ -29,7 +29,7 @@ def completed(workspace: Workspace, **choices) -> Run:
         path.write_bytes(b"made")
     sums = {f"{name}_sha256": files.sha256_of(path) for name, path in made.items()}
     versions = {name: metadata.version(name) for name in ("keras", "tensorflow", "numpy")}
-    run.write_result({**run.result, **sums, "versions": versions})
+    run.write_result({**run.result, **sums, "versions": versions, "training": store.TRAINING})
     return store.open_run(workspace, run.id)
 
 
@@ -70,6 +70,11 @@ def test_boxes_by_another_segmenter_have_no_twin(workspace, finished):
     segmenters.bind(workspace, first)
     assert reuse.equal_run(workspace, waiting).id == first.id
     made_segmenter(workspace)
+    assert reuse.equal_run(workspace, waiting) is None
+
+
+def test_a_run_of_an_earlier_way_to_train_has_no_twin(workspace, finished, waiting):
+    finished.write_result({**finished.result, "training": store.TRAINING - 1})
     assert reuse.equal_run(workspace, waiting) is None
 
 
