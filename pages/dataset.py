@@ -520,7 +520,7 @@ def _facts(dataset: Dataset) -> None:
     if measured:
         strongest = max(measured, key=lambda fact: fact.association)
         st.markdown(
-            f"{strongest.name} has the strongest association with the class: Cramér's V is "
+            f"{shell.plain(strongest.name)} has the strongest association with the class: Cramér's V is "
             f"{decimals(strongest.association, 2)}, from 0 for no association to 1 where it gives the class away. "
             "V also rises where a value only rules out a class."
         )

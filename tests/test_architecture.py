@@ -57,6 +57,24 @@ ROUNDED_ELSEWHERE = {  # what may write decimals beside ``formatting``, and why
     "pages/panels/compare/calibration.py": "a slider in tenths",
     "pages/shared/comparison_tables.py": "columns of numbers that formatting.as_read has rounded",
 }
+NAMED = {"name", "label", "note", "image_id", "source", "reason", "author", "patient"}
+MARKDOWN = {  # what shows its first argument as Markdown
+    *("markdown", "caption", "write", "info", "warning", "error", "success", "button", "checkbox", "toast", "metric"),
+    *(
+        "expander",
+        "popover",
+        "subheader",
+        "title",
+        "header",
+        "progress",
+        "toggle",
+        "radio",
+        "segmented_control",
+        "pills",
+    ),
+    *("tabs", "spinner", "status", "download_button", "link_button", "page_link"),
+}
+MARKDOWN_ARGUMENTS = {"label", "help", "caption", "body", "text"}
 BLOCK = """
 import sys
 
@@ -348,6 +366,30 @@ def test_no_page_writes_formatted_html():
         )
     ]
     assert not found
+
+
+def test_no_page_shows_a_name_as_markdown():
+    """Of what is named by people: each goes through ``shell.plain``, also where it happens to be a word of ours."""
+    found = [
+        place(path, name)
+        for path in sources(PAGES)
+        for node in nodes(path)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MARKDOWN
+        for shown in [*node.args[:1], *(one.value for one in node.keywords if one.arg in MARKDOWN_ARGUMENTS)]
+        for name in raw_names(shown)
+    ]
+    assert not found, "a name on screen goes through shell.plain"
+
+
+def raw_names(node: ast.AST) -> list[ast.AST]:
+    """``run.name`` and ``entry["name"]`` in a text, outside any call."""
+    if isinstance(node, ast.Attribute):
+        return [node] if node.attr in NAMED else []
+    if isinstance(node, ast.Subscript):
+        return [node] if isinstance(node.slice, ast.Constant) and node.slice.value in NAMED else []
+    if isinstance(node, ast.JoinedStr | ast.FormattedValue | ast.BinOp | ast.IfExp | ast.BoolOp):
+        return [name for part in ast.iter_child_nodes(node) for name in raw_names(part)]
+    return []
 
 
 def test_numbers_are_rounded_by_formatting_alone():

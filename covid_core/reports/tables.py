@@ -1,5 +1,6 @@
 """Tables as files: CSV that a spreadsheet opens without running anything, and LaTeX for a paper or a hand-in."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -51,14 +52,15 @@ def to_latex(frame: pd.DataFrame, caption: str = "", bold: Iterable[int] = ()) -
 
 
 def to_markdown(frame: pd.DataFrame) -> str:
-    """A table as Markdown. Texts are written so that they stay in their cell; round or format numbers before."""
-
-    def cell(value: Any) -> str:
-        return " ".join(str(value).split()).replace("\\", "\\\\").replace("|", "\\|")
-
+    """A table as Markdown. Texts stay in their cell, letter by letter; round or format numbers before."""
     rules = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in frame.dtypes]
     rows = [frame.columns, rules, *frame.astype(object).where(frame.notna(), "–").to_numpy()]
-    return "".join(f"| {' | '.join(map(cell, row))} |\n" for row in rows)
+    return "".join(f"| {' | '.join(map(in_markdown, row))} |\n" for row in rows)
+
+
+def in_markdown(text: object) -> str:
+    """Text in one line, of which Markdown takes nothing for its own: no picture, no formula, no end of a cell."""
+    return re.sub(r"([\\`*_|<>\[\]$])", r"\\\1", " ".join(str(text).split()))
 
 
 def hyperparameters(names: Iterable[str], specs: Iterable[TrainingSpec]) -> pd.DataFrame:

@@ -210,7 +210,7 @@ def _pictures(run: Run, name: str) -> None:
         for one in shown:
             with grid.cell().container(gap=None):
                 st.image(png_bytes(one.pixels), width="stretch", alt=f"{one.name}: {evidence_text.picture(one)}")
-                st.markdown(f"**{one.name}**")
+                st.markdown(f"**{shell.plain(one.name)}**")
                 st.caption(shell.plain(evidence_text.picture(one)))
 
 

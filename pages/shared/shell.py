@@ -23,6 +23,11 @@ from covid_core.workspace import Workspace
 from pages.shared import paper, presentation, run_cache
 
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&])")
+REPLACED = re.compile(  # Streamlit makes links, icons, arrows and dashes of these where they are escaped, too
+    r"(?<=:)(?=//|material/|streamlit:)|(?<=www)(?=\.)|(?=@)|(?<=[<>~-])(?=[-=>])", re.IGNORECASE
+)
+WORD_JOINER = "\u2060"  # has no width
+BLANKS = re.compile(r"^\s+|\s+$|[^\S ]")  # what Markdown drops, or reads as code and new paragraphs
 TERMS = "page_terms"  # session: glossary keys of the open page
 TERMS_WIDTH = 480  # pixels; less on a phone
 IN_USE, VIEWED = "dataset_in_use", "datasets_viewed"  # session: an id; ids
@@ -37,7 +42,8 @@ SYNTHETIC = (
 
 def plain(text: object) -> str:
     """Text that a user chose (a file, run or class name) so that Markdown shows it letter by letter."""
-    return MARKDOWN.sub(r"\\\1", str(text))
+    escaped = MARKDOWN.sub(r"\\\1", REPLACED.sub(WORD_JOINER, str(text)))
+    return BLANKS.sub(lambda blanks: "".join(f"&#{ord(blank)};" for blank in blanks[0]), escaped)
 
 
 def workspace() -> Workspace:

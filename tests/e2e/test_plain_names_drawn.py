@@ -1,42 +1,64 @@
-"""A class that is called like a picture on another host, in a browser: its name is shown, and no host is asked."""
+"""Names are plain text in a browser too: each sign of them is shown, no host is asked, and nothing can be clicked."""
 
-from pathlib import Path
+import re
 
+import hostile_names
 import pytest
 from app_server import App
+from hostile_names import EVIL, PLACES
+from plain_names import NAMES
 from playwright.sync_api import Page, expect
+from states import idle
 
-from covid_core.data.imports import importing
-from covid_core.images.codec import png_bytes
-from covid_core.synthetic.phantom import image_at
 from covid_core.workspace import Workspace
 
-NAMES = ("![p](https:evil.invalid)", "<b>bold", "%{x} **strong** `c` :red[r]")  # of folders, so without a slash
+MADE = "a, img, .katex, strong, em, code, del, h1, h2, h3, h4, li, blockquote, table, input, svg, sup, [role=img]"
+ACTIVE = (  # what a name became that is no text
+    f"a[href*='{EVIL}'], [src*='{EVIL}'], image[href*='{EVIL}'], .katex, [aria-label='a icon']"
+)
+JOINER = "\u2060"  # without width, where Streamlit would make a link or an icon
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory):
+    running = App(tmp_path_factory.mktemp("names"), "tests/e2e/plain_names_page.py")
+    running.start()
+    yield running
+    running.kill()
 
 
 @pytest.fixture(scope="module")
 def dataset(app: App, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder: Path = tmp_path_factory.mktemp("images")
+    place = Workspace(app.home / "workspace")
+    made = hostile_names.images(place, tmp_path_factory.mktemp("images"))
+    hostile_names.runs(place)
+    return made.id
+
+
+def test_every_name_is_shown_letter_by_letter(context, names):
+    page = context.new_page()
+    page.goto(names.url)
+    idle(page)
     for number, name in enumerate(NAMES):
-        (folder / name).mkdir()
-        for image in range(4):
-            side = 256 - 16 * number  # sizes differ, so the page draws them by class
-            pixels = image_at(4 * number + image, images=12, seed=1).pixels[:side, :side]
-            (folder / name / f"{name} {image}.png").write_bytes(png_bytes(pixels))
-    return importing.import_folder(Workspace(app.home / "workspace"), folder, NAMES[0]).id
+        place = page.locator(f".st-key-name-{number}")
+        texts = [
+            text.replace(JOINER, "") for text in place.locator("p").evaluate_all("all => all.map(p => p.textContent)")
+        ]
+        assert texts == [f"A {name}", name, name]
+        assert place.locator("[data-testid=stMarkdownContainer]").locator(MADE).count() == 0, name
+    page.close()
 
 
-@pytest.mark.parametrize("tab", ["Overview", "Images", "Pixels", "Sizes and sources"])
-def test_a_tab_of_the_data_set_page_shows_class_names_letter_by_letter(page: Page, app: App, dataset: str, tab: str):
-    page.goto(f"{app.url}/dataset?dataset={dataset}&tab={tab}")
-    panel = page.get_by_role("tabpanel", name=tab)
-    for name in NAMES:
-        expect(panel.get_by_text(name).first).to_be_visible()
-    page.wait_for_load_state("networkidle")
-    assert page.locator("img[src*='evil'], image[href*='evil']").count() == 0
-
-
-def test_the_buttons_that_choose_a_class_are_called_as_it(page: Page, app: App, dataset: str):
-    page.goto(f"{app.url}/dataset?dataset={dataset}&tab=Images")
-    page.get_by_role("radio", name=NAMES[0]).click()
-    expect(page.get_by_role("button", name=f"{NAMES[0]} 1", exact=True)).to_be_visible()
+@pytest.mark.parametrize("place", ["home", "dataset", "audit", "train", "compare", "predict"])
+def test_no_name_on_a_page_becomes_anything_but_text(page: Page, app: App, dataset: str, place: str):
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    for name, address in PLACES:
+        if name == place:
+            query = "&".join(f"{key}={value}" for key, value in {"dataset": dataset, **address}.items())
+            page.goto(f"{app.url}/{name}?{query}")
+            idle(page)
+            expect(page.get_by_text("![p](").first).to_be_attached()
+            assert page.locator(ACTIVE).count() == 0, address
+            assert page.locator("tspan[style*='bold']").filter(has_text=re.compile("^n %")).count() == 0, address
+    assert not dialogs

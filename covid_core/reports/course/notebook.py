@@ -7,7 +7,6 @@ its place; everything else stands there as it is.
 
 import base64
 import io
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple
 from itertools import groupby
@@ -34,6 +33,7 @@ from covid_core.reports.course.document import (
     Table,
 )
 from covid_core.reports.course.subject import Subject
+from covid_core.reports.tables import in_markdown
 from covid_core.runs import candidates
 from covid_core.runs.store import Run
 
@@ -119,8 +119,8 @@ def _section(section: Section) -> Iterator[NotebookNode]:
     for block in section.blocks:
         if isinstance(block, Table | Chart) and block.recipe:
             title = block.caption if isinstance(block, Table) else block.title
-            caption = "" if isinstance(block, Table) else f" {_plain(block.caption)}"
-            yield nb.new_markdown_cell(f"**{_plain(title)}**{caption}")
+            caption = "" if isinstance(block, Table) else f" {in_markdown(block.caption)}"
+            yield nb.new_markdown_cell(f"**{in_markdown(title)}**{caption}")
             yield nb.new_code_cell(block.recipe)
         else:
             yield from _cell(block)
@@ -142,20 +142,20 @@ def computing(folder: str) -> Iterator[NotebookNode]:
 def _cell(block: Block) -> Iterator[NotebookNode]:
     match block:
         case Paragraph(text):
-            yield nb.new_markdown_cell(_plain(text))
+            yield nb.new_markdown_cell(in_markdown(text))
         case Bullets(items):
-            yield nb.new_markdown_cell("\n".join(f"- {_plain(item)}" for item in items))
+            yield nb.new_markdown_cell("\n".join(f"- {in_markdown(item)}" for item in items))
         case Discussion(prompt):
-            yield nb.new_markdown_cell(f"> **Your discussion**\n>\n> *{_plain(prompt)}*\n>\n> …")
+            yield nb.new_markdown_cell(f"> **Your discussion**\n>\n> *{in_markdown(prompt)}*\n>\n> …")
         case Table():
-            yield nb.new_markdown_cell(f"**{_plain(block.caption)}**\n\n{_table(block)}\n\n{NOT_COMPUTED}")
+            yield nb.new_markdown_cell(f"**{in_markdown(block.caption)}**\n\n{_table(block)}\n\n{NOT_COMPUTED}")
         case Picture():
-            shown = f"![{_plain(block.alt)}](attachment:{block.key}.png)\n\n*{_plain(block.caption)}*"
+            shown = f"![{in_markdown(block.alt)}](attachment:{block.key}.png)\n\n*{in_markdown(block.caption)}*"
             kind = "image/jpeg" if block.content.startswith(b"\xff\xd8") else "image/png"
             attached = {f"{block.key}.png": {kind: _base64(block.content)}}
             yield nb.new_markdown_cell(shown, attachments=attached)
         case Chart():
-            yield nb.new_markdown_cell(f"**{_plain(block.title)}.** {_plain(block.alt)}")
+            yield nb.new_markdown_cell(f"**{in_markdown(block.title)}.** {in_markdown(block.alt)}")
 
 
 def _base64(content: bytes) -> str:
@@ -164,13 +164,8 @@ def _base64(content: bytes) -> str:
 
 def _table(block: Table) -> str:
     rows = [
-        [f"**{cell}**" if place in block.best and cell else cell for cell in map(_plain, map(str, row))]
+        [f"**{cell}**" if place in block.best and cell else cell for cell in map(in_markdown, row)]
         for place, row in enumerate(block.frame.itertuples(index=False))
     ]
-    lines = [[_plain(str(name)) for name in block.frame.columns], ["---"] * len(block.frame.columns), *rows]
+    lines = [[in_markdown(name) for name in block.frame.columns], ["---"] * len(block.frame.columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _plain(text: str) -> str:
-    """Text of which Markdown takes nothing for its own."""
-    return re.sub(r"([\\`*_|<>\[\]$])", r"\\\1", text).replace("\n", " ")

@@ -108,7 +108,7 @@ def _images(audited: Audited) -> None:
 
 
 def _pages(audited: Audited, kind: str, rows: pd.DataFrame) -> None:
-    st.caption(f"Worst first. {RULES[kind].reason}")
+    st.caption(f"Worst first. {shell.plain(RULES[kind].reason)}")
     pages = -(-len(rows) // AT_ONCE)
     page = st.pagination(pages, key=f"findings-page-{audited.dataset.id}-{kind}-{pages}") if pages > 1 else 1
     shown = rows.iloc[(page - 1) * AT_ONCE : page * AT_ONCE]

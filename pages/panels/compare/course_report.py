@@ -45,9 +45,11 @@ def _offer(name: str, runs: Sequence[Run], study: Study | None) -> bool:
     format = formats.FORMATS[name]
     place = {"key": f"course-report-{name}", "width": "stretch", "icon": ":material/download:"}
     if format.kinds or format.is_printed:
-        return st.button(format.label, on_click=_close, **place)
+        return st.button(shell.plain(format.label), on_click=_close, **place)
     file = f"{formats.file_name(runs, study)}.{name}"
-    st.download_button(format.label, lambda: content(shell.workspace(), runs, study, name), file, format.media, **place)
+    st.download_button(
+        shell.plain(format.label), lambda: content(shell.workspace(), runs, study, name), file, format.media, **place
+    )
     return False
 
 
@@ -78,7 +80,7 @@ def _finished(work: dict[str, Any]) -> None:
         files = format.files(work["document"], work["about"], file, lambda *_: drawn)
         work |= {"made": next(iter(files.values())), "document": None, "task": None}
     place.download_button(
-        f"Save {file}.{work['name']}",
+        f"Save {shell.plain(file)}.{shell.plain(work['name'])}",
         work["made"],
         f"{file}.{work['name']}",
         format.media,

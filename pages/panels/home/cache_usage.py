@@ -29,7 +29,7 @@ def section() -> None:
 
 
 def _where(place: Location) -> None:
-    st.markdown(f"Data sets and runs are stored in {shell.plain(place.path)}, because {place.reason}.")
+    st.markdown(f"Data sets and runs are stored in {shell.plain(place.path)}, because {shell.plain(place.reason)}.")
     if place.unused:
         st.caption(f"Another workspace, {shell.plain(place.unused)}, is not used. Set {HOME} to it to open it.")
 

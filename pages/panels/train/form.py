@@ -298,8 +298,8 @@ def _weights_note(backbone: Backbone) -> None:
         st.caption(f":material/download: The run downloads them first: {megabytes}.")
     else:
         st.warning(
-            f"ImageNet weights of {backbone.label} at {size} px are not on this machine and cannot be downloaded. "
-            "Connect, or choose a local file, another backbone or a random start.",
+            f"ImageNet weights of {shell.plain(backbone.label)} at {size} px are not on this machine and cannot be "
+            "downloaded. Connect, or choose a local file, another backbone or a random start.",
             icon=":material/cloud_off:",
         )
 

@@ -3,32 +3,22 @@ what they wrote, is shown letter by letter on every page, and asks no host for a
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from typing import Any
 
+import hostile_names
 import page_tests
 import pytest
 from google.protobuf.message import Message
-from made_audits import keep_audit
-from made_data import database_folders, image
-from made_runs import all_parts, made_repeats, made_run
-from made_segmenters import made_segmenter
+from hostile_names import ILL, PLACES, hostile, of_file
+from made_data import image
 from streamlit.testing.v1 import AppTest
 from trained_runs import tiny_run
 
-from covid_core.audit import dataset_audit
-from covid_core.audit.embedding import embedding_map
-from covid_core.data import dataset as data
-from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
-from covid_core.data.decisions import DISMISS, LEAVE_OUT, RELABEL, Decision
-from covid_core.data.imports import importing
 from covid_core.images.codec import png_bytes
-from covid_core.inference import external_test
 from covid_core.lessons.catalogue import LESSONS
-from covid_core.runs import store
-from covid_core.runs.store import EvaluationRecord, Run, Status
+from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 from pages.panels.train.spec_fields import key_of
 
@@ -42,80 +32,14 @@ LITERAL = {
 RAW, TWICE = re.compile(r"(?<!\\)\[p\b"), re.compile(r"\\\\\\?\[p\b")  # of Markdown: as it was, and escaped twice
 
 
-def hostile(kind: str) -> str:
-    """A name that is a picture from elsewhere in Markdown, a tag to Plotly, and a figure's value in its templates."""
-    return f"{kind} ![p](https:evil.invalid) <b>n %{{k}}"
-
-
-ILL, WELL = hostile("ill"), hostile("well")
-SOURCES = [hostile("here"), hostile("there") + " https://evil.invalid/a"]
-SIZES = {"train": 60, "validation": 30, "test": 30}
-
-
 @pytest.fixture(scope="module")
 def images(place: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """A data set of such names, with copies, files that cannot be read, an audit, a map, and decisions."""
-    folder = tmp_path_factory.mktemp("images")
-    database_folders(folder, {ILL: 16, WELL: 18}, {ILL: SOURCES, WELL: SOURCES})
-    for number, label in enumerate((ILL, WELL)):
-        images = folder / label / "images"
-        for path in sorted(images.iterdir())[:3]:  # one picture under two classes, and under two names
-            (images / f"{hostile('again')} {path.name}").write_bytes(png_bytes(image(int(path.stem.split("-")[-1]))))
-        (images / f"{hostile('torn')} {number}.png").write_bytes(b"no picture")
-    made = importing.import_folder(place, folder, hostile("images"))
-    other = database_folders(tmp_path_factory.mktemp("other"), {ILL: 6, WELL: 6})
-    against = importing.import_folder(place, other, hostile("other"))
-    dataset_audit.make(place, made, against)
-    embedding_map.make(place, made)
-    names, note = list(made.images["image_id"]), hostile("because")
-    wanted = [
-        Decision(RELABEL, names[5], after=WELL, note=note),
-        Decision(LEAVE_OUT, names[6], note=note),
-        *decisions.together([names[7], names[8]], note),
-        Decision(DISMISS, names[9], finding="no lungs", note=note),
-    ]
-    data.decide(place, made.id, wanted, hostile("Ada"))
-    return data.open_dataset(place, made.id)
+    return hostile_names.images(place, tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="module")
 def runs(place: Workspace, images: Dataset) -> list[Run]:
-    """Runs of such names with all that is kept of a run, studies, segmenters, and what is broken."""
-    made = [
-        made_run(place, all_parts(SIZES, skill, seed, (ILL, WELL)), hostile(f"run {seed}"), note=hostile("note"))
-        for seed, skill in enumerate((3.0, 0.3))
-    ]
-    for run in made:
-        keep_audit(run, largest={"label": ILL, "share": 0.5, "images": 60})
-        keep_evaluation(run)
-    for name, skill in (("study", 2.0), ("study two", 0.5)):
-        made_repeats(place, hostile(name), skill)
-    made_run(place, all_parts(SIZES, 1, 7, (ILL, WELL)), hostile("failed"), state=store.FAILED)
-    broken = made_run(place, all_parts(SIZES, 1, 8, (ILL, WELL)), hostile("broken"))
-    (broken.path / "run.json").write_text(hostile("{"))
-    for dataset in ("images", "others"):
-        made_segmenter(place, hostile(dataset))
-    failed = store.create_job(place, "import", {"source": "/" + hostile("folder"), "name": hostile("import")})
-    now = time.time()
-    failed.write_status(Status(store.FAILED, reason=hostile("why"), started=now, updated=now, ended=now))
-    (place.datasets / "damaged").mkdir()
-    (place.datasets / "damaged" / "import.json").write_text(hostile("{"))
-    return made
-
-
-def keep_evaluation(run: Run) -> None:
-    table = all_parts({external_test.OUTSIDE: 40}, 1.0, classes=(ILL, WELL))
-    table = table.assign(own_label=table["label"], twin=None, twin_label=ILL, twin_part="train", detail=0.99)
-    table.loc[:1, "twin"] = hostile("twin")
-    facts = {
-        "created": time.time(),
-        "dataset": {"id": "elsewhere", "name": hostile("elsewhere"), "version": "1"},
-        "classes": {ILL: ILL, WELL: WELL},
-        "unknown": {hostile("unknown"): 3},
-        "shared": 2,
-        "conflicts": 1,
-    }
-    run.write_evaluation(EvaluationRecord.model_validate(facts), table)
+    return hostile_names.runs(place)
 
 
 @pytest.fixture(autouse=True)
@@ -179,26 +103,6 @@ def find(app: AppTest, prefix: str) -> Any:
     return next(one for one in app.button if (one.key or "").startswith(prefix))
 
 
-PLACES = [
-    ("home", {}),
-    *(("dataset", {"tab": tab}) for tab in ("Overview", "Images", "Pixels", "Sizes and sources", "Left out")),
-    *(
-        ("audit", {"tab": tab})
-        for tab in ("Findings", "Duplicates", "Shortcut learning", "Another data set", "Map", "Decisions")
-    ),
-    ("train", {}),
-    ("train", {"study": "any"}),
-    *(
-        ("compare", {"view": view})
-        for view in (
-            *("Measures", "Evidence check", "Per class", "Pairs", "Confusion", "Images", "Calibration"),
-            *("Outside test", "Repeats", "Curves", "ROC and precision-recall", "Hyper-parameters", "Cost", "Scores"),
-        )
-    ),
-    ("predict", {}),
-]
-
-
 @pytest.mark.parametrize(
     ("page", "address"), PLACES, ids=lambda one: one if isinstance(one, str) else "".join(one.values())
 )
@@ -225,11 +129,11 @@ def test_where_a_image_is_not_there(images):
 
 
 def test_where_data_sets_are_added_and_removed(images, runs, tmp_path):
-    (tmp_path / hostile("folder") / ILL).mkdir(parents=True)
-    (tmp_path / hostile("folder") / ILL / "one.png").write_bytes(png_bytes(image(1)))
+    (tmp_path / of_file("folder") / of_file("ill")).mkdir(parents=True)
+    (tmp_path / of_file("folder") / of_file("ill") / "one.png").write_bytes(png_bytes(image(1)))
     session = {"manage": True, "import-way": "Folder or zip on this machine"}
     app = page_tests.opened("dataset", session, dataset=images.id)
-    app.text_input(key="import-path").set_value(str(tmp_path / hostile("folder"))).run()
+    app.text_input(key="import-path").set_value(str(tmp_path / of_file("folder"))).run()
     assert app.multiselect
     assert_plain(app)
     find(app, f"delete-{images.id}").click().run()
@@ -281,8 +185,8 @@ def trained(place: Workspace, images: Dataset) -> Run:
 def test_in_answers_about_images(trained):
     app = page_tests.opened("predict", run=trained.id)
     for number in range(2):
-        app.file_uploader[0].upload(f"{hostile('image')} {number}.png", png_bytes(image(number)))
-    app.file_uploader[0].upload(f"{hostile('letter')}.png", b"no picture")
+        app.file_uploader[0].upload(f"{of_file('image')} {number}.png", png_bytes(image(number)))
+    app.file_uploader[0].upload(f"{of_file('letter')}.png", b"no picture")
     app.run()
     assert_plain(app)
 

@@ -111,6 +111,11 @@ def test_markdown_aligns_numbers_and_leaves_every_text_in_its_cell():
     assert tables.to_markdown(frame) == "| Model | Test |\n| --- | ---: |\n| a\\|b | 0.5 |\n| c d | – |\n"
 
 
+def test_markdown_shows_a_name_that_is_a_picture_elsewhere_as_text():
+    table = tables.to_markdown(pd.DataFrame({"Model": ["![p](https://evil.test/x) <img> $x$"]}))
+    assert "| !\\[p\\](https://evil.test/x) \\<img\\> \\$x\\$ |" in table
+
+
 def test_a_table_in_word_has_its_caption_its_cells_and_the_best_row_in_bold():
     frame = pd.DataFrame({"Model": ["a", "b"], "Test": ["81.3 %", None]})
     made = docx.Document(io.BytesIO(word.table_to_word(frame, "All runs", best=[1])))

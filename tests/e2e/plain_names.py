@@ -1,0 +1,41 @@
+"""Names that Markdown, or what Streamlit adds to it, would show as something else."""
+
+NAMES = (
+    *("![p](https://evil.test/x)", "[l](https://evil.test/x)", "<https://evil.test>", "[x]: https://evil.test", "[^1]"),
+    *("https://evil.test/?a=$b$", "HTTP://EVIL.TEST", "www.evil.test/a", "ada@evil.test", "mailto:ada@evil.test"),
+    *(
+        "<b>bold</b>",
+        "<img src=x onerror=alert(1)>",
+        "javascript:alert(1)",
+        "&lt;b&gt; &amp;",
+        "$x$",
+        "$$x^2$$",
+        "\\(x\\)",
+    ),
+    *(
+        ":red[r]",
+        ":gray-badge[x]",
+        ":smile:",
+        ":material/face:",
+        ":streamlit:",
+        "a -> b <- c <-> d",
+        "--",
+        "---",
+        ">= <= ~=",
+    ),
+    *("**b** _i_ `c` ~~s~~", "__init__", "# head", "- item", "1. item", "1) item", "> quote", "a | b\n--|--\n1 | 2"),
+    *(
+        "    indented",
+        "\tx",
+        "line\n\nline",
+        "a\n---",
+        "```\ncode",
+        "\\",
+        "\\*",
+        ":::x",
+        "[ ] todo",
+        "C:\\new",
+        " lead",
+        "trail ",
+    ),
+)
