@@ -1,5 +1,16 @@
 """The errors that a user can mend. Anything else is a bug and keeps its traceback."""
 
+from pathlib import Path
+
+
+def cause(error: BaseException, *places: Path) -> str:
+    """What a library says went wrong, for a sentence that anybody may read: without the paths that the text of an
+    OSError names, and with the names alone of the files and folders ``places``."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    for place in places:
+        text = text.replace(str(place), place.name)
+    return text.splitlines()[0].rstrip(".")
+
 
 class CovidCoreError(Exception):
     """Base of all errors whose text is meant for the user: one sentence, what was wrong and what to try."""

@@ -33,12 +33,13 @@ def check(spec: TrainingSpec, backbone: Backbone) -> None:
     if spec.weights.startswith("file:"):
         path = Path(spec.weights.removeprefix("file:"))
         if not path.is_file():
-            raise WeightsUnavailable(f"There is no weights file {path}.")
+            raise WeightsUnavailable(f"There is no weights file {path.name}.")
         return
     size = spec.image_size
+    cache = "$KERAS_HOME/models" if os.environ.get("KERAS_HOME") else "~/.keras/models"  # as the owner calls it
     if spec.weights == "imagenet" and not is_cached(backbone, size) and not can_be_reached(backbone.weights_url(size)):
         raise WeightsUnavailable(
-            f"ImageNet weights of {backbone.label} are neither in {cache_folder()} nor to be had from the network. "
+            f"ImageNet weights of {backbone.label} are neither in {cache} nor to be had from the network. "
             f"Connect and try again, put {backbone.weights_name(size)} there, choose a local file (weights=file:PATH), "
             "or choose a random start (weights=random)."
         )

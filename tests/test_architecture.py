@@ -431,6 +431,19 @@ def test_no_error_is_swallowed_unseen():
     assert not found, "bare except, or except that only passes"
 
 
+def test_no_sentence_quotes_the_text_of_a_system_error():
+    """It names folders of this machine; ``errors.cause`` leaves them out."""
+    found = [
+        place(path, part)
+        for path in [*sources(CORE, PAGES), *ENTRY]
+        for node in nodes(path)
+        if isinstance(node, ast.ExceptHandler) and re.search("OSError|Exception|UNREADABLE", ast.unparse(node.type))
+        for part in ast.walk(node)
+        if isinstance(part, ast.FormattedValue) and is_named(part.value, node.name)
+    ]
+    assert not found
+
+
 def only_passes(handler: ast.ExceptHandler) -> bool:
     return all(isinstance(statement, ast.Pass) for statement in handler.body)
 

@@ -10,7 +10,7 @@ from covid_core.backbones import BACKBONES
 from covid_core.commands.verbs import ARGUMENTS, NAME, WAIT, option, verb, waited
 from covid_core.data import dataset as data
 from covid_core.data import split
-from covid_core.errors import CovidCoreError, InvalidChoice, RunError
+from covid_core.errors import CovidCoreError, InvalidChoice, RunError, cause
 from covid_core.jobs import queue
 from covid_core.reports import comparison_text, run_figures, run_text, study_text
 from covid_core.reports.encode import encode
@@ -234,4 +234,4 @@ def _text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise InvalidChoice(f"The file {path} cannot be read: {error}.") from error
+        raise InvalidChoice(f"The file {path} cannot be read: {cause(error)}.") from error

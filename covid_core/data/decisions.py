@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from covid_core import files
-from covid_core.errors import DataError, InvalidChoice
+from covid_core.errors import DataError, InvalidChoice, cause
 from covid_core.formatting import plural
 
 FILE, LOCK = "decisions.csv", "decisions.lock"
@@ -126,7 +126,7 @@ def append(folder: Path, wanted: Sequence[Decision], author: str, labels: Mappin
             os.fsync(handle.fileno())
         files.sync_folder(folder)
     except OSError as error:
-        raise DataError(f"The decision cannot be kept: {error.strerror or error}.") from error
+        raise DataError(f"The decision cannot be kept: {cause(error)}.") from error
 
 
 # What is in force

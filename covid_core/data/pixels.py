@@ -108,5 +108,5 @@ def image_of(dataset: Dataset, row: int) -> tuple[GreyImage, bytes]:
     except ImageError as error:
         raise DataError(
             f"{dataset.images['image_id'].iat[row]} is no longer what it was at import. {error} "
-            f"Is the folder {dataset.root} still there and unchanged?"
+            f"Is the folder of {dataset.name} still there and unchanged?"
         ) from error

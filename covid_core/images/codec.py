@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps, Unidentified
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from covid_core.errors import ImageError
+from covid_core.errors import ImageError, cause
 from covid_core.images import resampling
 from covid_core.images.image import (
     MOST_PIXELS,
@@ -157,7 +157,7 @@ def content_of(path: Path | str) -> bytes:
         with open(path, "rb", buffering=0) as handle:
             return handle.readall()
     except OSError as error:
-        raise ImageError(f"The file cannot be opened: {error.strerror}.") from error
+        raise ImageError(f"The file cannot be opened: {cause(error)}.") from error
 
 
 def to_square(pixels: np.ndarray, size: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers
 
 from covid_core.backbones import BASELINE_FILTERS, Backbone, Preprocessing
-from covid_core.errors import WeightsUnavailable
+from covid_core.errors import WeightsUnavailable, cause
 from covid_core.images.intensity import BANDS, GREY_DEVIATION, GREY_MEAN
 from covid_core.inference.network import FLATTEN, MEAN, MEAN_MAX, Head
 from covid_core.nets.added import keras_file
@@ -204,7 +204,9 @@ def _load(network: keras.Model, weights: Path) -> None:
     try:
         network.load_weights(weights)
     except (ValueError, OSError, KeyError) as error:
-        raise WeightsUnavailable(f"{weights.name} does not hold weights of this backbone: {error}") from error
+        raise WeightsUnavailable(
+            f"{weights.name} does not hold weights of this backbone: {cause(error, weights)}."
+        ) from error
 
 
 def cut_before_last(trunk: keras.Model, layer_count: int) -> tuple[str, int]:

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from covid_core import files
 from covid_core.audit.model import heatmap_sanity
 from covid_core.audit.model.randomisation_test import MapCheck
-from covid_core.errors import CovidCoreError, ImageError, InvalidChoice
+from covid_core.errors import CovidCoreError, ImageError, InvalidChoice, cause
 from covid_core.evaluation import metrics
 from covid_core.evaluation.assessment import groups_of
 from covid_core.figures.theme import class_colours
@@ -255,5 +255,5 @@ def _written(workspace: Workspace, run: Run, assessment: Assessment, folder: Pat
         folder.mkdir(parents=True, exist_ok=True)
         files.write_bytes(path, page.encode())
     except OSError as error:
-        raise InvalidChoice(f"No report can be written into {folder}: {error.strerror or error}.") from error
+        raise InvalidChoice(f"No report can be written into {folder}: {cause(error)}.") from error
     return path

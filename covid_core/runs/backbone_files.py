@@ -27,7 +27,7 @@ def described(path: Path) -> BackboneFile:
     try:
         fields = files.read_json(path)
     except (OSError, ValueError) as error:
-        raise InvalidChoice(f"The description {path} is missing or no JSON file.") from error
+        raise InvalidChoice(f"The description {path.name} is missing or no JSON file.") from error
     try:
         return parse(BackboneFile, {**fields, "measured": None} if isinstance(fields, dict) else fields)
     except InvalidChoice as error:
@@ -128,7 +128,7 @@ def check_addition(workspace: Workspace, file: BackboneFile, source: Path) -> No
     if folder_of(workspace, file.name).exists():
         raise InvalidChoice(f"There is a backbone {file.name} already. Remove it, or choose another name.")
     if not source.is_file():
-        raise InvalidChoice(f"There is no file {source}.")
+        raise InvalidChoice(f"There is no file {source.name}.")
     if not str(source).lower().endswith(Path(file.file_name).suffix):
         raise InvalidChoice(f"{source.name} does not end in {Path(file.file_name).suffix}, as kind {file.kind} says.")
     check_runtime(file)

@@ -37,7 +37,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from covid_core import files
 from covid_core.data.dataset import Dataset
 from covid_core.data.split import split_hash
-from covid_core.errors import CovidCoreError, InvalidChoice, RunDamaged, RunError, UnknownId
+from covid_core.errors import CovidCoreError, InvalidChoice, RunDamaged, RunError, UnknownId, cause
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace, folder_of, list_folders, new_id
 
@@ -228,7 +228,7 @@ class JobFolder:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError) as error:
-            raise RunDamaged(f"The status of {self.id} cannot be read: {error}.") from error
+            raise RunDamaged(f"The status of {self.id} cannot be read: {cause(error)}.") from error
 
     def _launch(self) -> Launch | None:
         try:
@@ -406,7 +406,7 @@ class Run(JobFolder):
                 return pd.DataFrame(columns=list(HISTORY_COLUMNS))
             return pd.read_csv(io.StringIO(whole), names=list(HISTORY_COLUMNS), index_col=False, dtype=HISTORY_TYPES)
         except (OSError, ValueError) as error:
-            raise RunDamaged(f"The history of {self.name} cannot be read: {error}.") from error
+            raise RunDamaged(f"The history of {self.name} cannot be read: {cause(error)}.") from error
 
     def note_opening(self, what: str) -> None:
         """Append to openings.csv that somebody looked at test images: each look makes a later choice less honest.

@@ -6,6 +6,7 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 
 from covid_core.glossary import GLOSSARY
+from pages.shared import shell
 
 ENTRIES = {term.markdown for term in GLOSSARY.values()}
 APP = Path(__file__).parents[2] / "pages" / "dashboard.py"
@@ -33,10 +34,11 @@ def opened(page: str = "", session: Mapping[str, object] | None = None, **addres
 
 
 def words(page: AppTest) -> str:
-    """Everything that the page says outside its widgets and tables, without the backslashes of escaped Markdown.
+    """Everything that the page says outside its widgets and tables, without what escaped Markdown adds.
 
     The glossary entries behind "?" are no words of the page.
     """
     kinds = [page.title, page.markdown, page.info, page.success, page.warning, page.error, page.caption]
     said = [element.value for kind in kinds for element in kind]
-    return "\n".join(text for text in said if text.partition("\n\n")[0] not in ENTRIES).replace("\\", "")
+    text = "\n".join(text for text in said if text.partition("\n\n")[0] not in ENTRIES)
+    return text.replace("\\", "").replace(shell.WORD_JOINER, "")

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import charset_normalizer
 
 from covid_core.data.imports.layouts import is_hidden
-from covid_core.errors import DataError
+from covid_core.errors import DataError, cause
 from covid_core.formatting import file_size
 from covid_core.work import Progress, silent
 
@@ -86,7 +86,7 @@ def _opened(archive: Path | BinaryIO, encoding: str = "") -> zipfile.ZipFile:
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         if isinstance(archive, Path) and archive.is_file() and archive.suffix.lower() != ".zip":
             raise DataError(f"{archive.name} is no zip archive. Use the folder that holds it.") from error
-        raise DataError(f"The archive cannot be read: {_reason(error)}.") from error
+        raise DataError(f"The archive cannot be read: {cause(error)}.") from error
 
 
 def names_in(archive: Path | BinaryIO, encoding: str = "") -> list[str]:
@@ -105,7 +105,7 @@ def content_in(archive: Path | BinaryIO, name: str, encoding: str = "") -> bytes
             _check_member(member)
             return opened.read(member)
     except UNREADABLE as error:
-        raise DataError(f"The file {name} of the archive cannot be read: {error}.") from error
+        raise DataError(f"The file {name} of the archive cannot be read: {cause(error)}.") from error
 
 
 def extract(archive: Path, target: Path, encoding: str = "", progress: Progress = silent) -> None:
@@ -132,14 +132,10 @@ def extract(archive: Path, target: Path, encoding: str = "", progress: Progress 
                 progress(written / max(total, 1), f"Unpacking: {file_size(written)} of {file_size(total)}")
     except UNREADABLE as error:
         shutil.rmtree(target, ignore_errors=True)
-        raise DataError(f"The archive {archive.name} cannot be unpacked: {_reason(error)}.") from error
+        raise DataError(f"The archive {archive.name} cannot be unpacked: {cause(error)}.") from error
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
-
-
-def _reason(error: Exception) -> object:
-    return getattr(error, "strerror", None) or error  # the text of an OSError names folders of this machine
 
 
 def _files_in(opened: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

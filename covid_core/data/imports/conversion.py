@@ -11,7 +11,7 @@ from pathlib import Path
 
 from covid_core.data.imports import metadata
 from covid_core.data.imports.layouts import Candidate, is_plain
-from covid_core.errors import DataError, ImageError
+from covid_core.errors import DataError, ImageError, cause
 from covid_core.images.codec import (
     DICOM,
     KINDS,
@@ -90,5 +90,5 @@ class Converter:
             (self.made / path).parent.mkdir(parents=True, exist_ok=True)
             (self.made / path).write_bytes(content)
         except OSError as error:
-            raise DataError(f"The images cannot be written into the data set: {error.strerror}.") from error
+            raise DataError(f"The images cannot be written into the data set: {cause(error)}.") from error
         return path, content

@@ -25,9 +25,18 @@ from covid_core.data.dataset import MANIFEST_COLUMNS, Dataset, open_dataset
 from covid_core.data.imports import metadata
 from covid_core.data.imports.archives import content_in, encodings_of, extract, names_in
 from covid_core.data.imports.conversion import Converter
-from covid_core.data.imports.layouts import EVERYTHING, Candidate, Layout, as_text, names_below, opening, understood
+from covid_core.data.imports.layouts import (
+    EVERYTHING,
+    Candidate,
+    Layout,
+    as_text,
+    called,
+    names_below,
+    opening,
+    understood,
+)
 from covid_core.data.pixels import SUMMARY_SIZE, pixels_path
-from covid_core.errors import DataError, ImageError, NoRoom
+from covid_core.errors import DataError, ImageError, NoRoom, cause
 from covid_core.images.codec import GreyImage, content_of, png_bytes, to_squares
 from covid_core.specs import LayoutSpec
 from covid_core.synthetic import phantom
@@ -100,12 +109,12 @@ def proposal(source: Path, spec: LayoutSpec = EVERYTHING) -> Layout:
 
 
 def files_of(source: Path, encoding: str = "") -> tuple[list[str], Callable[[str], bytes], str]:
-    """Names of the files of a folder or zip archive, what gives their content, and its path. Raises DataError."""
+    """Names of the files of a folder or zip archive, what gives their content, and its name. Raises DataError."""
     with opening(source):
         is_archive = source.is_file()
     if is_archive:
-        return names_in(source, encoding), lambda name: content_in(source, name, encoding), str(source)
-    return names_below(source), lambda name: _content(source / name), str(source)
+        return names_in(source, encoding), lambda name: content_in(source, name, encoding), source.name
+    return names_below(source), lambda name: _content(source / name), called(source)
 
 
 def proposed(names: Sequence[str], root: str, spec: LayoutSpec, content: Callable[[str], bytes]) -> Layout:
@@ -330,7 +339,7 @@ def link(root: Path, name: str, images: pd.DataFrame, folder: Path, progress: Pr
             if not (folder / path).exists():
                 files.link_or_copy(root / path, folder / path)
         except OSError as error:
-            raise DataError(f"{path} of {name} cannot be linked or copied: {error.strerror}.") from error
+            raise DataError(f"{path} of {name} cannot be linked or copied: {cause(error)}.") from error
 
 
 def read_all(

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from covid_core.errors import DataError
+from covid_core.errors import DataError, cause
 from covid_core.images.codec import NAME_WITHOUT_SUFFIX, PICTURE_SUFFIXES, SUFFIXES
 from covid_core.specs import LayoutSpec
 
@@ -195,7 +195,7 @@ def names_below(root: Path) -> list[str]:
     """
     with opening(root):
         if not root.is_dir():
-            raise DataError(f"There is no folder {root}.")
+            raise DataError(f"There is no folder {called(root)}.")
         names, entered = [], set()
         for folder, inside, files in os.walk(root, onerror=_refused, followlinks=True):
             inside[:] = sorted(name for name in inside if not is_hidden(PurePath(name)))
@@ -290,7 +290,12 @@ def completed(
 
 def layout_of(root: Path, spec: LayoutSpec = EVERYTHING) -> Layout:
     """What the files below a folder mean. Raises DataError as ``understood`` and ``names_below``."""
-    return understood(names_below(root), str(root), spec)
+    return understood(names_below(root), called(root), spec)
+
+
+def called(root: Path) -> str:
+    """What a folder or archive is called in sentences: its name alone, which tells nobody where this machine has it."""
+    return root.resolve().name or str(root)
 
 
 @contextlib.contextmanager
@@ -299,7 +304,7 @@ def opening(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f"The folder {root} cannot be opened: {error.strerror}.") from error
+        raise DataError(f"The folder {called(root)} cannot be opened: {cause(error)}.") from error
 
 
 def is_hidden(path: PurePath) -> bool:
@@ -439,4 +444,4 @@ def _sources_in(table: Path) -> dict[str, str]:
         names = rows["FILE NAME"].str.removesuffix(".png").str.strip().str.lower()
         return dict(zip(names, rows["URL"].str.strip(), strict=True))
     except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{table.name} is not a table with the columns FILE NAME and URL: {error}.") from error
+        raise DataError(f"{table.name} is not a table with the columns FILE NAME and URL: {cause(error)}.") from error

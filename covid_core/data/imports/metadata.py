@@ -30,7 +30,7 @@ from covid_core.data.imports.layouts import (
     masks_among,
     part_of_name,
 )
-from covid_core.errors import DataError
+from covid_core.errors import DataError, cause
 from covid_core.formatting import count, decimals, file_size
 from covid_core.specs import LayoutSpec
 
@@ -144,7 +144,7 @@ def _read_one(name: str, content: bytes) -> pd.DataFrame:
         else:
             table = _separated(name, _decoded(content))
     except (OSError, ValueError, KeyError, EOFError, csv.Error, zipfile.BadZipFile) as error:
-        raise DataError(f"{name} cannot be read as a table: {error}.") from error
+        raise DataError(f"{name} cannot be read as a table: {cause(error)}.") from error
     if len(table) > MOST_ROWS:
         raise DataError(f"{name} has more than {count(MOST_ROWS)} rows.")
     table.columns = [str(column).strip() for column in table.columns]

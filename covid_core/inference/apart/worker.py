@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from covid_core.errors import cause
 from covid_core.images.sandbox_worker import ANSWER, Broken, limit, receive, send
 
 MEGABYTES = 12 * 1024  # of addresses, beyond what the process has at its start; a large network at 1,280 px takes 4
@@ -60,13 +61,14 @@ def main() -> None:
     limit(MEGABYTES)
     with contextlib.suppress(Broken, OSError):  # the other side has ended; so does this
         order, _ = receive_message(requests)
-        opened = _answered(answers, lambda: _opened(order))
+        places = [Path(one["path"]) for one in order["chain"]]
+        opened = _answered(answers, lambda: _opened(order), *places)
         while opened is not None:
             _, batch = receive_message(requests)
-            _answered(answers, functools.partial(opened[0], batch))
+            _answered(answers, functools.partial(opened[0], batch), *places)
 
 
-def _answered(answers: IO[bytes], work: Callable[[], Any]) -> Any:
+def _answered(answers: IO[bytes], work: Callable[[], Any], *places: Path) -> Any:
     """Do it and send how it went, with the array or the count of parameters. None where it failed."""
     try:
         done = work()
@@ -75,8 +77,7 @@ def _answered(answers: IO[bytes], work: Callable[[], Any]) -> Any:
     except MemoryError:
         return send_message(answers, {"error": "The network needs more memory than it may have."})
     except Exception as error:  # a file must not end this process without a word
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return send_message(answers, {"error": f"The network cannot be run: {first[:200]}"})
+        return send_message(answers, {"error": f"The network cannot be run: {cause(error, *places)[:200]}"})
     if isinstance(done, np.ndarray):
         send_message(answers, {"error": ""}, done)
     else:

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from covid_core.data.imports.layouts import is_picture, masks_among, names_below
+from covid_core.data.imports.layouts import called, is_picture, masks_among, names_below
 from covid_core.errors import DataError, ImageError
 from covid_core.images import sandbox
 from covid_core.images.codec import GreyImage, content_of
@@ -24,7 +24,7 @@ def assessed(predictor: Predictor, folder: Path, progress: Progress = silent) ->
     below = list(filter(is_picture, names_below(folder)))
     names = sorted(set(below) - masks_among(below).keys())
     if not names:
-        raise DataError(f"No PNG, JPEG, TIFF or DICOM image in {folder}.")
+        raise DataError(f"No PNG, JPEG, TIFF or DICOM image in {called(folder)}.")
     made: list[Assessment] = []
     with ThreadPoolExecutor(cores()) as pool:
         for some in blocks(names, AT_ONCE):

@@ -10,7 +10,7 @@ import keras
 from keras import layers
 
 from covid_core.backbones import BackboneFile
-from covid_core.errors import InvalidChoice
+from covid_core.errors import InvalidChoice, cause
 
 STOCK = "keras"  # the module that every class in a file must come from
 CODE = "Lambda"
@@ -54,8 +54,7 @@ def loaded(path: Path) -> keras.Model:
     try:
         network = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # whatever a file of others makes the loader raise
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InvalidChoice(f"{path.name} cannot be loaded safely: {first[:200]}") from error
+        raise InvalidChoice(f"{path.name} cannot be loaded safely: {cause(error, path)[:200]}") from error
     if not getattr(network, "inputs", None):
         raise InvalidChoice(f"{path.name} is no functional model: its input has no shape.")
     return network

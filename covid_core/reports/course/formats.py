@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from covid_core import files
-from covid_core.errors import InvalidChoice
+from covid_core.errors import InvalidChoice, cause
 from covid_core.reports import tables
 from covid_core.reports.course.document import Chart, Document, Picture, Table
 from covid_core.reports.course.html import to_html
@@ -116,5 +116,5 @@ def write(document: Document, subject: Subject, format: str, folder: Path) -> li
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             files.write_bytes(folder / name, content)
     except OSError as error:
-        raise InvalidChoice(f"No report can be written into {folder}: {error.strerror or error}.") from error
+        raise InvalidChoice(f"No report can be written into {folder}: {cause(error)}.") from error
     return [folder / name for name in made]

@@ -15,7 +15,7 @@ from covid_core import files
 from covid_core.data import dataset as data
 from covid_core.data.imports import archives, importing, layouts, merging, metadata
 from covid_core.data.imports.layouts import Layout
-from covid_core.errors import DataError
+from covid_core.errors import DataError, cause
 from covid_core.formatting import count, plural
 from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import ImportRequest, KaggleRequest, MergeRequest, PhantomRequest
@@ -293,7 +293,7 @@ def _upload_request(uploaded: UploadedFile, spec: LayoutSpec, into: str) -> Impo
     try:
         files.write_bytes(target, uploaded.getbuffer())
     except OSError as error:
-        raise DataError(f"The upload cannot be saved: {error.strerror}.") from error
+        raise DataError(f"The upload cannot be saved: {cause(error)}.") from error
     request = {"source": str(target), "name": stem, "dataset": into, "remove_source": True}
     return ImportRequest(**request, **spec.model_dump())
 

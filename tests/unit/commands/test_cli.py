@@ -410,7 +410,7 @@ def test_a_limit_that_is_no_number_is_refused_before_anything_is_cleared(answer,
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["import", "/nothing/here"], "There is no folder /nothing/here"),
+        (["import", "/nothing/here"], "There is no folder here"),
         (["demo", "--images", "1"], "received: 1"),
         (["summary", "../../etc"], "There is no data set with the id '../../etc'"),
         (["train", "nothing-12345"], "There is no data set"),
