@@ -26,7 +26,8 @@ UNREADABLE = (  # what zipfile raises of damaged, protected and unknown archives
 )
 MOST_FILES = 200_000
 MOST_BYTES = 20 * 10**9
-LARGEST_RATIO = 200  # packed images hardly shrink; a higher ratio over 1 MB is a bomb
+LARGEST_RATIO = 200  # packed images hardly shrink; a higher ratio over 1 MB, of a file or of all, is a bomb
+LARGEST_READ = 128 * 10**6  # bytes of a table, which is read into memory; MIMIC-CXR's largest has 64 MB
 CHUNK = 2**20
 ENCODINGS = {  # of names, as programs write them where they write no UTF-8; of equals, the earlier is taken
     "utf_8": "any language",
@@ -103,6 +104,8 @@ def content_in(archive: Path | BinaryIO, name: str, encoding: str = "") -> bytes
         with _opened(archive, encoding) as opened:
             member = next(one for one in _files_in(opened) if str(PurePosixPath(_name_of(one))) == name)
             _check_member(member)
+            if member.file_size > LARGEST_READ:
+                raise DataError(f"The file {name} of the archive is larger than {file_size(LARGEST_READ)}.")
             return opened.read(member)
     except UNREADABLE as error:
         raise DataError(f"The file {name} of the archive cannot be read: {cause(error)}.") from error
@@ -158,6 +161,7 @@ def _check_members(members: list[zipfile.ZipInfo], target: Path) -> None:
     free = shutil.disk_usage(target.parent).free
     if total * 2 > free:
         raise DataError(f"The archive needs {file_size(2 * total)} of free disk space; {file_size(free)} is left.")
+    _check_ratio("The archive's files are", *members)
     places: set[str] = set()
     for member in members:
         _check_member(member)
@@ -181,5 +185,10 @@ def _check_member(member: zipfile.ZipInfo) -> None:
         raise DataError(f"The archive holds a link or device: {name!r}. Nothing was unpacked.")
     if member.flag_bits & 1:
         raise DataError("The archive is protected by a password.")
-    if member.file_size > 2**20 and member.file_size > LARGEST_RATIO * max(member.compress_size, 1):
-        raise DataError(f"The archive's file {name!r} is packed more than {LARGEST_RATIO} to 1.")
+    _check_ratio(f"The archive's file {name!r} is", member)
+
+
+def _check_ratio(what: str, *members: zipfile.ZipInfo) -> None:
+    unpacked, packed = sum(one.file_size for one in members), sum(one.compress_size for one in members)
+    if unpacked > 2**20 and unpacked > LARGEST_RATIO * max(packed, 1):
+        raise DataError(f"{what} packed more than {LARGEST_RATIO} to 1.")

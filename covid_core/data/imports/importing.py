@@ -23,7 +23,7 @@ from covid_core import files
 from covid_core.data import duplicates
 from covid_core.data.dataset import MANIFEST_COLUMNS, Dataset, open_dataset
 from covid_core.data.imports import metadata
-from covid_core.data.imports.archives import content_in, encodings_of, extract, names_in
+from covid_core.data.imports.archives import LARGEST_READ, content_in, encodings_of, extract, names_in
 from covid_core.data.imports.conversion import Converter
 from covid_core.data.imports.layouts import (
     EVERYTHING,
@@ -37,6 +37,7 @@ from covid_core.data.imports.layouts import (
 )
 from covid_core.data.pixels import SUMMARY_SIZE, pixels_path
 from covid_core.errors import DataError, ImageError, NoRoom, cause
+from covid_core.formatting import file_size
 from covid_core.images.codec import GreyImage, content_of, png_bytes, to_squares
 from covid_core.specs import LayoutSpec
 from covid_core.synthetic import phantom
@@ -127,6 +128,8 @@ def proposed(names: Sequence[str], root: str, spec: LayoutSpec, content: Callabl
 
 def _content(path: Path) -> bytes:
     with opening(path):
+        if path.stat().st_size > LARGEST_READ:
+            raise DataError(f"{path.name} is larger than {file_size(LARGEST_READ)}.")
         return path.read_bytes()
 
 

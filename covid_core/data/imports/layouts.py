@@ -6,9 +6,9 @@ images do not all share is the class. A folder is listed once, and an archive is
 
 import contextlib
 import functools
+import io
 import os
 import re
-import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from covid_core.data.imports import spreadsheets
 from covid_core.errors import DataError, cause
 from covid_core.images.codec import NAME_WITHOUT_SUFFIX, PICTURE_SUFFIXES, SUFFIXES
 from covid_core.specs import LayoutSpec
@@ -439,9 +440,10 @@ def _refused(error: OSError) -> None:
 def _sources_in(table: Path) -> dict[str, str]:
     """Image name (without suffix, lower case) to its URL, from a metadata table of the database."""
     try:
-        rows = pd.read_excel(table, dtype=str).fillna("")
+        text = spreadsheets.as_csv(table.name, table.read_bytes())
+        rows = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
         rows.columns = [str(column).strip().upper() for column in rows.columns]
         names = rows["FILE NAME"].str.removesuffix(".png").str.strip().str.lower()
         return dict(zip(names, rows["URL"].str.strip(), strict=True))
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, OSError) as error:
         raise DataError(f"{table.name} is not a table with the columns FILE NAME and URL: {cause(error)}.") from error

@@ -11,7 +11,7 @@ import io
 import os
 import re
 import tomllib
-import zipfile
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +20,8 @@ from pathlib import Path, PurePath
 
 import pandas as pd
 
+from covid_core.data.imports import spreadsheets
+from covid_core.data.imports.archives import LARGEST_READ
 from covid_core.data.imports.layouts import (
     Candidate,
     Layout,
@@ -36,7 +38,6 @@ from covid_core.specs import LayoutSpec
 
 KINDS = (".csv", ".tsv", ".txt", ".xlsx", ".csv.gz")
 MOST_ROWS = 2_000_000  # MIMIC-CXR, the largest public collection of chest images, has 377,110
-MOST_BYTES = 500 * 10**6  # of a table, unpacked
 LISTED, LISTED_PART = "listed name", "part that lists it"  # columns of files that only list names
 ROLES = (
     *("path", "label", "patient", "source", "part", "sex", "age", "birth", "date"),
@@ -136,14 +137,14 @@ def _read_one(name: str, content: bytes) -> pd.DataFrame:
     try:
         if name.lower().endswith(".gz"):
             with gzip.open(io.BytesIO(content)) as packed:
-                content = packed.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise DataError(f"{name} is larger than {file_size(MOST_BYTES)}.")
+                content = packed.read(LARGEST_READ + 1)
+        if len(content) > LARGEST_READ:
+            raise DataError(f"{name} is larger than {file_size(LARGEST_READ)}.")
         if name.lower().endswith(".xlsx"):
-            table = pd.read_excel(io.BytesIO(content), dtype=str, nrows=MOST_ROWS + 1)
+            table = _separated(name, spreadsheets.as_csv(name, content), ",")
         else:
             table = _separated(name, _decoded(content))
-    except (OSError, ValueError, KeyError, EOFError, csv.Error, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zlib.error, csv.Error) as error:
         raise DataError(f"{name} cannot be read as a table: {cause(error)}.") from error
     if len(table) > MOST_ROWS:
         raise DataError(f"{name} has more than {count(MOST_ROWS)} rows.")
@@ -163,13 +164,13 @@ def _decoded(content: bytes) -> str:
         return content.decode("cp1252", "replace")
 
 
-def _separated(name: str, text: str) -> pd.DataFrame:
+def _separated(name: str, text: str, separator: str = "") -> pd.DataFrame:
     if "\0" in text:
         raise DataError(f"{name} is no text, so it is no table.")
     head = text.lstrip().splitlines()[:1]
     if not head:
         raise DataError(f"{name} is empty.")
-    separator = max("\t;, ", key=head[0].count) if head[0].count(",") == 0 else ","
+    separator = separator or (max("\t;, ", key=head[0].count) if head[0].count(",") == 0 else ",")
     first = next(csv.reader(head, delimiter=separator))
     options = {"sep": separator, "dtype": str, "keep_default_na": False, "nrows": MOST_ROWS + 1, "engine": "c"}
     if len(first) == 1 and has_image_suffix(first[0]):

@@ -87,6 +87,12 @@ def test_z3_a_small_file_may_be_packed_as_it_likes(tmp_path):
     assert (tmp_path / "unpacked/a/1.png").stat().st_size == 2**19
 
 
+def test_z3_many_small_files_are_a_bomb_together(tmp_path):
+    small = (f"a/{number}.png" for number in range(300))
+    path = archive(tmp_path / "images.zip", *((name, b"\0" * 10**6) for name in small), packing=zipfile.ZIP_DEFLATED)
+    refuse(path, "files are packed more than 200 to 1")
+
+
 def test_z3_members_that_share_their_bytes_are_refused(tmp_path):
     path = archive(tmp_path / "images.zip", ("a/1.png", IMAGE * 20), ("a/2.png", b"?"))
     content = bytearray(path.read_bytes())

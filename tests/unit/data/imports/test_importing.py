@@ -127,7 +127,10 @@ def test_other_files_are_not_images(workspace, image_folder):
         (lambda root: root.mkdir(), "No class folders"),
         (lambda root: put(root / "1.png"), "No class folders"),
         (lambda root: put(root / "a/broken.png", b"?"), "None of the 1 files can be read. The first: .*not a readable"),
-        (lambda root: (put(root / "a/1.png"), put(root / "a.metadata.xlsx", b"?")), "a.metadata.xlsx is not a table"),
+        (
+            lambda root: (put(root / "a/1.png"), put(root / "a.metadata.xlsx", b"?")),
+            "a.metadata.xlsx cannot be read as a table",
+        ),
     ],
     ids=["missing", "empty", "no classes", "nothing readable", "broken metadata"],
 )
