@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+NICENESS = 10  # the pages stay quick while a worker trains, or a file keeps its reader busy
+
 Progress = Callable[[float, str], None]
 """Called with the share done in [0, 1] and a short text. It may raise Stopped to end the work."""
 
@@ -48,3 +50,9 @@ def ordered_map(
     finally:
         for future in waiting:
             future.cancel()
+
+
+def lower_priority() -> None:
+    """Let pages go before this process. Where the platform has no niceness, nothing changes."""
+    if hasattr(os, "nice"):
+        os.nice(max(0, NICENESS - os.nice(0)))  # once, also in a process that such a one started

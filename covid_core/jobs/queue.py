@@ -32,7 +32,6 @@ MOST_WAITING = 30  # processes in the queue, each of about 120 MB; a study of th
 OF_DATASETS = ("dataset", "against", "members")  # fields of requests that hold data sets' ids
 SUBMIT_PATIENCE = 10.0  # seconds; starting a job takes less than one
 OUT_OF_QUEUE = "Taken out of the queue by the user."
-NICENESS = 10  # the pages stay quick while a worker trains
 
 # For glibc's malloc (others do not read it): take big arrays from the heap and keep them there. By default each
 # training step gets its activations from the system and gives them back, and zeroing those pages took a quarter of it.
@@ -343,9 +342,3 @@ def _detached() -> dict[str, Any]:
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
     return {"start_new_session": True}
-
-
-def lower_priority() -> None:
-    """Let pages go first. Where the platform has no niceness, nothing changes."""
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)

@@ -367,6 +367,14 @@ def nested_sequences(depth: int = 3000) -> bytes:
     return sound[:at] + start * depth + end * depth + sound[at:]
 
 
+def scan_bomb(side: int = 7900, scans: int = 1500) -> bytes:
+    """A progressive JPEG of 100 kB whose last scan comes again and again: a decoder goes through all pixels each time,
+    15 ms for a million of them."""
+    content = encoded(np.zeros((side, side), np.uint8), "JPEG", progressive=True)
+    last, end = content.rindex(b"\xff\xda"), content.rindex(b"\xff\xd9")
+    return content[:last] + content[last:end] * scans + content[end:]
+
+
 def mutated(content: bytes, rng: np.random.Generator) -> bytes:
     """The file with some bytes changed, lost, doubled or filled, as a seed has it."""
     changed = bytearray(content)
