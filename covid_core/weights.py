@@ -1,11 +1,14 @@
 """Where starting weights come from: the cache, the network, a local file, or chance. Never one for another."""
 
+import math
 import os
 from pathlib import Path
 
 from covid_core.backbones import Backbone
 from covid_core.data.imports.downloads import can_be_reached, download
-from covid_core.errors import WeightsUnavailable
+from covid_core.errors import InvalidChoice, WeightsUnavailable
+from covid_core.formatting import count
+from covid_core.runs import stored_weights
 from covid_core.specs import TrainingSpec
 from covid_core.work import Progress, silent
 
@@ -42,6 +45,22 @@ def check(spec: TrainingSpec, backbone: Backbone) -> None:
             f"ImageNet weights of {backbone.label} are neither in {cache} nor to be had from the network. "
             f"Connect and try again, put {backbone.weights_name(size)} there, choose a local file (weights=file:PATH), "
             "or choose a random start (weights=random)."
+        )
+
+
+def check_content(spec: TrainingSpec, backbone: Backbone) -> None:
+    """Refuse a weights file that cannot hold those of a backbone, without TensorFlow. Raises WeightsUnavailable."""
+    if not spec.weights.startswith("file:") or not backbone.pretrained:
+        return
+    path = Path(spec.weights.removeprefix("file:"))
+    try:
+        numbers = sum(math.prod(shape) for shape in stored_weights.shapes(path))
+    except InvalidChoice as error:
+        raise WeightsUnavailable(str(error)) from error
+    if numbers < backbone.parameters:
+        raise WeightsUnavailable(
+            f"{path.name} does not hold weights of this backbone: {count(numbers)} numbers, "
+            f"not {count(backbone.parameters)}."
         )
 
 

@@ -6,6 +6,7 @@ function, imported when its job begins.
 
 import os
 
+from covid_core import weights
 from covid_core.errors import CovidCoreError, Stopped
 from covid_core.jobs import kinds, reuse
 from covid_core.jobs.reporter import Reporter, reason_of
@@ -24,6 +25,7 @@ def train(workspace: Workspace, run: Run, reporter: Progress) -> bool:
     if equal is not None:
         reuse.take_over(run, equal)
         return True
+    weights.check_content(run.spec, run.spec.network)  # before TensorFlow starts
     return bool(kinds.of(run.spec).work(workspace, run, reporter))
 
 

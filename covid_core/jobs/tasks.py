@@ -6,7 +6,7 @@ from typing import Any
 
 from covid_core.data.dataset import open_dataset
 from covid_core.jobs import kinds
-from covid_core.runs import store
+from covid_core.runs import store, stored_weights
 from covid_core.work import Progress
 from covid_core.workspace import Workspace
 
@@ -110,4 +110,6 @@ def measure_robustness(workspace: Workspace, request: kinds.RobustnessRequest, p
 
 def add_backbone(workspace: Workspace, request: kinds.BackboneRequest, progress: Progress) -> Result:
     of = (Path(request.source), request.description)
+    if request.description.kind == "keras":
+        stored_weights.check_keras(of[0])  # before TensorFlow starts
     return {"backbone": kinds.entry_point(ADDITION)(workspace, *of, progress)}

@@ -1,19 +1,13 @@
 """A .keras file of others as a backbone: loaded without running code from it, as maps behind a prepared image."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import keras
 from keras import layers
 
 from covid_core.backbones import BackboneFile
 from covid_core.errors import InvalidChoice, cause
-
-STOCK = "keras"  # the module that every class in a file must come from
-CODE = "Lambda"
+from covid_core.runs import stored_weights
 
 
 def maps_of(entry: keras.KerasTensor, path: Path, file: BackboneFile) -> keras.KerasTensor:
@@ -45,12 +39,7 @@ def _layer(network: keras.Model, name: str) -> layers.Layer:
 
 def loaded(path: Path) -> keras.Model:
     """The model in a file of others: stock layers alone, nothing compiled, no code run. Raises InvalidChoice."""
-    for part in _classes(_config(path)):
-        if part["class_name"] == CODE:
-            raise InvalidChoice(f"{path.name} has a Lambda layer, which holds code. Build it from stock layers alone.")
-        module = str(part.get("module") or STOCK)
-        if ">" in str(part.get("registered_name")) or not (module == STOCK or module.startswith(f"{STOCK}.")):
-            raise InvalidChoice(f"{path.name} has the custom object {part['class_name']}, which is refused.")
+    stored_weights.check_keras(path)
     try:
         network = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # whatever a file of others makes the loader raise
@@ -58,23 +47,3 @@ def loaded(path: Path) -> keras.Model:
     if not getattr(network, "inputs", None):
         raise InvalidChoice(f"{path.name} is no functional model: its input has no shape.")
     return network
-
-
-def _config(path: Path) -> Any:
-    try:
-        with ZipFile(path) as archive:
-            return json.loads(archive.read("config.json"))
-    except (BadZipFile, OSError, KeyError, ValueError) as error:
-        raise InvalidChoice(f"{path.name} is no .keras file, or is damaged.") from error
-
-
-def _classes(value: Any) -> Iterator[dict[str, Any]]:
-    """All classes that a configuration names, those within others included."""
-    if isinstance(value, dict):
-        if "class_name" in value:
-            yield value
-        for part in value.values():
-            yield from _classes(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _classes(part)
