@@ -1,6 +1,10 @@
-"""Thousands of mutated files."""
+"""A hundred thousand mutated files, or as many as there is time for."""
+
+import os
 
 from hostile import fuzzing
+
+SECONDS = float(os.environ.get("COVID_CORE_FUZZ_SECONDS", 1800))
 
 
 def test_mutated_pictures_are_read_or_refused_and_nothing_else():
@@ -14,4 +18,7 @@ def test_mutated_dicom_files_are_read_or_refused_and_nothing_of_the_patient_is_t
 
 
 def test_mutated_files_in_the_process_for_strangers_are_read_or_refused_and_nothing_else():
-    fuzzing.strangers_files(6000, seed=2)
+    done = fuzzing.measured(100_000, seed=2, seconds=SECONDS)
+    assert done["files"] > 1000
+    assert not done["unmapped"]
+    assert not done["late"]

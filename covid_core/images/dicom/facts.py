@@ -8,7 +8,7 @@ import warnings
 from pydicom import Dataset
 from pydicom.tag import Tag
 
-from covid_core.images.dicom.header import TABLES, TAGS, parsed, reasons_to_refuse, spacing, view_of
+from covid_core.images.dicom.header import TABLES, TAGS, UNREADABLE, parsed, reasons_to_refuse, spacing, view_of
 
 FACT_TAGS = [Tag(keyword) for keyword in TABLES["facts"]["keywords"]]
 HASH_LENGTH = 16  # hexadecimal digits
@@ -45,7 +45,7 @@ def _text(header: Dataset, keyword: str) -> str:
     """A text in one line; nothing where it is missing or cannot be read, which says nothing about the pixels."""
     try:
         value = header.get(keyword)
-    except Exception:  # pydicom answers damaged values with a dozen kinds of error
+    except UNREADABLE:
         return ""
     return " ".join(str(value or "").replace("\0", " ").split())
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.encaps import generate_frames
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels import get_decoder
@@ -69,6 +70,10 @@ STURDIEST = {  # of several decoders: damaged files crash gdcm, the first choice
 GREYS = ("MONOCHROME1", "MONOCHROME2")
 PALETTE = "PALETTE COLOR"
 UNPACKED_MOST = 2 * MOST_PIXELS + LEVELS  # bytes of a deflated file
+UNREADABLE = (  # what pydicom and its plug-ins raise of damaged files; a number out of its range is a ValueError
+    *(InvalidDicomError, BytesLengthException, struct.error, zlib.error, OSError, EOFError, LookupError, TypeError),
+    *(ValueError, ArithmeticError, AttributeError, RuntimeError, AssertionError, SystemError),
+)
 DAMAGED = "The DICOM file is damaged or cut off."
 NO_IMAGE = "The DICOM file holds no image; it is a report, a plan or a directory, or it was cut off."
 CONTRADICTS_BITS = "The DICOM file contradicts itself about the bits of a pixel."
@@ -80,15 +85,14 @@ SEVERAL_FRAMES = "The DICOM file holds {frames} pictures; export the one that is
 
 @contextmanager
 def as_sentence(sentence: str) -> Iterator[None]:
-    """Whatever goes wrong within becomes one sentence. pydicom and its plug-ins answer damaged files with a dozen kinds
-    of error, whose texts quote the file; so the cause is dropped."""
+    """What goes wrong within becomes one sentence. The errors' texts quote the file, so the cause is dropped."""
     try:
         yield
     except ImageError:
         raise
     except MemoryError:
         raise ImageError(TOO_MUCH_MEMORY) from None
-    except Exception:
+    except UNREADABLE:
         raise ImageError(sentence) from None
 
 
@@ -361,7 +365,7 @@ def _sides(header: Dataset, *keywords: str) -> tuple[float, float] | None:
         try:
             value = header.get(keyword)
             sides = [float(side) for side in value] if isinstance(value, MultiValue) else []
-        except Exception:  # what is written there says nothing about the pixels, which are read all the same
+        except UNREADABLE:  # what is written there says nothing about the pixels, which are read all the same
             continue
         if len(sides) == 2 and all(math.isfinite(side) and side > 0 for side in sides):
             return sides[0], sides[1]
