@@ -29,6 +29,11 @@ LITERAL = {
     *("Selectbox.options", "MultiSelect.options", "TextInput.default", "TextInput.value", "Code.code_text"),
     *("Dataframe.columns", "BidiComponent.json", "MixedData.json", "PlotlyChart.config", "PlotlyChart.spec"),
 }
+ADDRESSES = [hostile("address"), "../../etc/passwd", "%2e%2e/a\0b", "x" * 10_000, "-1"]
+PARAMETERS = (
+    *("add", "class", "coverage", "dataset", "glossary", "image", "lesson", "pair", "point", "present", "run", "runs"),
+    *("step", "study", "tab", "view"),
+)
 RAW, TWICE = re.compile(r"(?<!\\)\[p\b"), re.compile(r"\\\\\\?\[p\b")  # of Markdown: as it was, and escaped twice
 
 
@@ -92,8 +97,8 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(one)
 
 
-def assert_plain(app: AppTest) -> None:
-    assert any("[p" in text for _, text in texts(app)), "no name stands here, so nothing was tested"
+def assert_plain(app: AppTest, some: bool = True) -> None:
+    assert not some or any("[p" in text for _, text in texts(app)), "no name stands here, so nothing was tested"
     assert not app.exception
     assert wrong(app) == []
 
@@ -109,6 +114,12 @@ def find(app: AppTest, prefix: str) -> Any:
 def test_on_every_page_and_tab(images, runs, page, address):
     about = {"dataset": images.id} if page in ("dataset", "audit", "train") else {}
     assert_plain(page_tests.opened(page, **about, **address))
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=range(len(ADDRESSES)))
+@pytest.mark.parametrize("page", ["home", "dataset", "audit", "train", "compare", "predict", "lessons"])
+def test_whatever_an_address_asks_for(images, runs, page, address):
+    assert_plain(page_tests.opened(page, **dict.fromkeys(PARAMETERS, address)), some=False)
 
 
 def test_in_the_gallery_of_one_class(images):
