@@ -35,18 +35,16 @@ def dataset(app: App, tmp_path_factory: pytest.TempPathFactory) -> str:
     return made.id
 
 
-def test_every_name_is_shown_letter_by_letter(context, names):
-    page = context.new_page()
-    page.goto(names.url)
-    idle(page)
+def test_every_name_is_shown_letter_by_letter(module_page: Page, names: App):
+    module_page.goto(names.url)
+    idle(module_page)
     for number, name in enumerate(NAMES):
-        place = page.locator(f".st-key-name-{number}")
+        place = module_page.locator(f".st-key-name-{number}")
         texts = [
             text.replace(JOINER, "") for text in place.locator("p").evaluate_all("all => all.map(p => p.textContent)")
         ]
         assert texts == [f"A {name}", name, name]
         assert place.locator("[data-testid=stMarkdownContainer]").locator(MADE).count() == 0, name
-    page.close()
 
 
 @pytest.mark.parametrize("place", ["home", "dataset", "audit", "train", "compare", "predict"])
