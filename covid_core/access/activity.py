@@ -4,9 +4,10 @@ import functools
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from covid_core import files
@@ -15,6 +16,7 @@ from covid_core.workspace import Workspace
 REFUSED = "refused: "  # begins what somebody tried and might not
 FILE = "activity.jsonl"  # in the workspace
 LONGEST = 200  # characters of a field of the log
+LONGEST_AGE = 36500  # days
 BLOCK = 1 << 16  # bytes of the log that are read at once, from its end
 
 
@@ -75,16 +77,14 @@ def _backwards(path: Path) -> Iterator[bytes]:
             yield rest
 
 
-def forget(workspace: Workspace, before: datetime) -> int:
-    """Remove the lines of the log from before a moment (with a time zone). Returns how many. Raises OSError."""
-    path = workspace.root / FILE
-    if not path.exists():
-        return 0
-    limit = before.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    every = lines(workspace, 1 << 62)
-    remaining = [one for one in reversed(every) if one.when >= limit]
-    text = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in remaining)
-    with files.published(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.chmod(0o600)
-    return len(every) - len(remaining)
+def forget(workspace: Workspace, days: float) -> int:
+    """Remove the lines that are older than so many days. Returns how many. Raises OSError."""
+    limit = (datetime.now(UTC) - timedelta(days=min(days, LONGEST_AGE))).isoformat(timespec="milliseconds")
+    every = lines(workspace, sys.maxsize)
+    young = [one for one in reversed(every) if one.when.removesuffix("Z") >= limit.removesuffix("+00:00")]
+    if len(young) < len(every):
+        text = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in young)
+        with files.published(workspace.root / FILE) as temporary:
+            temporary.touch(0o600)
+            temporary.write_text(text, encoding="utf-8")
+    return len(every) - len(young)

@@ -12,7 +12,7 @@ function explain(sentence) {
 }
 
 function tryConnection() {
-  if (document.querySelector("[data-testid=stMainBlockContainer] [data-testid=stElementContainer]")) return;
+  if (document.querySelector("[data-test-connection-state=CONNECTED]")) return;
   if (location.host !== askedHost) {
     explain(
       `Your browser asked ${location.host}, but the proxy asked the server for ${askedHost}. ` +

@@ -14,7 +14,7 @@ import re
 import time
 from collections import deque
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
@@ -26,6 +26,7 @@ HERE = "second-look/connection"  # the script that says why a page stays empty, 
 SCRIPT = Path(__file__).with_name("connection.js")
 PROXY_SECRET = "proxy_secret"  # of the secrets, and the header by which the proxy proves that it is the proxy
 SECRET_HEADER = "x-proxy-secret"
+COOKIE = re.compile(rb"(_streamlit_\w+=)([\w%.~!*()'-]*%7C[\w%.~!*()'-]*)")  # encoded; a separator of values is "|"
 UPLOADS = "/_stcore/upload_file/"
 WINDOW = 600.0  # seconds in which a visitor may hand in
 MOST_UPLOADED = 2 << 30  # bytes
@@ -76,7 +77,7 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        scope = {**scope, "headers": trusted(scope["headers"])}
+        scope = {**scope, "headers": trusted(with_plain_cookies(scope["headers"]))}
         answer = refusal(scope)
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send, answer)
@@ -157,6 +158,16 @@ def trusted(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     if not users or is_from_proxy(Headers(raw=headers).get(SECRET_HEADER, "")):
         return headers
     return [(name, value) for name, value in headers if name not in users]
+
+
+def with_plain_cookies(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Headers of a request, with Streamlit's cookies as Streamlit wrote them: code-server percent-encodes what they
+    hold, and uploads and sign-ins then fail (coder/code-server, issue 7927)."""
+    return [(name, COOKIE.sub(_decoded, value) if name == b"cookie" else value) for name, value in headers]
+
+
+def _decoded(cookie: re.Match[bytes]) -> bytes:
+    return cookie[1] + unquote_to_bytes(cookie[2])
 
 
 def is_from_proxy(presented: str) -> bool:

@@ -179,5 +179,14 @@ def test_old_lines_are_forgotten_and_others_stay(workspace):
     workspace.root.mkdir()
     (workspace.root / activity.FILE).write_text(json.dumps(old) + "\n")
     access.note(workspace, "new")
-    assert activity.forget(workspace, datetime(2021, 1, 1, tzinfo=UTC)) == 1
+    assert [activity.forget(workspace, days) for days in (1e9, 1)] == [0, 1]
     assert [one.did for one in activity.lines(workspace, 9)] == ["new"]
+
+
+def test_the_verb_lists_and_shortens_the_log(workspace, answer):
+    access.note(workspace, "delete run", "x-1")
+    code, listed = answer("activity", "--last", "5")
+    assert code == 0
+    assert [(one["did"], one["what"]) for one in listed["lines"]] == [("delete run", "x-1")]
+    code, listed = answer("activity", "--forget", "0")
+    assert [code, listed["forgotten"], len(listed["lines"])] == [0, 1, 1]

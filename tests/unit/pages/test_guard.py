@@ -153,6 +153,18 @@ def test_a_user_is_named_by_the_proxy_alone(options, monkeypatch, stored, presen
     assert (b"x-user" in body) == passes
 
 
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        (b"_streamlit_xsrf=2%7Cab%7C1; other=a%7Cb", b"_streamlit_xsrf=2|ab|1; other=a%7Cb"),
+        (b"a=b; _streamlit_user=2%7C1%3A0%7Cx%3D%7Cy", b"a=b; _streamlit_user=2|1:0|x=|y"),
+        (b"_streamlit_xsrf=2|a%62|1", b"_streamlit_xsrf=2|a%62|1"),
+    ],
+)
+def test_cookies_that_a_proxy_has_encoded_are_read_as_they_were(sent, meant):
+    assert guard.with_plain_cookies([(b"cookie", sent)]) == [(b"cookie", meant)]
+
+
 # Uploads
 
 
