@@ -10,6 +10,7 @@ from covid_core.formatting import count, moment, plural
 from pages.shared import shell
 
 MOST = 2000  # lines on the page; the file has them all
+FEW, TALL = 10, 620  # lines for which a table is as high as they are; pixels of a longer one
 EVERYBODY = "Everybody"
 
 
@@ -31,7 +32,7 @@ def main() -> None:
     chosen = [
         one for one in lines if who in (EVERYBODY, one.who) and (not refused or one.did.startswith(activity.REFUSED))
     ]
-    shell.table(_table(chosen), "activity", height=620)
+    shell.table(_table(chosen), "activity", height=TALL if len(chosen) > FEW else "auto")
     st.caption(
         f"The file {activity.FILE} in the workspace holds every line. "
         "The command second-look activity --forget DAYS removes old ones."
@@ -49,9 +50,9 @@ def _answer(lines: list[activity.Line]) -> str:
 
 def _table(lines: list[activity.Line]) -> pd.DataFrame:
     rows = [
-        (moment(datetime.fromisoformat(one.when).timestamp()), one.who, one.role, one.did, one.what) for one in lines
+        (moment(datetime.fromisoformat(one.when).timestamp()), one.who, one.did, one.what, one.role) for one in lines
     ]
-    return pd.DataFrame(rows, columns=["When", "Who", "Role", "Action", "ID"])
+    return pd.DataFrame(rows, columns=["When", "Who", "Action", "ID", "Role"])
 
 
 main()

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import services
-from app_server import App
+from app_server import ROOT, App
 from made_data import image
 from playwright.sync_api import Page, expect
 
@@ -20,15 +20,22 @@ LONG = 60_000  # milliseconds
 
 
 @contextlib.contextmanager
-def served(folder: Path, hosts: Sequence[str] = (), path: str = "") -> Iterator[App]:
-    """The app with these further allowed hosts, below a path."""
+def served(
+    folder: Path, hosts: Sequence[str] = (), path: str = "", settings: str = "", secrets: str = ""
+) -> Iterator[App]:
+    """The app with these further allowed hosts, below a path, with more of config.toml, and with secrets.toml."""
     home = folder / f"app-{services.free_port()}"
-    home.mkdir()
+    (home / ".streamlit").mkdir(parents=True)
+    config = (ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8")
+    (home / ".streamlit" / "config.toml").write_text(f"{config}\n{settings}")
+    (home / "secrets.toml").write_text(secrets)
     app = App(home, path=path)
     environment = {**os.environ, "COVID_CORE_HOME": str(home / "workspace"), "KERAS_HOME": str(home)}
+    environment |= {"STREAMLIT_SECRETS_FILES": str(home / "secrets.toml")} if secrets else {}
     allowed = [word for host in ("localhost", "127.0.0.1", *hosts) for word in ("--server.allowedHosts", host)]
     options = [*allowed, "--server.baseUrlPath", path.strip("/")]
-    app.start([sys.executable, "-m", "streamlit", "run", "app.py", *options], environment=environment)
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), *options]
+    app.start(command, folder=home, environment=environment)
     try:
         yield app
     finally:

@@ -4,16 +4,18 @@ Each proxy serves another host name with TLS. A browser opens a page, which need
 """
 
 import contextlib
+import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import services
 from app_server import ROOT, App
-from behind_proxies import served, walk
+from behind_proxies import LONG, served, walk
 from playwright.sync_api import Browser, Page, expect
 
 DOCUMENT = (ROOT / "docs" / "sharing.md").read_text(encoding="utf-8")
@@ -39,9 +41,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def proxied(kind: str, settings: str, folder: Path, app: App) -> Iterator[str]:
+def proxied(kind: str, settings: str, folder: Path, app: App, port: int = 0) -> Iterator[str]:
     """The address behind a proxy of that kind with these settings, on free ports and with the certificate here."""
-    port = services.free_port()
+    port = port or services.free_port()
     there = {"127.0.0.1:8501": f"127.0.0.1:{app.port}", "listen 443 ssl": f"listen 127.0.0.1:{port} ssl"}
     there |= {"/etc/ssl/second-look.pem": f"{folder}/cert.pem", "/etc/ssl/second-look.key": f"{folder}/key.pem"}
     there |= (
@@ -56,8 +58,9 @@ def proxied(kind: str, settings: str, folder: Path, app: App) -> Iterator[str]:
         temporary = "".join(
             f"{one}_temp_path {folder}/{one};\n" for one in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
+        who = "user root;" if os.geteuid() == 0 else ""  # what pytest makes is for its own account alone
         path.write_text(
-            f"daemon off; pid {folder}/nginx.pid; events {{}}\nhttp {{\naccess_log off; {temporary}{settings}\n}}"
+            f"{who} daemon off; pid {folder}/nginx.pid; events {{}}\nhttp {{\naccess_log off; {temporary}{settings}\n}}"
         )
         command = [services.program("nginx"), "-c", str(path), "-e", str(folder / "nginx.log")]
     else:
@@ -95,6 +98,56 @@ def test_the_app_works_below_a_path(kind: str, folder: Path, page: Page):
         walk(page, f"{address}/look")
 
 
+def test_whom_the_web_server_names_is_let_in_with_his_role(folder: Path, page: Page):
+    words = subprocess.run(["openssl", "passwd", "-apr1", "open"], check=True, capture_output=True, text=True)
+    (folder / "users").write_text(f"bo@example.org:{words.stdout}")
+    sign_in = block("nginx", 2).replace("/etc/nginx/second-look.users", str(folder / "users"))
+    settings = block("nginx").replace("location / {", f"location / {{\n{sign_in}")
+    secrets = f'proxy_secret = "ANOTHER RANDOM TEXT"\n{block("toml", 0)}'
+    with served(folder, OWN_NAME, settings=block("toml", 2), secrets=secrets) as app:
+        with proxied("nginx", settings, folder, app) as address:
+            known = {"username": "bo@example.org", "password": "open"}
+            with page.context.browser.new_context(ignore_https_errors=True, http_credentials=known) as context:
+                entered = context.new_page()
+                entered.goto(address)
+                expect(entered.get_by_text("Signed in as bo@example.org, trainer")).to_be_visible(timeout=LONG)
+        page.set_extra_http_headers({"X-User": "ada@example.org", "X-Proxy-Secret": "guessed"})
+        page.goto(app.url)  # past the proxy
+        expect(page.get_by_role("alert")).to_contain_text("names no user", timeout=LONG)
+
+
+@pytest.mark.parametrize(("name", "role"), [("ada", "administrator"), ("bo", "trainer"), ("dy", "viewer")])
+def test_people_sign_in_behind_another_name_and_path(name: str, role: str, folder: Path, page: Page):
+    port, provider = services.free_port(), services.free_port()
+    auth = block("toml", 1).replace(f"https://{NAME}/", f"https://{NAME}:{port}/look/")
+    auth = auth.replace("https://PROVIDER", f"http://127.0.0.1:{provider}").replace('"..."', '"second-look"')
+    user = json.dumps({"sub": name, "email": f"{name}@example.org"})
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "oidc_provider_mock",
+        "--port",
+        str(provider),
+        "--user-claims",
+        user,
+    ]
+    with (
+        services.running(command, provider, folder / "provider.log"),
+        served(folder, OWN_NAME, "/look", secrets=block("toml", 0) + auth) as app,
+        proxied("nginx", block("nginx", 1), folder, app, port) as address,
+    ):
+        page.goto(f"{address}/look/")
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name=name, exact=True).first.click()
+        expect(page.get_by_text(f"Signed in as {name}@example.org, {role}")).to_be_visible(timeout=LONG)
+        for title in ("Data set", "Audit", "Train", "Compare", "Predict", "Lessons"):
+            page.get_by_role("link", name=title, exact=True).click()
+            expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=LONG)
+        expect(page.get_by_role("link", name="Activity")).to_have_count(int(role == "administrator"))
+
+
 # Wrong settings
 
 
@@ -123,4 +176,4 @@ def test_a_line_that_is_missing_is_named_on_the_empty_page(missing: str, folder:
     assert line in settings
     with served(folder, OWN_NAME) as app, proxied("nginx", settings.replace(line, ""), folder, app) as address:
         page.goto(address)
-        expect(page.get_by_role("alert")).to_contain_text(words, timeout=60_000)
+        expect(page.get_by_role("alert")).to_contain_text(words, timeout=LONG)
