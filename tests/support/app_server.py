@@ -34,6 +34,12 @@ class App:
     def url(self) -> str:
         return f"http://localhost:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Of the server, which was started."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(
         self,
         command: Sequence[str] = (),

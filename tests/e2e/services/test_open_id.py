@@ -10,6 +10,7 @@ from app_server import App
 from playwright.sync_api import Browser, Page, expect
 
 from covid_core.access import activity
+from covid_core.lessons import classroom
 from covid_core.workspace import Workspace
 
 PEOPLE = {"ada": "administrator", "bo": "trainer", "cy": "viewer"}
@@ -121,3 +122,16 @@ def test_a_viewer_who_enters_its_address_does_not(page: Page, app: App):
     page.goto(f"{app.url}/activity")
     expect(page.get_by_text("Signed in as Cy")).to_be_visible()
     assert page.get_by_role("heading", name="Who did what here?").count() == 0
+
+
+def test_the_address_of_a_class_admits_students_to_the_lessons_until_it_ends(page: Page, app: App):
+    workspace = Workspace(app.home / "workspace")
+    code = classroom.open_class(workspace, "instructor")
+    page.goto(f"{app.url}/lessons?class={code}")
+    expect(page.get_by_text(f"You are in class {code}")).to_be_visible()
+    expect(page.locator("[data-testid=stSidebar] [data-testid=stPageLink]")).to_have_count(1)
+    page.goto(f"{app.url}/dataset?class={code}")
+    expect(page.get_by_text(f"You are in class {code}")).to_be_visible()
+    classroom.close_class(workspace, "instructor", code)
+    page.reload()
+    is_out(page)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import services
 from app_server import ROOT, App
-from behind_proxies import LONG, served, walk
+from behind_proxies import served, walk
 from playwright.sync_api import Browser, Page, expect
 
 DOCUMENT = (ROOT / "docs" / "sharing.md").read_text(encoding="utf-8")
@@ -110,10 +110,10 @@ def test_whom_the_web_server_names_is_let_in_with_his_role(folder: Path, page: P
             with page.context.browser.new_context(ignore_https_errors=True, http_credentials=known) as context:
                 entered = context.new_page()
                 entered.goto(address)
-                expect(entered.get_by_text("Signed in as bo@example.org, trainer")).to_be_visible(timeout=LONG)
+                expect(entered.get_by_text("Signed in as bo@example.org, trainer")).to_be_visible()
         page.set_extra_http_headers({"X-User": "ada@example.org", "X-Proxy-Secret": "guessed"})
         page.goto(app.url)  # past the proxy
-        expect(page.get_by_role("alert")).to_contain_text("names no user", timeout=LONG)
+        expect(page.get_by_role("alert")).to_contain_text("names no user")
 
 
 @pytest.mark.parametrize(("name", "role"), [("ada", "administrator"), ("bo", "trainer"), ("dy", "viewer")])
@@ -141,10 +141,10 @@ def test_people_sign_in_behind_another_name_and_path(name: str, role: str, folde
         page.goto(f"{address}/look/")
         page.get_by_role("button", name="Sign in").click()
         page.get_by_role("button", name=name, exact=True).first.click()
-        expect(page.get_by_text(f"Signed in as {name}@example.org, {role}")).to_be_visible(timeout=LONG)
+        expect(page.get_by_text(f"Signed in as {name}@example.org, {role}")).to_be_visible()
         for title in ("Data set", "Audit", "Train", "Compare", "Predict", "Lessons"):
             page.get_by_role("link", name=title, exact=True).click()
-            expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=LONG)
+            expect(page.get_by_role("heading", level=1)).to_be_visible()
         expect(page.get_by_role("link", name="Activity")).to_have_count(int(role == "administrator"))
 
 
@@ -176,4 +176,4 @@ def test_a_line_that_is_missing_is_named_on_the_empty_page(missing: str, folder:
     assert line in settings
     with served(folder, OWN_NAME) as app, proxied("nginx", settings.replace(line, ""), folder, app) as address:
         page.goto(address)
-        expect(page.get_by_role("alert")).to_contain_text(words, timeout=LONG)
+        expect(page.get_by_role("alert")).to_contain_text(words)
