@@ -27,6 +27,7 @@ SCRIPT = Path(__file__).with_name("connection.js")
 PROXY_SECRET = "proxy_secret"  # of the secrets, and the header by which the proxy proves that it is the proxy
 SECRET_HEADER = "x-proxy-secret"
 COOKIE = re.compile(rb"(_streamlit_\w+=)([\w%.~!*()'-]*%7C[\w%.~!*()'-]*)")  # encoded; a separator of values is "|"
+MEDIA = "/media/"
 UPLOADS = "/_stcore/upload_file/"
 WINDOW = 600.0  # seconds in which a visitor may hand in
 MOST_UPLOADED = 2 << 30  # bytes
@@ -149,7 +150,9 @@ def _with_headers(send: Send) -> Send:
 
 
 def _wants_page(scope: Scope) -> bool:
-    return scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", "")
+    """Whether a browser asks for the app's page; a report that it downloads stays as it was made."""
+    is_file = MEDIA in scope["path"]
+    return scope["method"] == "GET" and not is_file and "text/html" in Headers(scope=scope).get("accept", "")
 
 
 def trusted(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

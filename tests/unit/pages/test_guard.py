@@ -128,6 +128,11 @@ def test_a_page_has_the_script_that_explains_an_empty_one_and_its_length():
     assert int(dict(start["headers"])[b"content-length"]) == len(body["body"])
 
 
+def test_a_report_that_is_downloaded_stays_as_it_was_made():
+    body = asked("/media/0123.html", accept="text/html")[1]["body"]
+    assert guard.HERE.encode() not in body
+
+
 def test_a_path_outside_the_base_path_is_answered_with_a_sentence(options):
     options("server.baseUrlPath", "lab/look")
     assert [status(asked(path)) for path in ("/lab/look", "/lab/look/train", "/", "/lab/lookout")] == [
