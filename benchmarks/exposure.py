@@ -21,7 +21,7 @@ STREAM = "/_stcore/stream"
 PATIENCE = 10.0  # seconds
 OPENED, REFUSED = 101, 403
 PATHS = ("/", "/train", "/nothing/there", "/_stcore/health", "/_stcore/host-config", "/media/none", "/favicon.png")
-ROLES = "tests/unit/core/test_access.py"
+ROLES = "tests/unit/core/test_rights.py"
 
 
 def websocket_matrix(port: int, path: str = STREAM) -> dict[str, tuple[int, int]]:
