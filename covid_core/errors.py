@@ -52,5 +52,9 @@ class JobRefused(RunError):
     """The job was not started."""
 
 
+class NotPermitted(CovidCoreError):
+    """Whoever acts may not do that."""
+
+
 class Stopped(CovidCoreError):
     """The user asked the job to stop. Workers raise it; it is not a failure."""

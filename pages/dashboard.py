@@ -29,14 +29,16 @@ SECTIONS[""].append(st.Page(lambda: st.switch_page(HOME), title="Home", url_path
 
 access.check()
 page = st.navigation(SECTIONS, position="hidden")
+if not access.may_open(page.url_path or "home"):
+    st.switch_page(HOME if access.may_open("home") else "lessons.py")
 st.session_state[shell.TERMS] = PAGES[page.url_path or "home"]["terms"]
 with st.sidebar:  # not those of st.navigation: they leave the address of a run or a lesson as it is, and do nothing
     for section, members in SECTIONS.items():
-        if section:
+        listed = [one for one in members if one.visibility == "visible" and access.may_open(one.url_path or "home")]
+        if section and listed:
             st.caption(section)
-        for member in members:
-            if member.visibility == "visible":
-                st.page_link(member)
+        for member in listed:
+            st.page_link(member)
 shell.sidebar_foot()
 access.sidebar_foot()
 presentation.begin()

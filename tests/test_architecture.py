@@ -17,8 +17,8 @@ ENTRY = (ROOT / "app.py",)
 CORE = ROOT / "covid_core"
 PAGES = ROOT / "pages"
 PACKAGES = (  # lowest first: each imports only what stands before it
-    *("errors", "formatting", "hashing", "files", "work", "workspace", "backbones", "specs", "cache", "derived"),
-    "glossary",
+    *("errors", "formatting", "hashing", "files", "work", "workspace", "access"),
+    *("backbones", "specs", "cache", "derived", "glossary"),
     *("images", "evaluation", "synthetic", "data", "runs", "weights", "presets", "inference", "nets", "audit"),
     *("figures", "reports", "jobs", "lessons", "commands", "__main__"),
 )

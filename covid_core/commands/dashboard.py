@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from typing import Any
 
-from covid_core import cache
+from covid_core import access, cache
+from covid_core.access import activity
 from covid_core.cache import Entry
 from covid_core.commands.verbs import option, verb
-from covid_core.errors import InvalidChoice
+from covid_core.errors import DataError, InvalidChoice
 from covid_core.formatting import file_size, plural
 from covid_core.runs import storage
 from covid_core.workspace import HOME, SOURCE, Workspace, is_checkout, location
@@ -71,6 +73,27 @@ def do_cache(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     if cleared is not None:
         answer |= {"freed": cleared.freed, "in_use": [str(path) for path in cleared.in_use]}
     return {**answer, "text": "\n".join(_cache_lines(answer))}
+
+
+@verb(
+    "activity",
+    option("--last", type=int, default=20, help="how many of the latest actions to list"),
+    option("--forget", type=float, metavar="DAYS", help="remove the lines that are older than so many days"),
+)
+def do_activity(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Who started, changed or deleted what, newest first; --forget shortens the log."""
+    if options.last < 0 or (options.forget or 0) < 0:
+        raise InvalidChoice("--last and --forget take 0 or a larger number.")
+    try:
+        forgotten = None
+        if options.forget is not None:
+            forgotten = activity.forget(workspace, options.forget)
+            access.note(workspace, f"shorten the log by {plural(forgotten, 'line')}")
+        listed = activity.lines(workspace, options.last) if options.last else []
+    except OSError as error:
+        raise DataError(f"The log of actions cannot be read or written: {error.strerror or error}.") from error
+    rows = [f"{one.when}  {one.who} ({one.role})  {one.did}  {one.what}".rstrip() for one in listed]
+    return {"lines": [asdict(one) for one in listed], "forgotten": forgotten, "text": "\n".join(rows)}
 
 
 def _usage(entries: list[Entry]) -> dict[str, Any]:

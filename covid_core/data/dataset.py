@@ -18,11 +18,12 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, FiniteFloat
 
-from covid_core import files
+from covid_core import access, files
 from covid_core.data import decisions
 from covid_core.data.decisions import BATCH, TAKE_BACK, TOGETHER, Decision
 from covid_core.derived import KEY_LENGTH
 from covid_core.errors import DataError
+from covid_core.formatting import plural
 from covid_core.hashing import hash_of
 from covid_core.workspace import Workspace, folder_of, list_folders
 
@@ -232,16 +233,19 @@ def decide(workspace: Workspace, identifier: str, wanted: Sequence[Decision], au
     ``wanted`` leave number, when, author and before empty. Raises InvalidChoice or DataError where one breaks a rule or
     its image is not in use; none is written then.
     """
+    access.check(workspace, access.DECIDE, what=identifier)
     wanted = list(dict.fromkeys(wanted))  # the same twice would have to be taken back twice
     with deciding(workspace, identifier) as opened:
         author = decisions.checked(wanted, opened.images, opened.imported.classes, author)
         labels = dict(zip(opened.images["image_id"], opened.images["label"], strict=True))
         decisions.append(opened.folder, wanted, author, labels)
+        access.note(workspace, f"decide: {wanted[0].action}, {plural(len(wanted), 'line')}", identifier)
         return open_dataset(workspace, identifier)
 
 
 def take_back(workspace: Workspace, identifier: str, numbers: Sequence[int], author: str, note: str = "") -> Dataset:
     """Take decisions back by their numbers, and return the data set as it is then. Raises InvalidChoice, DataError."""
+    access.check(workspace, access.DECIDE, what=identifier)
     with deciding(workspace, identifier) as opened:
         manifest = opened.images if opened.manifest is None else opened.manifest
         decisions.check_take_back(numbers, opened.decisions, manifest)
@@ -251,6 +255,7 @@ def take_back(workspace: Workspace, identifier: str, numbers: Sequence[int], aut
             for number in numbers
         ]
         decisions.append(opened.folder, wanted, decisions.checked_author(author), {})
+        access.note(workspace, f"take back {plural(len(wanted), 'decision')}", identifier)
         return open_dataset(workspace, identifier)
 
 
@@ -297,6 +302,7 @@ def delete_dataset(workspace: Workspace, identifier: str) -> None:
 
     Images elsewhere stay. Another data set of the same images loses nothing but time: its caches are made again.
     """
+    access.check(workspace, access.IMPORT, what=identifier)
     folder = folder_of(workspace.datasets, identifier, "data set")
     with contextlib.suppress(DataError):  # a damaged one has no key left to find its caches by
         dataset = open_dataset(workspace, identifier)
@@ -306,6 +312,7 @@ def delete_dataset(workspace: Workspace, identifier: str) -> None:
                 _remove_all(cache, one.imported.pixels_key[:KEY_LENGTH])
             _remove_all(workspace.tables, f"*{one.version[:KEY_LENGTH]}")  # also where another was compared with it
     files.remove_folder(folder)
+    access.note(workspace, "delete data set", identifier)
 
 
 def _remove_all(folder: Path, prefix: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from covid_core import access
 from covid_core.backbones import BackboneFile
 from covid_core.data import masks
 from covid_core.data.dataset import list_datasets, open_dataset
@@ -22,7 +23,7 @@ from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.specs import LayoutSpec, MergeSpec, Spec, TrainingSpec, parse
 from covid_core.workspace import Workspace
 
-NOT_OF_REQUEST = ("kind", "created")  # keys of request.json beside those of the request
+NOT_OF_REQUEST = ("kind", "created", "owner")  # keys of request.json beside those of the request
 
 
 class Slot(NamedTuple):
@@ -181,6 +182,7 @@ class Kind:
         seconds: expected time of work on an idle machine of two cores; None where it is not known: an import counts its
             images itself, and the connection sets the pace of Kaggle's download, whose form gives the bytes.
         slot: which jobs work beside it.
+        right: who may start it (``covid_core.access``).
     """
 
     name: str
@@ -192,6 +194,7 @@ class Kind:
     check: Callable[[Workspace, Any], object] = _nothing
     seconds: Callable[[Workspace, Any], float | None] = _nothing
     slot: Slot = DATA_SLOT
+    right: str = access.COMPUTE
 
     def work(self, workspace: Workspace, request: Any, progress: Any) -> Any:
         """Import the kind's function and call it."""
@@ -358,6 +361,7 @@ KINDS: dict[str, Kind] = {
             "The best weights of the finished epochs are kept.",
             seconds=_training_seconds,
             slot=TRAINING_SLOT,
+            right=access.TRAIN,
         ),
         Kind(
             "import",
@@ -365,6 +369,7 @@ KINDS: dict[str, Kind] = {
             "covid_core.jobs.tasks:import_source",
             _import_title,
             check=lambda workspace, request: request.dataset and open_dataset(workspace, request.dataset),
+            right=access.IMPORT,
         ),
         Kind(
             "merge",
@@ -374,12 +379,14 @@ KINDS: dict[str, Kind] = {
                 f"Merging {' and '.join(_dataset_name(workspace, member) for member in request.members)}"
             ),
             check=_merge_check,
+            right=access.IMPORT,
         ),
         Kind(
             "kaggle",
             KaggleRequest,
             "covid_core.jobs.tasks:import_kaggle",
             lambda workspace, request: "Importing the COVID-19 Radiography Database from Kaggle",
+            right=access.IMPORT,
         ),
         Kind(
             "phantom",
@@ -387,6 +394,7 @@ KINDS: dict[str, Kind] = {
             "covid_core.jobs.tasks:draw_phantom",
             lambda workspace, request: f"Drawing {plural(request.images, 'synthetic image')}",
             seconds=lambda workspace, request: request.images / DRAWN_PER_SECOND,
+            right=access.IMPORT,
         ),
         Kind(
             "audit",
@@ -463,12 +471,14 @@ KINDS: dict[str, Kind] = {
             check=lambda workspace, request: backbone_files.check_addition(
                 workspace, request.description, Path(request.source)
             ),
+            right=access.ADMINISTER,
         ),
         Kind(
             "lesson",
             LessonRequest,
             "covid_core.lessons.preparation:make",
             lambda workspace, request: "Preparation of the lesson",
+            right=access.LESSON,
         ),
         Kind(
             "handout",
@@ -478,6 +488,7 @@ KINDS: dict[str, Kind] = {
             single=("lessons", "prepared"),
             seconds=lambda workspace, request: HANDOUT_START + HANDOUT_PER_LESSON * len(request.lessons),
             slot=HANDOUT_SLOT,
+            right=access.LESSON,
         ),
         Kind(
             "demonstration",
@@ -488,6 +499,7 @@ KINDS: dict[str, Kind] = {
             single=("seed",),
             seconds=lambda workspace, request: DEMONSTRATION_SECONDS,
             slot=TRAINING_SLOT,
+            right=access.IMPORT,
         ),
     )
 }

@@ -7,13 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import covid_core
-from covid_core import files, weights
+from covid_core import access, files, weights
 from covid_core.data import duplicates
 from covid_core.data.dataset import open_dataset
 from covid_core.data.split import make_split
@@ -28,6 +28,7 @@ from covid_core.workspace import Workspace, new_id
 Trained = TypeVar("Trained", Run, TrainingSpec)
 RequestType = TypeVar("RequestType", bound=Request)
 
+MOST_OF_ONE = 15  # processes of one visitor of a server that wait or work
 MOST_WAITING = 30  # processes in the queue, each of about 120 MB; a study of the course has five
 OF_DATASETS = ("dataset", "against", "members")  # fields of requests that hold data sets' ids
 SUBMIT_PATIENCE = 10.0  # seconds; starting a job takes less than one
@@ -41,17 +42,20 @@ KEEP_MEMORY = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8589934592:gl
 def submit_training(workspace: Workspace, spec: TrainingSpec) -> Run:
     """Check a run, publish its folder and start its process.
 
-    Raises InvalidChoice, DataError, WeightsUnavailable or JobRefused; nothing is left behind then.
+    Raises InvalidChoice, DataError, WeightsUnavailable, NotPermitted or JobRefused; nothing is left behind then.
     """
+    access.check(workspace, access.TRAIN)
     check_training(workspace, spec)
     _check_queue(workspace, 1)
     run = published_run(workspace, spec)
     launch(run)
+    access.note(workspace, "start training", run.id)
     return run
 
 
 def submit_study(workspace: Workspace, spec: StudySpec) -> Study:
     """Queue all runs of a study. All are checked before the first is made: a study starts whole or not at all."""
+    owner = access.check(workspace, access.TRAIN).owner
     for run_spec in spec.runs:
         check_training(workspace, run_spec)
     _check_queue(workspace, len(_in_turn(spec.runs)))
@@ -59,7 +63,7 @@ def submit_study(workspace: Workspace, spec: StudySpec) -> Study:
     runs: list[Run] = []
     try:
         runs.extend(published_run(workspace, run_spec, identifier) for run_spec in spec.runs)
-        study = Study(identifier, spec.name, spec.preset, time.time(), tuple(run.id for run in runs))
+        study = Study(identifier, spec.name, spec.preset, time.time(), tuple(run.id for run in runs), owner)
         store.write_study(workspace, study)
     except BaseException:
         for run in runs:
@@ -67,6 +71,7 @@ def submit_study(workspace: Workspace, spec: StudySpec) -> Study:
         raise
     for group in _in_turn(runs):
         launch(*group)
+    access.note(workspace, "start study", study.id)
     return study
 
 
@@ -83,6 +88,8 @@ def _in_turn(runs: Sequence[Trained]) -> list[list[Trained]]:
 
 def check_training(workspace: Workspace, spec: TrainingSpec) -> None:
     """Whatever can be known to fail before a process is started, as an error."""
+    if spec.weights.startswith("file:"):  # on this machine: what another account may read is not its visitors'
+        access.check(workspace, access.ADMINISTER)
     dataset = open_dataset(workspace, spec.dataset)
     unknown = [label for label in spec.classes if label not in dataset.classes]
     if unknown:
@@ -97,6 +104,16 @@ def _check_queue(workspace: Workspace, more: int) -> None:
     queue = training_queue(workspace)
     if len({run.process for run, _ in queue}) + more > MOST_WAITING:
         raise JobRefused(f"{len(queue)} runs are waiting already; no more fit into the queue. Stop some of them first.")
+    owner = access.actor().owner
+    _check_share(len({run.process for run, _ in queue if run.owner == owner}), more)
+
+
+def _check_share(own: int, more: int) -> None:
+    """Raise JobRefused where one visitor of a server would take the queue from the others."""
+    if access.actor().role < access.Role.ADMIN and own + more > MOST_OF_ONE:
+        raise JobRefused(
+            f"{own} of your jobs wait or work, and one visitor has at most {MOST_OF_ONE}. Stop some first."
+        )
 
 
 def published_run(workspace: Workspace, spec: TrainingSpec, study: str = "") -> Run:
@@ -120,12 +137,17 @@ def submit_all(workspace: Workspace, requests: Sequence[Request]) -> list[JobFol
     another = JobRefused("Another job is just being started. Try again in a moment.")
     with files.FileLock(workspace.slots / "submitting.lock").held(SUBMIT_PATIENCE, another):
         for request in requests:
+            access.check(workspace, kinds.of(request).right)
             kinds.of(request).check(workspace, request)
             _check_single(workspace, request)
+        owner = access.actor().owner
+        _check_share(sum(job.is_active and job.owner == owner for job in jobs(workspace, Request)), 1)
         unique = [request for place, request in enumerate(requests) if request not in requests[:place]]
         queued = [store.create_job(workspace, kinds.of(one).name, one.model_dump(mode="json")) for one in unique]
         if queued:
             launch(*queued)
+        for job in queued:
+            access.note(workspace, f"start {job.request()['kind']}", job.id)
         return queued
 
 
@@ -144,6 +166,7 @@ class Job(Generic[RequestType]):
     request: RequestType
     status: Status
     created: float
+    owner: str = ""
 
     @property
     def id(self) -> str:
@@ -180,8 +203,13 @@ def jobs(workspace: Workspace, *models: type[RequestType], **fields: str | Colle
             record = folder.request()
             request = kinds.request_in(record)
             if isinstance(request, models) and all(_matches(request, *field) for field in fields.items()):
-                listed.append(Job(folder, request, _status(folder), float(record.get("created", 0))))
+                listed.append(Job(folder, request, _status(folder), *_origin(record)))
     return sorted(listed, key=lambda job: job.created)
+
+
+def _origin(record: Mapping[str, Any]) -> tuple[float, str]:
+    """When a job was asked for, and by whom."""
+    return float(record.get("created", 0)), str(record.get("owner", ""))
 
 
 def _matches(request: Request, field: str, wanted: str | Collection[str]) -> bool:
@@ -209,7 +237,8 @@ def _datasets_of(request: Request) -> Iterator[str]:
 
 
 def dismiss(job: Job[RequestType]) -> None:
-    """Remove what is left of a job that has ended, unless somebody else has done so."""
+    """Remove what is left of a job that has ended, unless somebody else has done so. Raises NotPermitted."""
+    access.check(job.workspace, job.kind.right, job.owner, job.id)
     kinds.discard_upload(job.workspace, job.request)
     with contextlib.suppress(FileNotFoundError):
         files.remove_folder(job.folder.path)
@@ -234,10 +263,13 @@ def launch(*folders: JobFolder) -> None:
 
 
 def stop(folder: JobFolder) -> None:
-    """Ask a job to end at its next step. A training keeps its best weights. Raises JobRefused when it has ended.
+    """Ask a job to end at its next step. A training keeps its best weights. Raises JobRefused when it has ended, or
+    NotPermitted.
 
     A run that another one's process has not come to yet is taken out of the queue at once.
     """
+    kind = kinds.of(folder.spec) if isinstance(folder, Run) else kinds.named(folder.request().get("kind"))
+    access.check(folder.workspace, kind.right, folder.owner, folder.id)
     status = folder.status()
     if status.is_final:
         raise JobRefused(f"{folder.id} is not running.")
@@ -249,16 +281,19 @@ def stop(folder: JobFolder) -> None:
             folder.write_status(replace(status, state=store.STOPPED, reason=OUT_OF_QUEUE, updated=now, ended=now))
         finally:
             lock.release()
+    access.note(folder.workspace, f"stop {kind.name}", folder.id)
 
 
 def resume(run: Run) -> None:
-    """Go on from the last checkpoint. Raises JobRefused for a run that is running or complete."""
+    """Go on from the last checkpoint. Raises JobRefused for a run that is running or complete, or NotPermitted."""
+    access.check(run.workspace, access.TRAIN, run.owner, run.id)
     with run.launch_lock.held(0, JobRefused(f"{run.name} is being resumed already.")):
         state = run.status().state
         if state not in store.ENDED_EARLY:
             raise JobRefused(f"{run.name} is {state}; only stopped, interrupted and failed runs can be resumed.")
         run.clear_stop()
         launch(run)
+        access.note(run.workspace, "resume training", run.id)
 
 
 def resume_study(workspace: Workspace, study: Study) -> list[str]:
@@ -274,10 +309,12 @@ def resume_study(workspace: Workspace, study: Study) -> list[str]:
 
 
 def delete(run: Run) -> None:
-    """Remove a run that has ended. Raises JobRefused while it runs."""
+    """Remove a run that has ended. Raises JobRefused while it runs, or NotPermitted."""
+    access.check(run.workspace, access.TRAIN, run.owner, run.id)
     if not run.status().is_final:
         raise JobRefused(f"{run.name} is not finished. Stop it first.")
     files.remove_folder(run.path)
+    access.note(run.workspace, "delete run", run.id)
 
 
 def wait(folder: JobFolder, poll: float = 0.3) -> Status:

@@ -11,7 +11,7 @@ import secrets
 import time
 from pathlib import Path
 
-from covid_core import files
+from covid_core import access, files
 from covid_core.errors import JobRefused, UnknownId
 from covid_core.lessons import preparation
 from covid_core.lessons.catalogue import named
@@ -36,7 +36,8 @@ def visitor_of(secret: str) -> str:
 
 
 def open_class(workspace: Workspace, visitor: str) -> str:
-    """Open a class; its code. Classes that have ended are removed."""
+    """Open a class; its code. Classes that have ended are removed. Raises NotPermitted."""
+    access.check(workspace, access.CLASS)
     for folder in _root(workspace).glob("*"):
         if folder.name != ALONE and not is_open(workspace, folder.name):
             files.remove_folder(folder)
@@ -44,6 +45,7 @@ def open_class(workspace: Workspace, visitor: str) -> str:
     folder = _root(workspace) / code
     folder.mkdir(parents=True)
     files.write_json(folder / RECORD, {"opener": visitor, "created": time.time()})
+    access.note(workspace, "open class", code)
     return code
 
 

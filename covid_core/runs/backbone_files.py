@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from covid_core import files
+from covid_core import access, files
 from covid_core.backbones import BACKBONES, Backbone, BackboneFile, backbone_named
 from covid_core.errors import InvalidChoice, JobRefused, RunDamaged
 from covid_core.formatting import plural
@@ -107,6 +107,7 @@ def users(workspace: Workspace, file: BackboneFile) -> list[store.Run]:
 
 def remove(workspace: Workspace, name: str) -> None:
     """Remove an added backbone. Raises InvalidChoice where there is none, JobRefused while runs need it."""
+    access.check(workspace, access.ADMINISTER, what=name)
     file = next((one for one in listed(workspace) if one.name == name), None)
     folder = folder_of(workspace, name)
     if file is None and not folder.is_dir():
@@ -116,6 +117,7 @@ def remove(workspace: Workspace, name: str) -> None:
         need = plural(len(needed_by), "run needs", "runs need")
         raise JobRefused(f"{need} {name} to predict, such as {needed_by[0].name}. Delete what needs it first.")
     files.remove_folder(folder)
+    access.note(workspace, "remove backbone", name)
 
 
 def write_record(folder: Path, file: BackboneFile) -> None:

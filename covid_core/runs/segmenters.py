@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from covid_core import files
+from covid_core import access, files
 from covid_core.data.masks import BUILT_IN, TRAINED, Origin
 from covid_core.errors import DataError, RunDamaged
 from covid_core.evaluation.metrics import Measure
@@ -125,8 +125,10 @@ def list_segmenters(workspace: Workspace) -> tuple[list[Segmenter], list[store.B
 
 
 def delete_segmenter(workspace: Workspace, identifier: str) -> None:
-    """Remove a segmenter, damaged or not. Raises UnknownId."""
+    """Remove a segmenter, damaged or not. Raises UnknownId or NotPermitted."""
+    access.check(workspace, access.ADMINISTER, what=identifier)
     files.remove_folder(folder_of(workspace.segmenters, identifier, "segmenter"))
+    access.note(workspace, "delete segmenter", identifier)
 
 
 def built_in() -> Segmenter:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from covid_core import cache, files
+from covid_core import access, cache, files
 from covid_core.cache import Cleared, Entry
 from covid_core.errors import JobRefused, RunDamaged, UnknownId
 from covid_core.runs import store
@@ -26,10 +26,12 @@ def clear(workspace: Workspace, kinds: Collection[str] = cache.KINDS) -> Cleared
     ``kinds`` are those of the cache and TRUNKS, the networks that no run names; old records of imports go in any case.
     Raises JobRefused, with nothing removed, where TRUNKS are asked for while a training has not ended.
     """
+    access.check(workspace, access.ADMINISTER)
     trunks = _removable_trunks(workspace) if TRUNKS in kinds else []
     _sweep_records(workspace)
     began = [status.started or 0.0 for status in _unfinished(workspace) if status.state == store.RUNNING]
     caches, networks = cache.clear(workspace, kinds, min(began, default=math.inf)), cache.remove(trunks)
+    access.note(workspace, "clear caches", ", ".join(kinds))
     return Cleared(caches.freed + networks.freed, caches.in_use + networks.in_use)
 
 

@@ -34,7 +34,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from covid_core import files
+from covid_core import access, files
 from covid_core.data.dataset import Dataset
 from covid_core.data.split import split_hash
 from covid_core.errors import CovidCoreError, InvalidChoice, RunDamaged, RunError, UnknownId, cause
@@ -139,6 +139,15 @@ class JobFolder:
     @property
     def id(self) -> str:
         return self.path.name
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.path.parent.parent)
+
+    @property
+    def owner(self) -> str:
+        """Who started it on a server with a sign-in; else empty. Raises RunDamaged."""
+        return str(self.request().get("owner", ""))
 
     @property
     def lock(self) -> files.FileLock:
@@ -279,6 +288,7 @@ class RunRecord(BaseModel):
     grouped: bool = False  # whether images of its split share a group
     halved: bool = False  # earlier versions had no halves
     study: str = ""
+    owner: str = ""  # who started it on a server with a sign-in
 
 
 class Annotation(BaseModel):
@@ -316,6 +326,10 @@ class Run(JobFolder):
     @property
     def name(self) -> str:
         return self.annotation.name or self.spec.name or self.id
+
+    @property
+    def owner(self) -> str:
+        return self.record.owner
 
     @property
     def has_model(self) -> bool:
@@ -628,6 +642,7 @@ def create_run(workspace: Workspace, spec: TrainingSpec, dataset: Dataset, split
         grouped=bool(split["group"].duplicated().any()),
         halved="half" in split and bool((split["half"] != "").any()),
         study=study,
+        owner=access.actor().owner,
     )
     with files.published_folder(workspace.runs / identifier) as staging:
         content = {"schema": SCHEMA, **record.model_dump(), "spec": spec.model_dump(mode="json")}
@@ -646,8 +661,11 @@ def _annotation_in(folder: Path) -> Annotation:
 
 def annotate(run: Run, **changes: Any) -> None:
     """Change what is written on a run: fields of ``Annotation``. Raises InvalidChoice or RunError."""
+    workspace = run.workspace
+    access.check(workspace, access.TRAIN, run.owner, run.id)
     with _annotating(run.path.parent):
         _write_annotation(run.path, changes)
+    access.note(workspace, "annotate", run.id)
 
 
 @contextlib.contextmanager
@@ -711,7 +729,8 @@ def create_job(workspace: Workspace, kind: str, request: Mapping[str, Any]) -> J
     """Publish the folder of a job other than training. No process is started."""
     identifier = new_id(kind)
     with files.published_folder(workspace.jobs / identifier) as staging:
-        files.write_json(staging / "request.json", {**request, "kind": kind, "created": time.time()})
+        record = {**request, "kind": kind, "created": time.time(), "owner": access.actor().owner}
+        files.write_json(staging / "request.json", record)
     return JobFolder(workspace.jobs / identifier)
 
 
@@ -734,6 +753,7 @@ class Study:
     preset: str
     created: FiniteFloat
     runs: tuple[str, ...]
+    owner: str = ""
 
     @property
     def is_repeats(self) -> bool:
@@ -769,8 +789,15 @@ def list_studies(workspace: Workspace) -> list[Study]:
 
 
 def delete_study(workspace: Workspace, identifier: str) -> None:
-    """Remove a study's record; its runs stay."""
-    files.remove_folder(folder_of(workspace.studies, identifier, "study"))
+    """Remove a study's record; its runs stay. Raises UnknownId or NotPermitted."""
+    folder = folder_of(workspace.studies, identifier, "study")
+    try:
+        owner = open_study(workspace, identifier).owner
+    except RunDamaged:
+        owner = ""
+    access.check(workspace, access.TRAIN, owner, identifier)
+    files.remove_folder(folder)
+    access.note(workspace, "delete study", identifier)
 
 
 def size_of(run: Run) -> int:

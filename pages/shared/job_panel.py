@@ -193,7 +193,7 @@ def outcomes(jobs: Jobs, place: str = "", again: Callable[[Job[Any]], object] | 
                 st.button("Try again", key=key, icon=":material/refresh:", on_click=again or _again, args=(job,))
             if again is None:
                 key = f"dismiss-{place}{job.id}"
-                st.button("Dismiss", key=key, icon=":material/close:", on_click=queue.dismiss, args=(job,))
+                st.button("Dismiss", key=key, icon=":material/close:", on_click=shell.tried, args=(queue.dismiss, job))
 
 
 def log(folder: JobFolder, expanded: bool = False) -> None:
@@ -204,5 +204,6 @@ def log(folder: JobFolder, expanded: bool = False) -> None:
 
 
 def _again(job: Job[Any]) -> None:
-    queue.dismiss(job)
-    start(job.request)
+    with shell.errors_shown():
+        queue.dismiss(job)
+        start(job.request)

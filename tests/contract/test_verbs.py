@@ -300,6 +300,15 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
         ((), {"limit": int, "bytes": int, "kinds": By(KEPT), "unused_trunks": KEPT}),
         (("--clear",), {"freed": int, "in_use": [str]}),
     ],
+    "activity": [
+        (
+            (),
+            {
+                "lines": [{"when": str, "who": str, "role": str, "did": str, "what": str}],
+                "forgotten": (int, type(None)),
+            },
+        )
+    ],
 }
 WITHOUT_JSON = {"app"}
 

@@ -33,5 +33,5 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 def test_a_stranger_sees_the_way_in_and_nothing_else(page: Page, app: App, path: str):
     page.goto(f"{app.url}{path}")
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
-    assert page.get_by_role("heading").count() == 0
+    assert page.get_by_role("heading", level=1).count() == 0
     assert page.locator("[data-testid=stSidebar] [data-testid=stPageLink]").count() == 0

@@ -17,12 +17,13 @@ ROOT = Path(__file__).resolve().parents[2]
 class App:
     """A running server that can be killed and started again on the same port and workspace.
 
-    ``script``: what it serves, the app by default; from the repository's root.
+    ``script``: what it serves, the app by default; from the repository's root. ``path``: its baseUrlPath.
     """
 
-    def __init__(self, home: Path, script: str = "app.py"):
+    def __init__(self, home: Path, script: str = "app.py", path: str = ""):
         self.home = home
         self.script = script
+        self.path = path
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -32,6 +33,12 @@ class App:
     @property
     def url(self) -> str:
         return f"http://localhost:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Of the server, which was started."""
+        assert self._process is not None
+        return self._process.pid
 
     def start(
         self,
@@ -68,7 +75,7 @@ class App:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:
+            with urllib.request.urlopen(f"{self.url}{self.path}/_stcore/health", timeout=2) as answer:
                 return answer.status == 200
         except OSError:
             return False

@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from covid_core import files
+from covid_core import access, files
 from covid_core.data import dataset as data
 from covid_core.data.imports import archives, importing, layouts, merging, metadata
 from covid_core.data.imports.layouts import Layout
@@ -43,6 +43,9 @@ PLANT_WORDS = {
 
 def add_dataset() -> None:
     """All ways to add a data set; the page shows running imports itself."""
+    if not access.actor().may(access.IMPORT):  # one of the ways reads folders of the server
+        st.caption("Only an administrator of this server adds data sets.")
+        return
     ways: dict[str, Callable[[], None]] = {
         "Synthetic images": _phantom_form,
         OWN: _path_form,
@@ -287,7 +290,8 @@ def _upload_form() -> None:
 
 
 def _upload_request(uploaded: UploadedFile, spec: LayoutSpec, into: str) -> ImportRequest:
-    """Save an upload where its import finds it, and removes it."""
+    """Save an upload where its import finds it, and removes it. Raises DataError or NotPermitted."""
+    access.check(shell.workspace(), access.IMPORT, what=uploaded.name)
     stem = Path(uploaded.name).stem[:80]
     target = shell.workspace().uploads / f"{new_id(stem)}.zip"
     try:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import streamlit as st
 
-from covid_core import cache
+from covid_core import access, cache
 from covid_core.cache import Entry
 from covid_core.formatting import file_size, moment, plural
 from covid_core.runs import storage
@@ -20,7 +20,9 @@ WHY_NOT_NOW = "A run or an import may use the cache now. Clear it when that has 
 
 
 def section() -> None:
-    """The whole section. It reads names and sizes of files alone."""
+    """The whole section, for administrators: it shows where on the server files lie. It reads names and sizes alone."""
+    if not access.actor().may(access.ADMINISTER):
+        return
     st.subheader("Storage")
     _where(location())
     with shell.errors_shown():

@@ -111,7 +111,8 @@ def _shared_address() -> str:
 
 
 def _open() -> None:
-    _enter(classroom.open_class(shell.workspace(), visitor()))
+    with shell.errors_shown():
+        _enter(classroom.open_class(shell.workspace(), visitor()))
 
 
 def _join() -> None:

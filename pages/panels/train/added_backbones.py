@@ -4,12 +4,12 @@ from pathlib import Path
 
 import streamlit as st
 
+from covid_core import access
 from covid_core.backbones import SUFFIXES, BackboneFile
 from covid_core.formatting import count, file_size, plural
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import BackboneRequest
 from covid_core.runs import backbone_files
-from pages.server import access
 from pages.shared import job_panel, shell
 
 HELP = "A backbone maps an image to features. The file is checked and copied, and runs in a process of its own."
@@ -21,7 +21,7 @@ def show() -> None:
     job_panel.panel(lambda: queue.jobs(shell.workspace(), BackboneRequest), "backbones")
     label = f"Added backbones: {count(len(listed)) if listed else 'none'}"
     with st.expander(label, icon=":material/extension:", key="added-backbones"), shell.errors_shown():
-        may_change = access.may_administer()
+        may_change = access.actor().may(access.ADMINISTER)
         for file in listed:
             _row(file, may_change)
         if may_change:

@@ -1,0 +1,39 @@
+"""What the server that users start shows to strangers, and what its policy forbids to its own pages: nothing."""
+
+import tomllib
+
+import pytest
+from app_server import ROOT, App
+from playwright.sync_api import ConsoleMessage, Page, expect
+
+from benchmarks import exposure
+
+PAGES = tomllib.loads((ROOT / "pages" / "navigation.toml").read_text(encoding="utf-8"))
+
+
+def test_no_page_but_its_own_opens_a_connection(app: App):
+    wrong = {case: seen for case, (seen, must) in exposure.websocket_matrix(app.port).items() if seen != must}
+    assert not wrong
+
+
+def test_it_listens_on_this_machine_alone(app: App):
+    assert not exposure.sockets_off_loopback(app.pid)
+
+
+def test_every_answer_has_the_protective_headers(app: App):
+    assert not {name: lacking for name, lacking in exposure.missing_headers(app.port).items() if lacking}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_needs_nothing_that_the_policy_forbids(page: Page, app: App, name: str):
+    forbidden: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            forbidden.append(message.text)
+
+    page.on("console", note)
+    page.goto(f"{app.url}/{'' if name == 'home' else name}")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.remove_listener("console", note)
+    assert not forbidden
