@@ -126,10 +126,7 @@ def shares(assessments: dict[pictures.Picture, Assessment]) -> dict[str, Any]:
 
 def images_of(workspace: Workspace, run: Run, predictor: Predictor) -> dict[str, Any]:
     """The run's test images as they are and changed, with the ids of those that were misjudged."""
-    dataset, split = dataset_of(workspace, run), run.split()
-    ids = split.loc[split["part"] == "test", "image_id"].to_numpy()
-    pixels = open_pixels(workspace, dataset, run.spec.image_size)
-    images = np.asarray(pixels[dataset.images.set_index("image_id").index.get_indexer(ids)])
+    ids, images = test_part(workspace, run)
     told = {}
     for name, change in CHANGES.items():
         assessments = list(assessed(predictor, [change(image) for image in images]))
@@ -138,6 +135,14 @@ def images_of(workspace: Workspace, run: Run, predictor: Predictor) -> dict[str,
         told[name] = {**share_refused(assessments), "misjudged": wrong}
         measuring.tell(f"{run.name}: {name}: {told[name]['refused']:.4f} refused")
     return told
+
+
+def test_part(workspace: Workspace, run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and pixels of the run's test images."""
+    dataset, split = dataset_of(workspace, run), run.split()
+    ids = split.loc[split["part"] == "test", "image_id"].to_numpy()
+    pixels = open_pixels(workspace, dataset, run.spec.image_size)
+    return ids, np.asarray(pixels[dataset.images.set_index("image_id").index.get_indexer(ids)])
 
 
 def outside(workspace: Workspace, predictor: Predictor, identifier: str) -> dict[str, Any]:
