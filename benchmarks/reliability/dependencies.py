@@ -9,6 +9,18 @@ from typing import Any
 from benchmarks.reliability.place import Measured, Place, Unmeasured
 
 PATIENCE = 300
+ROLES = "tests/unit/core/test_access.py"
+
+
+def vulnerabilities_and_roles(place: Place) -> Measured:
+    """Both; where no database can be reached, the roles alone, and the check is not held."""
+    roles = place.tests(ROLES)
+    figure = {"roles_passed": roles.figure["tests_passed"], "roles": roles.figure["tests"]}
+    try:
+        known = known_vulnerabilities(place)
+    except Unmeasured as reason:
+        return Measured(figure, None if roles.held else False, str(reason))
+    return Measured({**figure, **known.figure}, bool(roles.held and known.held))
 
 
 def known_vulnerabilities(_place: Place) -> Measured:

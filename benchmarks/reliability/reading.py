@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks import measuring
-from benchmarks.datasets import dicom
 from benchmarks.reliability.place import Measured, Place, Unmeasured
 from covid_core import weights
 from covid_core.audit.duplicates import duplicate_pairs
@@ -26,25 +25,9 @@ from tests.hostile import make
 SEED = 0
 SIDE = 64
 MOST_DIFFERENCE = 0.001
-MUTATIONS = {True: 2_000, False: 100_000}
 LEAST_LEVELS = 250
 FAULTS = {"corrupt": 20, "duplicate": 15, "cross_class": 15}
 IMAGES = 1000
-
-
-def mutated(place: Place) -> Measured:
-    """Mutated files through the process for strangers' files. An unmapped error ends the loop."""
-    sandbox = Sandbox()
-    try:
-        told = dicom.mutations(sandbox, MUTATIONS[place.quick])
-    except Exception as error:  # what is no ImageError was foreseen by nobody: the check is missed
-        return Measured({"unmapped": repr(error)[:200]}, False)
-    finally:
-        sandbox.close()
-    figure = {name: told[name] for name in ("files", "slowest_seconds", "processes_lost")}
-    return Measured(
-        {**figure, "unmapped": 0}, told["slowest_seconds"] <= 5, "A lost process is started anew, and said."
-    )
 
 
 def grey_levels(_place: Place) -> Measured:
