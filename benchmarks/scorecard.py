@@ -68,9 +68,7 @@ CHECKS: dict[int, Check] = {
     8: Check("Twins of one image: largest difference of scores", "at most 0.001", reading.twins),
     9: Check("Files without content that get a prediction", "0", reading.without_content),
     10: Check("Foreign pictures refused; chest images refused", ">= 90 %; <= 5 %", reading.foreign),
-    11: Check(
-        "Hostile archives refused, nothing left outside", "100 %", tests(ARCHIVES)
-    ),
+    11: Check("Hostile archives refused, nothing left outside", "100 %", tests(ARCHIVES)),
     12: Check("50 faults among 1,000 images reported exactly", "recall 100 %, 0 false", reading.faults_of_a_data_set),
     13: Check("Malicious model files that run code", "0", tests(MODELS)),
     14: Check("Memory while a huge model is refused", "at most 300 MB", tests(f"{MODELS}::{BOMB}")),

@@ -19,6 +19,7 @@ from covid_core import presets, weights
 from covid_core.evaluation import assessment, measures, metrics, resampling
 
 SCRIPTS = (
+    "scorecard",
     "models.comparison",
     "datasets.copies",
     "predicting.coverage",
