@@ -9,6 +9,7 @@ slope over 5 minutes. ``--data`` takes real images, one folder per class, for th
 """
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -136,6 +137,7 @@ def answered(place: Place, number: int) -> dict[str, Any]:
         "reason": found.reason,
         "seconds": round(time.monotonic() - begin, 1),
         "quick": place.quick,
+        "load": round(os.getloadavg()[0], 1),  # of the machine, this work included
     }
 
 
