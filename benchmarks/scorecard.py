@@ -110,8 +110,10 @@ def main() -> None:
 def measured(place: Place, numbers: Iterable[int]) -> list[dict[str, Any]]:
     """All checks, the soak beside those that are not timed; each line is shown when it is there."""
     wanted = [number for number in numbers if number != SOAK]
-    measuring.tell(f"Trained for the checks: {place.run.name}")  # before anything is timed
-    soak = load.in_background(partial(answered, place, SOAK)) if SOAK in numbers else None
+    soak = None
+    if SOAK in numbers:
+        measuring.tell(f"Trained for the checks: {place.run.name}")  # before two threads want it
+        soak = load.in_background(partial(answered, place, SOAK))
     done = [shown(answered(place, number)) for number in wanted if number not in TIMED]
     if soak:
         done.append(shown(soak()))
