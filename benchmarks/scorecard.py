@@ -86,7 +86,7 @@ CHECKS: dict[int, Check] = {
     25: Check("Jobs started or resumed twice", "0", tests(TWICE, note=ONE_SERVER)),
     26: Check("Damaged run folders: errors raised, sound runs lost", "0 / 0", tests("tests/soak/test_damaged_runs.py")),
     27: Check("Loss that is no number: epoch and batch named", "within 1 epoch", tests(NAN, note=NO_GPU)),
-    28: Check("20 sessions and 50 jobs: p95 of pages, running jobs", "at most 3 s; 1", load.visitors),
+    28: Check("20 sessions and 50 jobs: p95 of pages, running jobs", "at most 3 s; 1", load.crowds),
     SOAK: Check("Soak: memory and open files per hour", "at most 1 MB; 0", load.soak),
     30: Check("Known vulnerabilities of dependencies; roles", "0; 100 %", dependencies.vulnerabilities_and_roles),
 }

@@ -69,6 +69,13 @@ def lesson(place: Place) -> Measured:
     return Measured(figure | {"lost": len(failures)}, not failures and percentile(times) <= MOST_SECONDS)
 
 
+def crowds(place: Place) -> Measured:
+    """Both: visitors beside a training, and students who open a lesson."""
+    of_visitors, of_students = visitors(place), lesson(place)
+    figure = {**of_visitors.figure, "lesson": of_students.figure}
+    return Measured(figure, bool(of_visitors.held and of_students.held))
+
+
 def soak(place: Place) -> Measured:
     """One visitor after the other opens pages and hands images in: slopes of memory and of open files."""
     samples: list[tuple[float, float, float]] = []
