@@ -198,13 +198,14 @@ def parse_assignments(texts: list[str]) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def default_spec(dataset: str, workspace: Workspace) -> TrainingSpec:
+def default_spec(dataset: str, workspace: Workspace, online: bool = True) -> TrainingSpec:
     """What is trained when nothing else is chosen: all classes, MobileNetV2 if its weights are to be had.
 
-    ``default_reason`` says why. Asks the network where the weights are not cached. Raises UnknownId or DataError.
+    ``default_reason`` says why. ``online``: whether the network may be asked where the weights are not cached. Raises
+    UnknownId or DataError.
     """
     classes = open_dataset(workspace, dataset).classes
-    state = weights_state(backbone_named(DEFAULT_BACKBONE), DEFAULT_SIZE)
+    state = weights_state(backbone_named(DEFAULT_BACKBONE), DEFAULT_SIZE, online)
     return suggested_spec(dataset, classes, DEFAULT_BACKBONE if state != MISSING else "baseline_cnn")
 
 
@@ -245,10 +246,10 @@ def default_reason(spec: TrainingSpec) -> str:
     """Why ``default_spec`` chose this one, in a sentence."""
     backbone = spec.network
     if not backbone.pretrained:
-        wanted = backbone_named(DEFAULT_BACKBONE).label
+        wanted = backbone_named(DEFAULT_BACKBONE)
         return (
-            f"{backbone.label}, because the ImageNet weights of {wanted} are not on this machine and cannot be "
-            "downloaded."
+            f"{backbone.label}, because the ImageNet weights of {wanted.label} are not on this machine. A run of "
+            f"{wanted.label} downloads them first ({file_size(wanted.weights_megabytes * 1e6)})."
         )
     if weights.is_cached(backbone, spec.image_size):
         where = "its ImageNet weights are on this machine"
@@ -257,19 +258,25 @@ def default_reason(spec: TrainingSpec) -> str:
     return f"{backbone.label}, read at its middle layers: fast, among the most accurate on X-rays, and {where}."
 
 
-def weights_state(backbone: Backbone, size: int) -> str:
-    """CACHED, DOWNLOADABLE or MISSING: can this backbone start from ImageNet weights? May ask the network."""
+def weights_state(backbone: Backbone, size: int, online: bool = True) -> str:
+    """CACHED, DOWNLOADABLE or MISSING: can this backbone start from ImageNet weights?
+
+    ``online``: whether the network may be asked; else weights that are not cached are MISSING.
+    """
     if backbone.file or weights.is_cached(backbone, size):
         return CACHED
-    reachable = backbone.pretrained and can_be_reached(backbone.weights_url(size))
+    reachable = online and backbone.pretrained and can_be_reached(backbone.weights_url(size))
     return DOWNLOADABLE if reachable else MISSING
 
 
-def lacking_weights(spec: StudySpec) -> tuple[str, ...]:
-    """Backbones of a study that want ImageNet weights which are not to be had, in the order of the runs."""
+def lacking_weights(spec: StudySpec, online: bool = True) -> tuple[str, ...]:
+    """Backbones of a study that want ImageNet weights which are not to be had, in the order of the runs.
+
+    ``online``: whether the network may be asked where they are not cached.
+    """
     pairs = sorted({(run.backbone, run.image_size) for run in spec.runs if run.weights == "imagenet"})
     with ThreadPoolExecutor(max_workers=8) as pool:  # without a network each question may take its time limit
-        states = list(pool.map(lambda pair: weights_state(backbone_named(pair[0]), pair[1]), pairs))
+        states = list(pool.map(lambda pair: weights_state(backbone_named(pair[0]), pair[1], online), pairs))
     missing = {name for (name, _), state in zip(pairs, states, strict=True) if state == MISSING}
     return tuple(dict.fromkeys(run.backbone for run in spec.runs if run.backbone in missing))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from benchmarks.pages import BROWSERS, ROOT, server, until_healthy
+from benchmarks.screens.pages import BROWSERS, ROOT, server, until_healthy
 
 PICTURES = ROOT / "docs" / "pictures"
 WIDTH = 1280

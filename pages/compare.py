@@ -26,7 +26,7 @@ from pages.panels.compare import (
     score_histogram,
     training_views,
 )
-from pages.shared import annotation_form, comparison_tables, model_audit_panel, presentation, shell
+from pages.shared import annotation_form, comparison_tables, model_audit_panel, presentation, shell, url_state
 from pages.shared.run_cache import RunCandidate
 from pages.shared.test_part import robustness_panel, subgroup_panel, test_set_views
 
@@ -154,10 +154,10 @@ def _groups(ranking: Ranking[RunCandidate], rows: list[int], repeated: bool, fol
     groups = _tabs(ranking, rows, with_repeats=not repeated)
     group_of = {tab: group for group, tabs in groups.items() for tab in tabs}
     wanted = st.query_params.get("view", "")
-    if wanted in group_of and st.session_state.get("compare_view_address") != wanted:
-        st.session_state["compare_tabs"] = group_of[wanted]
-        st.session_state[_key(group_of[wanted])] = wanted
-    st.session_state.setdefault("compare_tabs", next(iter(groups)))
+    if url_state.is_moved("view") or "compare_tabs" not in st.session_state:
+        view = wanted if wanted in group_of else next(iter(group_of))
+        st.session_state["compare_tabs"] = group_of[view]
+        st.session_state[_key(group_of[view])] = view
     group = st.segmented_control(
         "Views", list(groups), required=True, key="compare_tabs", label_visibility="collapsed", width="stretch"
     )
@@ -169,7 +169,7 @@ def _groups(ranking: Ranking[RunCandidate], rows: list[int], repeated: bool, fol
             with tab, shell.errors_shown():
                 show([ranking.order[i] for i in rows])
     opened = st.session_state.get(_key(group)) or next(iter(tabs))
-    comparison_tables.write_address("view", "" if opened == next(iter(group_of)) else opened)
+    url_state.write("view", "" if opened == next(iter(group_of)) else opened)
     if _at_work() and not followed:
         st.rerun()
 

@@ -41,6 +41,7 @@ with st.sidebar:  # not those of st.navigation: they leave the address of a run 
             st.page_link(member)
 shell.sidebar_foot()
 access.sidebar_foot()
+notices.forgotten_session()
 presentation.begin()
 import_jobs.demonstration_panel(with_ended=page is HOME)
 page.run()

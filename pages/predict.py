@@ -19,7 +19,7 @@ from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
 from pages.panels.predict import answer_panel, drift_panel, explanation, viewer
-from pages.shared import image_results, import_jobs, job_panel, lung_segmenter, run_cache, shell, uploads
+from pages.shared import image_results, import_jobs, job_panel, lung_segmenter, run_cache, shell, uploads, url_state
 from pages.shared.image_results import Entries
 from pages.shared.uploads import ImageSource
 
@@ -73,7 +73,7 @@ def pick_runs(runs: list[Run]) -> list[Run]:
     """The runs that assess: those in the address, else those of the last visit, else the one that validation would
     choose."""
     by_id = {run.id: run for run in runs}
-    if CHOSEN not in st.session_state:
+    if CHOSEN not in st.session_state or (st.query_params.get("run") and url_state.is_moved("run")):
         wanted = [name for name in st.query_params.get("run", "").split(",") if name]
         missing = next((name for name in wanted if name not in by_id), "")
         if missing:
@@ -98,7 +98,7 @@ def pick_runs(runs: list[Run]) -> list[Run]:
         max_selections=MOST_RUNS,
         help="Every chosen run predicts every image.",
     )
-    st.query_params["run"] = ",".join(names)
+    url_state.write("run", ",".join(names))
     st.session_state[LAST_RUNS] = names
     if len(names) > 1:  # the box shows one or two of them
         chosen = [name for run, name in zip(runs, unique_names(runs), strict=True) if run.id in names]
@@ -182,7 +182,10 @@ def note_reload(sources: list[ImageSource]) -> None:
         st.session_state[UPLOADED] = True
         st.query_params[UPLOADED] = str(len(sources))
     elif st.query_params.get(UPLOADED) and not st.session_state.get(UPLOADED):
-        st.info("The upload is gone: a reload empties the memory. Drop the image again.", icon=":material/refresh:")
+        st.info(
+            "The upload is gone: a reload or a long pause empties the memory. Drop the image again.",
+            icon=":material/refresh:",
+        )
     else:
         st.query_params.pop(UPLOADED, None)
 

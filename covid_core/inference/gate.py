@@ -10,7 +10,7 @@ Geometric Transformations", NeurIPS 2018. No network is needed, and no picture o
 
 What no turning makes, such as a lateral view, needs a second judge, and so do runs and data sets of few images:
 ``against`` is the evidence of a classifier of the same histograms that has learned from images drawn by this project
-alone (``benchmarks.views``).
+alone (``benchmarks.datasets.views``).
 
 Half of what it learns from are the same images slightly tilted, moved, enlarged or shrunk: positioning is no refusal.
 The limit is what all but a share of SHARE of the validation images reach (see ``Limit``), and never above ENOUGH.

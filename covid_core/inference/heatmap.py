@@ -5,7 +5,7 @@ map is taken along its own direct path to the head (an earlier tap also feeds a 
 the density ``gradient . activation``, brought to one size and summed before negative evidence is cut off.
 
 Four choices go beyond the paper. They were made in the pointing game, on made images whose lesions are known; the
-shares of hits that decide are those on images that had no part in the choice (``benchmarks/pointing.py``):
+shares of hits that decide are those on images that had no part in the choice (``benchmarks/models/pointing.py``):
 
 - *Which logit*: the class's less the mean of all classes'. Scores depend on differences of logits alone, so what speaks
   for every class alike speaks for none. Where maps are flattened, it is less the mean of the other classes', each

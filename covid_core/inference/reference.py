@@ -12,7 +12,7 @@ none).
 An image that is far for a usual one, but not too far for an answer, gets a lower probability: of the validation images
 that are at least as far (the conformal p-value: Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World",
 2005, section 2.2) there have to be TAIL for the full one. A disease that is no class lies there mostly, see
-``benchmarks.unknown``.
+``benchmarks.predicting.unknown``.
 
 Distances are in units of what is usual: 1 is the median distance of a validation image to its BY-th nearest training
 image. That one is looked at, not the very nearest, so that a single odd image in the training part vouches for nothing.

@@ -29,7 +29,7 @@ from covid_core.workspace import Workspace, folder_of
 
 SCHEMA = 1
 NETWORK, RECORD = "lungs.tflite", "segmenter.json"
-BUILT_IN_FOLDER = Path(__file__).with_name("built_in_segmenter")  # made by ``benchmarks.built_in_segmenter``
+BUILT_IN_FOLDER = Path(__file__).with_name("built_in_segmenter")  # made by ``benchmarks.models.built_in_segmenter``
 LEAST_IMAGES = 20  # with masks; fewer leave three images or less to test on
 MOST_IMAGES = 2400  # that are drawn for one segmenter, of all parts; more would take longer and change little
 NO_MASKS = "No data set here has lung masks to train another segmenter on."

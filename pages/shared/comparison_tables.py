@@ -65,31 +65,6 @@ METHODS = (
 MEASURES_HELP = "\n\n".join(f"**{row.title}.** {row.explanation}" for row in MEASURES.values())
 
 
-def multiselect(
-    label: str, name: str, names: Mapping[str, str], by_default: Sequence[str], key: str, **options: Any
-) -> list[str]:
-    """A choice of several ids, which stands in the address under ``name`` unless it is the one made by default.
-
-    ``names`` are what can be chosen, by id; ``key`` and ``options`` are those of the widget.
-    """
-    wanted = st.query_params.get(name, "")
-    if key not in st.session_state or st.session_state.get(f"compare_{name}_address") != wanted:
-        st.session_state[key] = [one for one in wanted.split(",") if one in names] or by_default
-    st.session_state[key] = [one for one in st.session_state[key] if one in names]
-    chosen = st.multiselect(label, list(names), format_func=names.__getitem__, key=key, **options)
-    write_address(name, "" if set(chosen) == set(by_default) else ",".join(chosen))
-    return chosen
-
-
-def write_address(name: str, value: str) -> None:
-    """Write a choice into the address, so that the address opens the same view again."""
-    st.session_state[f"compare_{name}_address"] = value
-    if value:
-        st.query_params[name] = value
-    else:
-        st.query_params.pop(name, None)
-
-
 def pick_run(order: Sequence[RunCandidate], key: str) -> int:
     """The position of the run that a tab is about."""
     names = [candidate.name for candidate in order]

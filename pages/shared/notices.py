@@ -1,17 +1,35 @@
-"""A toast for a finished run, on whichever page the user is."""
+"""Toasts, on whichever page the user is: for a finished run, and where the server has forgotten the session."""
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from covid_core.runs import store
 from pages.shared import run_cache, shell
 
 POLL = 4  # seconds
+BEGUN = "session_begun"  # session
 WORDS = {
     store.COMPLETED: ("is finished", ":material/check_circle:"),
     store.FAILED: ("failed", ":material/error:"),
     store.STOPPED: ("was stopped", ":material/stop_circle:"),
     store.INTERRUPTED: ("was interrupted", ":material/warning:"),
 }
+
+
+def forgotten_session() -> None:
+    """Say so where a browser comes back with its choices to a server that has none of them: after two minutes without
+    a connection Streamlit forgets a session, and a restarted server has forgotten all."""
+    if BEGUN in st.session_state:
+        return
+    st.session_state[BEGUN] = True
+    context = get_script_run_ctx()
+    if context is not None and len(context.session_state._state._new_widget_state):  # what a new visitor has none of
+        st.toast(
+            "After a long pause the server has forgotten this page. What stands in the address is back; fill in the "
+            "rest again.",
+            icon=":material/history:",
+            duration="infinite",
+        )
 
 
 def watch() -> None:

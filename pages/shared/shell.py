@@ -20,7 +20,7 @@ from covid_core.formatting import as_read, count, plural
 from covid_core.reports import tables
 from covid_core.runs import pinned_dataset, store
 from covid_core.workspace import Workspace
-from pages.shared import paper, presentation, run_cache
+from pages.shared import paper, presentation, run_cache, url_state
 
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&])")
 REPLACED = re.compile(  # Streamlit makes links, icons, arrows and dashes of these where they are escaped, too
@@ -30,6 +30,7 @@ WORD_JOINER = "\u2060"  # has no width
 BLANKS = re.compile(r"^\s+|\s+$|[^\S ]")  # what Markdown drops, or reads as code and new paragraphs
 TERMS = "page_terms"  # session: glossary keys of the open page
 TERMS_WIDTH = 480  # pixels; less on a phone
+CHOICE = "dataset-choice"  # key of the widget
 IN_USE, VIEWED = "dataset_in_use", "datasets_viewed"  # session: an id; ids
 OPENED = "pages_opened"  # session: names
 STYLE = Path(__file__).with_name("style.css")
@@ -156,14 +157,15 @@ def pick_dataset() -> Dataset | None:
         return None
     names = {info["id"]: f"{info['name']} ({count(sum(info['counts'].values()))} images)" for info in listed}
     wanted = st.query_params.get("dataset") or st.session_state.get(IN_USE)
-    position = list(names).index(wanted) if wanted in names else 0
     if wanted and wanted not in names:
         st.info("The data set of this address is not here (any more). This is another one.", icon=":material/info:")
+    if url_state.is_moved("dataset") or st.session_state.get(CHOICE) not in names:
+        st.session_state[CHOICE] = wanted if wanted in names else next(iter(names))
     chosen = st.selectbox(
-        "Data set", list(names), index=position, format_func=names.__getitem__, help="Add others on the Data set page."
+        "Data set", list(names), key=CHOICE, format_func=names.__getitem__, help="Add others on the Data set page."
     )
     st.session_state[IN_USE] = chosen
-    st.query_params["dataset"] = chosen
+    url_state.write("dataset", chosen)
     with errors_shown():
         opened = open_dataset(chosen)
         synthetic_note(opened)

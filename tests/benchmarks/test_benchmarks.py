@@ -10,29 +10,33 @@ import pytest
 from made_images import write_images
 from made_runs import COURSE_SIZES, all_parts
 
-from benchmarks import comparison, course, fine_tuning, measuring, pictures, study
+from benchmarks import measuring
+from benchmarks.models import comparison
 from benchmarks.peers import bootstrap, keras_course, pytorch_frozen
+from benchmarks.predicting import pictures
+from benchmarks.training import course, fine_tuning, study
 from covid_core import presets, weights
 from covid_core.evaluation import assessment, measures, metrics, resampling
 
 SCRIPTS = (
-    "comparison",
-    "copies",
-    "coverage",
-    "dicom",
-    "fine_tuning",
-    "floor",
-    "folds",
-    "frozen",
-    "importing",
-    "lungs",
-    "outside",
-    "pages",
-    "prediction",
-    "pytorch",
-    "refusals",
-    "repeats",
-    "study",
+    "scorecard",
+    "models.comparison",
+    "datasets.copies",
+    "predicting.coverage",
+    "datasets.dicom",
+    "training.fine_tuning",
+    "training.floor",
+    "training.folds",
+    "training.frozen",
+    "datasets.importing",
+    "models.lungs",
+    "models.outside",
+    "screens.pages",
+    "predicting.prediction",
+    "training.pytorch",
+    "predicting.refusals",
+    "training.repeats",
+    "training.study",
     "peers.keras_course",
     "peers.pytorch_frozen",
 )

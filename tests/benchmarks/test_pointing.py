@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.pointing_game import TOLERANCE, Point, played, point
+from benchmarks.models.pointing_game import TOLERANCE, Point, played, point
 
 SIDE = 224
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import pointing_game
+from benchmarks.models import pointing_game
 from covid_core.data.imports import importing
 from covid_core.images.codec import GreyImage
 from covid_core.inference.assessment import assess, assess_all
@@ -40,7 +40,7 @@ def reader(place) -> Predictor:
     ids=["COVID", "viral pneumonia"],
 )
 def test_the_map_of_a_trained_run_points_at_lesions_it_has_not_seen(reader, label, numbers, least):
-    """A point at random would hit 18 % and 43 %; benchmarks/pointing.py has the figures of well trained networks."""
+    """A point at random would hit 18 % and 43 %; benchmarks/models/pointing.py has those of trained networks."""
     points = []
     for number in numbers:
         image = image_at(number, 300, 2, (CLEAR_LESIONS,))

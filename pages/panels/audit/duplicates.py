@@ -18,8 +18,8 @@ from covid_core.formatting import count, plural
 from covid_core.reports import audit_text
 from covid_core.runs import candidates
 from covid_core.specs import SPLIT_LABELS, SplitSpec
-from pages.panels.audit import decision_form, pair_view, url_state
-from pages.shared import audit_panel, gallery, run_cache, shell
+from pages.panels.audit import decision_form, pair_view
+from pages.shared import audit_panel, gallery, run_cache, shell, url_state
 from pages.shared.audit_panel import Audited
 
 KINDS = {

@@ -10,8 +10,8 @@ from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.figures import audit as figures
 from covid_core.formatting import count, plural, share
 from covid_core.reports import audit_text
-from pages.panels.audit import decision_form, url_state
-from pages.shared import gallery, presentation, shell
+from pages.panels.audit import decision_form
+from pages.shared import gallery, presentation, shell, url_state
 from pages.shared.audit_panel import Audited
 
 AT_ONCE = 24  # images on a page of the gallery

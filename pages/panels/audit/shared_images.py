@@ -9,8 +9,8 @@ from covid_core.data import dataset as data
 from covid_core.data.dataset import Dataset
 from covid_core.jobs.kinds import AuditRequest
 from covid_core.reports import audit_text
-from pages.panels.audit import decision_form, pair_view, url_state
-from pages.shared import job_panel, shell
+from pages.panels.audit import decision_form, pair_view
+from pages.shared import job_panel, shell, url_state
 from pages.shared.audit_panel import Audited
 
 ALL, CONFLICTS = "All shared images", "Classes differ"

@@ -15,7 +15,7 @@ from covid_core.reports import repeats_tables, repeats_text
 from covid_core.reports.evidence_text import counted
 from covid_core.runs import candidates, store
 from covid_core.runs.store import Run, Study
-from pages.shared import comparison_tables, model_audit_panel, run_cache, shell
+from pages.shared import comparison_tables, model_audit_panel, run_cache, shell, url_state
 
 AT_FIRST = 6  # studies that are chosen when nobody has chosen
 LEVEL = 5e-4  # largest share figures may differ by and still share one line of the majority baseline
@@ -83,7 +83,7 @@ def _pick(repeated: list[Study], members: dict[str, list[Run]], first: Study | N
     alike = [study.id for study in ordered if _dataset(members[study.id]) == _dataset(members[leading.id])]
     options = {"placeholder": "Choose studies"}
     key = f"compare_studies_{first.id if first else ''}"
-    chosen = comparison_tables.multiselect("Studies of repeats", "studies", names, alike[:AT_FIRST], key, **options)
+    chosen = url_state.multiselect("Studies of repeats", "studies", names, alike[:AT_FIRST], key, **options)
     by_id = {study.id: study for study in repeated}
     return [by_id[identifier] for identifier in chosen]
 

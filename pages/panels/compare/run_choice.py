@@ -10,7 +10,7 @@ from covid_core.formatting import count, plural
 from covid_core.reports import run_text, study_text
 from covid_core.runs import candidates
 from covid_core.runs.store import Run, Study
-from pages.shared import comparison_tables, import_jobs, run_cache
+from pages.shared import import_jobs, run_cache, url_state
 from pages.shared.run_cache import RunCandidate
 
 AT_FIRST = 12  # runs that are chosen when nobody has chosen; more make the curves hard to read
@@ -45,10 +45,10 @@ def pick_study(studies: dict[str, Study]) -> Study | None:
         return None
     key, names = "compare_study", {"": "All runs", **{study.id: study.name for study in studies.values()}}
     wanted = st.query_params.get("study", "")
-    if st.session_state.get("compare_study_address") != wanted or st.session_state.get(key) not in names:
+    if url_state.is_moved("study") or st.session_state.get(key) not in names:
         st.session_state[key] = wanted if wanted in names else ""
     chosen = st.selectbox("Study", list(names), format_func=names.__getitem__, key=key, width=280)
-    comparison_tables.write_address("study", chosen)
+    url_state.write("study", chosen)
     return studies.get(chosen)
 
 
@@ -61,7 +61,7 @@ def pick_runs(usable: list[Run], study: Study | None) -> list[Run]:
     by_default = list(offered)[:MOST_OF_A_STUDY] if study else like_newest[:AT_FIRST]
     options = {"placeholder": "Choose runs", "help": "Type to search by name."}
     key = f"compare_runs_{study.id if study else ''}"
-    chosen = comparison_tables.multiselect("Runs", "runs", names, by_default, key, **options)
+    chosen = url_state.multiselect("Runs", "runs", names, by_default, key, **options)
     if chosen == by_default and len(chosen) < len(offered):
         which = "of this study" if study else "tested on the newest run's images"
         shown = f"{count(len(chosen))} {which}" if len(chosen) > 1 else "run"

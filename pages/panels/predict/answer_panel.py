@@ -20,7 +20,7 @@ from covid_core.inference.assessment import Assessment, Urgency, place, urgency,
 from covid_core.reports import image_report, prediction_text, run_text
 from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs.store import Run
-from pages.shared import image_results, shell, uploads
+from pages.shared import image_results, shell, uploads, url_state
 from pages.shared.image_results import Entries
 from pages.shared.uploads import ImageSource, memory
 
@@ -56,8 +56,9 @@ GROUPS = {
 def pick_coverage() -> float:
     """How often the set of possible classes has to hold the true one, as a share. It stands in the address."""
     wanted = st.query_params.get(COVERAGE, "")
-    if SLIDER not in st.session_state:
-        usual = st.session_state.get(LAST_COVERAGE, USUAL)
+    is_back = SLIDER in st.session_state and url_state.is_moved(COVERAGE)
+    if SLIDER not in st.session_state or is_back:
+        usual = USUAL if is_back else st.session_state.get(LAST_COVERAGE, USUAL)
         st.session_state[SLIDER] = int(wanted) if wanted.isdecimal() and LEAST <= int(wanted) <= MOST else usual
     chosen = st.slider(
         "Coverage",
@@ -68,8 +69,7 @@ def pick_coverage() -> float:
         help="How often the prediction set contains the true class. Higher coverage gives larger sets.",
     )
     st.session_state[LAST_COVERAGE] = chosen
-    if chosen != USUAL or wanted:
-        st.query_params[COVERAGE] = str(chosen)
+    url_state.write(COVERAGE, "" if chosen == USUAL else str(chosen))
     return chosen / 100
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from covid_core import presets, weights
-from covid_core.backbones import BACKBONES, Backbone, backbone_named
+from covid_core.backbones import BACKBONES, Backbone
 from covid_core.data import label_shift
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError
@@ -49,7 +49,7 @@ from pages.panels.train.spec_fields import (
 )
 from pages.shared import run_cache, shell
 
-WEIGHTS_TTL = 60  # seconds for which the network's answer is believed
+BELIEVED = 60  # seconds for which what lies in the cache of weights is believed
 
 FORMATS = {"°": "%g°", "%": "%g %%"}  # of sliders, by unit
 MODES_IN_SHORT = {"frozen": "frozen", "fine_tune": "last layers fine-tuned", "full": "all layers"}
@@ -90,22 +90,10 @@ def _backbone_in_short() -> str:
     return f"{label}, {MODES_IN_SHORT[mode]}" if backbone.pretrained else label
 
 
-@st.cache_data(ttl=WEIGHTS_TTL, max_entries=64, show_spinner="Looking for ImageNet weights")
+@st.cache_data(ttl=BELIEVED, max_entries=64, show_spinner=False)
 def _default(dataset: str, version: str) -> TrainingSpec:
-    spec = presets.default_spec(dataset, shell.workspace())
+    spec = presets.default_spec(dataset, shell.workspace(), online=False)
     return presets.with_recipe(spec, presets.SAFER) if spec.mode == "frozen" else spec
-
-
-@st.cache_data(ttl=WEIGHTS_TTL, max_entries=64, show_spinner="Looking for ImageNet weights")
-def _remembered_state(backbone: str, size: int, folder: str) -> str:
-    return presets.weights_state(backbone_named(backbone), size)
-
-
-def _weights_state(backbone: Backbone, size: int) -> str:
-    """As ``presets.weights_state``, but the network is asked at most once a minute."""
-    if weights.is_cached(backbone, size):
-        return presets.CACHED
-    return _remembered_state(backbone.name, size, str(weights.cache_folder()))
 
 
 # What will be trained
@@ -166,7 +154,7 @@ def expected_time(specs: Sequence[TrainingSpec], version: str) -> str:
     return f"about {about}" + (", less where a run stops early" if until_last else "")
 
 
-@st.cache_data(ttl=WEIGHTS_TTL, max_entries=64, show_spinner=False)
+@st.cache_data(ttl=BELIEVED, max_entries=64, show_spinner=False)
 def _expected_seconds(specs: Sequence[str], version: str) -> float:
     return training_time.expected_seconds(shell.workspace(), [parse(TrainingSpec, spec) for spec in specs])
 
@@ -288,20 +276,17 @@ def _starting_weights(backbone: Backbone) -> None:
 
 
 def _weights_note(backbone: Backbone) -> None:
-    """Whether ImageNet weights are here, to be downloaded, or not to be had."""
+    """Whether ImageNet weights are here. Nobody is asked for them before a button starts the run."""
     size = now("image_size")
-    state = _weights_state(backbone, size)
-    if state == presets.CACHED:
+    if weights.is_cached(backbone, size):
         st.caption(":material/check: On this machine.")
-    elif state == presets.DOWNLOADABLE:
-        megabytes = file_size(backbone.weights_megabytes * 1e6)
-        st.caption(f":material/download: The run downloads them first: {megabytes}.")
-    else:
-        st.warning(
-            f"ImageNet weights of {shell.plain(backbone.label)} at {size} px are not on this machine and cannot be "
-            "downloaded. Connect, or choose a local file, another backbone or a random start.",
-            icon=":material/cloud_off:",
-        )
+        return
+    st.info(
+        f"ImageNet weights of {shell.plain(backbone.label)} at {size} px are not on this machine. The run downloads them first: "
+        f"{file_size(backbone.weights_megabytes * 1e6)}. Without a network, choose a local file, another backbone or a "
+        "random start.",
+        icon=":material/download:",
+    )
 
 
 def _lungs_note(dataset: Dataset) -> None:

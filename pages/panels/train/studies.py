@@ -65,7 +65,7 @@ def _study_spec(preset: str, dataset: Dataset, classes: tuple[str, ...], sources
 
 def _queue_row(spec: StudySpec, dataset: Dataset) -> StudySpec:
     """Name, button and, where weights are missing, the choice. Returns the study as it would be queued."""
-    lacking = _lacking(spec.model_dump_json())
+    lacking = presets.lacking_weights(spec, online=False)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input("Name", placeholder=spec.name, max_chars=80, width=320, key="study_name", persist_state="session")
         clicked = st.button(
@@ -81,18 +81,12 @@ def _queue_row(spec: StudySpec, dataset: Dataset) -> StudySpec:
     return spec
 
 
-@st.cache_data(ttl=60, max_entries=32, show_spinner="Looking for ImageNet weights")
-def _lacking(spec: str) -> tuple[str, ...]:
-    """Backbones without weights; the network is asked at most once a minute."""
-    return presets.lacking_weights(StudySpec.model_validate_json(spec))
-
-
 def _offer_random_start(lacking: tuple[str, ...]) -> bool:
     labels = ", ".join(backbone_named(name).label for name in lacking)
     st.warning(
-        f"ImageNet weights of {labels} are not on this machine and cannot be downloaded. Connect, or start these runs "
-        "from random weights.",
-        icon=":material/cloud_off:",
+        f"ImageNet weights of {labels} are not on this machine. These runs download them first. Without a network, "
+        "start them from random weights.",
+        icon=":material/download:",
     )
     return st.checkbox("Start these runs from random weights (noted in runs and tables)", key="study_random")
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from made_data import made_database
 
-from benchmarks import planted_faults
+from benchmarks.datasets import planted_faults
 from covid_core.audit.quality import findings, measures
 from covid_core.audit.quality.findings import FINDINGS, RULES, UNREADABLE, Rule
 from covid_core.data import masks

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from benchmarks import views
+from benchmarks.datasets import views
 from covid_core.evaluation import conformal
 from covid_core.inference import gate
 from covid_core.inference.gate import DOWN, ENOUGH, INVERTED, LEAST, LEFT, READINGS, RIGHT, SHARE, Gate, Limit

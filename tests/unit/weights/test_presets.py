@@ -241,6 +241,15 @@ def test_the_default_is_a_pretrained_backbone_where_its_weights_can_be_downloade
     assert default(workspace, image_folder).backbone == "mobilenet_v2"
 
 
+def test_offline_nobody_is_asked_for_weights(monkeypatch, no_network, workspace, image_folder):
+    addresses = []
+    monkeypatch.setattr(presets, "can_be_reached", addresses.append)
+    dataset = importing.import_folder(workspace, image_folder({"COVID": 3, "Normal": 3}), "Images")
+    assert presets.default_spec(dataset.id, workspace, online=False).backbone == "baseline_cnn"
+    assert "vgg16" in presets.lacking_weights(course(), online=False)
+    assert addresses == []
+
+
 def test_the_default_is_the_baseline_where_no_weights_are_to_be_had(no_network, workspace, image_folder):
     found = default(workspace, image_folder)
     assert (found.backbone, found.image_size, found.epochs, found.optimizer) == ("baseline_cnn", 128, 15, "adam")
@@ -251,7 +260,7 @@ def test_the_default_tells_all_classes_apart(no_network, workspace, image_folder
 
 
 def test_the_default_without_weights_says_why_it_is_the_baseline(no_network):
-    assert "not on this machine and cannot" in presets.default_reason(
+    assert "not on this machine. A run of MobileNetV2 downloads them" in presets.default_reason(
         presets.suggested_spec("images", CLASSES, "baseline_cnn")
     )
 

@@ -1,0 +1,1 @@
+"""Import, and what the audit finds in a data set."""

@@ -1,0 +1,1 @@
+"""Predictions: their time, their refusals, and what their probabilities are worth."""

@@ -1,0 +1,1 @@
+"""What must not go wrong: the measurements of ``benchmarks.scorecard``."""

@@ -1,0 +1,96 @@
+"""Where the checks of the score card are made: a scratch folder, a small trained run, servers of their own."""
+
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as xml
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmarks import measuring
+
+SUPPORT = [str(measuring.ROOT / "tests" / name) for name in ("support", "")]  # what makes images, runs and servers
+sys.path[:0] = SUPPORT
+
+from app_server import App  # noqa: E402
+
+from covid_core.runs import store  # noqa: E402
+from covid_core.workspace import Workspace  # noqa: E402
+
+
+class Unmeasured(Exception):
+    """A check that cannot be measured here; the text says why."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a check gave. ``held``: whether its target was reached; None where the measurement is too coarse to tell,
+    and ``reason`` says why. ``reason`` may also say what a figure does not cover."""
+
+    figure: Mapping[str, Any]
+    held: bool | None
+    reason: str = ""
+
+
+@dataclass
+class Place:
+    """``quick``: shorter loops. ``data``: a folder of real images, one folder per class, where one is given."""
+
+    folder: Path
+    quick: bool
+    data: Path | None = None
+    notes: dict[str, Any] = field(default_factory=dict)  # what two checks measure at once
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """240 drawn images and a small network that was really trained on them."""
+        made = Workspace(self.folder / "trained" / "workspace")
+        measuring.in_fresh_process(_train, made.root)  # TensorFlow stays out of this process
+        return made
+
+    @property
+    def run(self) -> store.Run:
+        return store.list_runs(self.workspace)[0][0]
+
+    @contextmanager
+    def server(self, name: str, before: Sequence[str] = (), **environment: str) -> Iterator[App]:
+        """A server on a copy of the workspace. ``before``: a program that starts it, and its options."""
+        home = self.folder / name
+        shutil.copytree(self.workspace.root, home / "workspace")
+        app = App(home)
+        own = {"COVID_CORE_HOME": str(home / "workspace"), "KERAS_HOME": str(home), **environment}
+        app.start([*before, sys.executable, "-m", "streamlit", "run", app.script], environment={**os.environ, **own})
+        try:
+            yield app
+        finally:
+            app.kill()
+            app.kill_workers()
+
+    def tests(self, *chosen: str) -> Measured:
+        """Run tests of this project: how many of them pass. Held where all do; a skipped one is not held."""
+        report = self.folder / "tests.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "", f"--junitxml={report}"]
+        done = subprocess.run([*command, *chosen], cwd=measuring.ROOT, stdout=subprocess.DEVNULL, check=False)
+        if done.returncode not in (0, 1):
+            raise Unmeasured(f"pytest ended with {done.returncode}: {' '.join(chosen)}")
+        suite = next(xml.parse(report).iter("testsuite"))
+        count = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
+        passed = count["tests"] - count["failures"] - count["errors"] - count["skipped"]
+        held = passed == count["tests"] > 0 or (None if count["failures"] + count["errors"] == 0 else False)
+        reason = f"{count['skipped']} skipped" if count["skipped"] else ""
+        return Measured({"tests_passed": passed, "tests": count["tests"]}, held, reason)
+
+
+def _train(root: Path) -> dict[str, Any]:
+    import trained_runs
+
+    from covid_core.data.imports import importing
+
+    workspace = Workspace(root)
+    dataset = importing.import_phantom(workspace, trained_runs.IMAGES, seed=3, plant=("clear-lesions",))
+    return {"run": trained_runs.tiny_run(workspace, dataset).id}
