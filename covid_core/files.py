@@ -16,6 +16,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -28,14 +29,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LOCK_POLL = 0.02  # seconds between two tries of a lock that others hold
+SYNCED_AT_ONCE = 8  # files of a folder that is published
 REPLACE_PATIENCE = 1.0  # seconds; readers hold these files open for milliseconds
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` survive a power cut. Windows has no such call and does not need it."""
-    if os.name == "nt":
+def sync(path: Path) -> None:
+    """Make what a file holds, or the names in a folder, survive a power cut. Windows needs nothing for folders."""
+    if os.name == "nt" and path.is_dir():
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -48,12 +50,18 @@ def published(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
     try:
         yield temporary
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
-        _replace(temporary, path)
-        sync_folder(path.parent)
+        move(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file, or a folder with all that is in it, to ``target``, which a power cut leaves old or new."""
+    with ThreadPoolExecutor(SYNCED_AT_ONCE) as pool:  # the disk takes many at once: a third of the time one by one
+        list(pool.map(sync, source.rglob("*")))
+    sync(source)
+    _replace(source, target)
+    sync(target.parent)
 
 
 def _replace(source: Path, target: Path) -> None:
@@ -155,8 +163,7 @@ def published_folder(folder: Path) -> Iterator[Path]:
     staging.mkdir()
     try:
         yield staging
-        os.replace(staging, folder)
-        sync_folder(folder.parent)
+        move(staging, folder)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
