@@ -246,7 +246,7 @@ def dismiss(job: Job[RequestType]) -> None:
 
 def launch(*folders: JobFolder) -> None:
     """Start one process for published folders, done in turn, in a session of its own so that it outlives this one."""
-    attempts = [folder.next_attempt() for folder in folders]
+    attempts, logs = [folder.next_attempt() for folder in folders], [folder.log_bytes for folder in folders]
     words = [word for folder, attempt in zip(folders, attempts, strict=True) for word in (folder.path, attempt)]
     with open(folders[0].log_path, "ab") as log:
         process = subprocess.Popen(
@@ -257,8 +257,8 @@ def launch(*folders: JobFolder) -> None:
             env=_worker_environment(folders[0]),
             **_detached(),
         )
-    for folder, attempt in zip(folders, attempts, strict=True):
-        folder.write_launch(process.pid, attempt)
+    for folder, attempt, log_bytes in zip(folders, attempts, logs, strict=True):
+        folder.write_launch(process.pid, attempt, log_bytes)
     threading.Thread(target=process.wait, daemon=True).start()  # an end that nobody notes leaves a zombie
 
 

@@ -62,7 +62,9 @@ class Reporter:
         self._written = time.monotonic()
 
     def _change(self, **changes: Any) -> None:
-        self._status = replace(self._status, updated=time.time(), **changes)
+        clock = time.monotonic()
+        seconds = clock - self._begun if self._begun else None
+        self._status = replace(self._status, updated=time.time(), seconds=seconds, clock=clock, **changes)
         self.write()
 
 
