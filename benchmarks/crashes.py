@@ -11,9 +11,14 @@ Prints one JSON line for each.
 """
 
 import argparse
+import contextlib
+import json
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,10 +35,12 @@ from covid_core.data.imports.layouts import EVERYTHING
 from covid_core.jobs import queue
 from covid_core.runs import store
 from covid_core.runs.store import Run, Status, Study
-from covid_core.specs import TrainingSpec
+from covid_core.specs import HeadSpec, TrainingSpec
 from covid_core.workspace import Workspace
 
-IMAGES = 24
+IMAGES = 60
+EPOCHS = 400  # of a head, each of milliseconds: enough to be caught in the middle
+DISK = 320  # megabytes of a disk that is filled; the cache leaves 256 of them to runs
 BEGIN = "begin"  # a file that is made where the work of a step begins
 
 
@@ -144,17 +151,102 @@ def publishing_order(root: Path, *verb: str) -> dict[str, Any]:
     return {"publishes": len(order.published), "out_of_order": len(order.broken), "broken": order.broken}
 
 
+def _trained(workspace: Workspace) -> Workspace:
+    """A workspace with images and a finished run, on whose frozen network others need no TensorFlow."""
+    _import(workspace)
+    run = queue.submit_training(workspace, _frozen(workspace, epochs=1))
+    _expect(queue.wait(run), store.COMPLETED)
+    return workspace
+
+
+def _frozen(workspace: Workspace, epochs: int = EPOCHS, seed: int = 0) -> TrainingSpec:
+    """Another ``seed`` makes a run that no finished one stands for."""
+    head = HeadSpec(units=(256,), dropout=0.5)
+    settings: dict[str, Any] = dict(backbone="mobilenet_v2", weights="random", head=head, patience=0, batch_size=4)
+    return _spec(workspace, epochs=epochs, seed=seed, **settings)
+
+
+def _expect(status: Status, state: str) -> None:
+    if status.state != state:
+        raise SystemExit(f"A training of the benchmark is {status.state}: {status.reason}")
+
+
+def _wait_until(run: Run, is_there: Callable[[Run], bool]) -> None:
+    while not is_there(run):
+        if (status := run.status()).is_final:
+            raise SystemExit(f"A training of the benchmark is {status.state} before its moment: {status.reason}")
+        time.sleep(0.02)
+
+
+def _fill(folder: Path) -> Path:
+    """Take all the room that a disk has."""
+    filler = folder / ".filler"
+    with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as handle:
+        for size in (1_000_000, 4096, 1):
+            with contextlib.suppress(OSError):
+                while handle.write(bytes(size)):
+                    pass
+    return filler
+
+
+MOMENTS: dict[str, Callable[[Run], bool]] = {  # at which the disk is full
+    "at its start": lambda run: True,
+    "in the first epoch": lambda run: run.status().state == store.RUNNING,
+    "after some epochs": lambda run: len(run.history()) > 20,
+}
+
+
+def _filled(home: Path, disk: Path) -> dict[str, Any]:
+    """What trainings say on a disk that is full at each of MOMENTS, and whether they go on when it no longer is."""
+    shutil.copytree(home, disk / "workspace")
+    workspace = Workspace(disk / "workspace")
+    reasons: dict[str, str] = {}
+    resumed = 0
+    for seed, (moment, is_there) in enumerate(MOMENTS.items(), start=1):
+        run = queue.submit_training(workspace, _frozen(workspace, seed=seed))
+        _wait_until(run, is_there)
+        filler = _fill(disk)
+        reasons[moment] = queue.wait(run).reason
+        filler.unlink()
+        queue.resume(run)
+        _expect(queue.wait(run), store.COMPLETED)
+        resumed += len(run.history()) == EPOCHS
+    said = sum(reason == files.DISK_FULL for reason in reasons.values())
+    return {"moments": len(MOMENTS), "said_full": said, "resumed": resumed, "reasons": reasons}
+
+
+def full_disk(home: Path) -> dict[str, Any]:
+    """The same, on a disk of its own, with the workspace ``home`` that ``_trained`` has made. Needs root, or user
+    namespaces."""
+    with tempfile.TemporaryDirectory() as disk:
+        words = ["-m", "benchmarks.crashes", "--filled", disk, "--home", str(home)]
+        mount = f'mount -t tmpfs -o size={DISK}m none {disk} && exec "$@"'
+        done = subprocess.run(
+            ["unshare", *([] if os.geteuid() == 0 else ["-Ur"]), "-m", "sh", "-c", mount, "sh", sys.executable, *words],
+            cwd=measuring.ROOT,
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+    return json.loads(done.stdout)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--do", nargs="+", choices=STEPS, help="do the work of these steps, and measure nothing")
     parser.add_argument("--home", type=Path, help="the workspace of --do")
+    parser.add_argument("--filled", type=Path, help="the disk that trainings of --home are to find full")
     options = parser.parse_args()
+    if options.filled:
+        measuring.show(_filled(options.home, options.filled))
+        return
     if options.do:
         for name in options.do:
             (options.home / BEGIN).touch()
             STEPS[name](Workspace(options.home))
         return
-    measuring.show(publishing_order(Path(os.environ["COVID_CORE_HOME"])))
+    with tempfile.TemporaryDirectory() as home:
+        measuring.show({"crash": "order", **publishing_order(Path(home) / "order")})
+        measuring.show({"crash": "full disk", **full_disk(_trained(Workspace(Path(home) / "trained")).root)})
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ one, so a reader sees the old content or the new, never half of it.
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import json
 import math
@@ -31,6 +32,56 @@ if TYPE_CHECKING:
 LOCK_POLL = 0.02  # seconds between two tries of a lock that others hold
 SYNCED_AT_ONCE = 8  # files of a folder that is published
 REPLACE_PATIENCE = 1.0  # seconds; readers hold these files open for milliseconds
+
+FULL = 64_000  # bytes; the smallest disk that a status fits on with its copy
+DISK_FULL = "The disk is full. Delete what you do not need, then start this again."
+OUT_OF_MEMORY = "Out of memory. Try a smaller batch size or smaller images."
+READ_ONLY = "The workspace cannot be written: it is read-only, or another user's."
+NOT_MAPPED = "failed to map segment from shared object"  # a library, where memory ends; else the system adds why
+REASONS = {  # by what the system calls them
+    errno.ENOSPC: DISK_FULL,
+    errno.EDQUOT: DISK_FULL,
+    errno.ENOMEM: OUT_OF_MEMORY,
+    errno.EROFS: READ_ONLY,
+    errno.EACCES: READ_ONLY,
+    errno.EPERM: READ_ONLY,
+    errno.EIO: "The disk failed to read or write (input/output error). Check it before you go on.",
+}
+
+
+def reason_of(error: BaseException) -> str:
+    """Why the system refused a file or memory, in a sentence without a path; "" where it did not."""
+    numbers, text = set(), ""
+    for one in _with_causes(error):
+        numbers |= {one.errno} if isinstance(one, OSError) else set()
+        text += str(one)  # libraries may hand on the system's words only
+    for number, reason in REASONS.items():
+        if number in numbers or os.strerror(number) in text:
+            return reason
+    if NOT_MAPPED in text:
+        return OUT_OF_MEMORY
+    return f"The disk or a file failed: {error.strerror or error}." if isinstance(error, OSError) else ""
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk of a folder takes no further file: no room, or no number for one."""
+    numbers = os.statvfs(folder) if hasattr(os, "statvfs") else None
+    return shutil.disk_usage(folder).free < FULL or (numbers is not None and 0 == numbers.f_favail < numbers.f_files)
+
+
+def allocate(path: Path, size: int) -> None:
+    """Make a file of zeros that has its place on the disk. One that takes it as it is mapped and filled would end the
+    process on a full disk. Raises OSError."""
+    with open(path, "wb") as handle:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle.fileno(), 0, size)
+        handle.truncate(size)
 
 
 def sync(path: Path) -> None:

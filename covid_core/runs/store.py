@@ -40,12 +40,14 @@ from covid_core import access, files
 from covid_core.data.dataset import Dataset
 from covid_core.data.split import split_hash
 from covid_core.errors import CovidCoreError, InvalidChoice, RunDamaged, RunError, UnknownId, cause
+from covid_core.formatting import duration
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace, folder_of, list_folders, new_id
 
 SCHEMA = 1
 TRAINING = 2  # in a result; one more where the same spec and images no longer give the same numbers
 State = Literal["queued", "running", "completed", "failed", "stopped", "interrupted"]
+Fault = Literal["", "disk", "memory", "device", "stalled"]  # why a job failed, where something is offered against it
 QUEUED: Final = "queued"
 RUNNING: Final = "running"
 COMPLETED: Final = "completed"
@@ -65,6 +67,8 @@ OUTCOME = (
     *("history.csv", "model.keras", "head.npz", "trunk.tflite", "predictions.parquet", "reference.npz"),
     *("lungs.tflite", "segmenter.json"),
 )
+SILENT_AFTER = 60.0  # seconds; a worker gives a sign of life every ten
+KILLED = "Its process ended: it was killed, the computer stopped, or memory ran out."
 ENDED_WAITING = "Its process ended while it waited to start."
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 START_PATIENCE = 30.0  # seconds that a process may need before it holds its lock
@@ -96,6 +100,7 @@ class Status:
     seconds_left: FiniteFloat | None = None
     seconds: FiniteFloat | None = None
     clock: FiniteFloat | None = None
+    fault: Fault = ""
 
     @property
     def is_final(self) -> bool:
@@ -104,15 +109,19 @@ class Status:
 
     @property
     def elapsed(self) -> float | None:
-        """Seconds of work so far, or in all. Setting the machine's clock changes nothing.
-
-        The monotonic clock counts on after the last word, but not on another machine, where the wall clock bounds it.
-        """
+        """Seconds of work so far, or in all. Setting the machine's clock changes nothing."""
         if self.seconds is None or self.clock is None:
             end = self.ended or (time.time() if self.state == RUNNING else self.updated or 0)
             return None if self.started is None else max(0.0, end - self.started)
-        since = min(time.monotonic() - self.clock, time.time() - (self.updated or 0))
-        return self.seconds + (max(0.0, since) if self.state == RUNNING else 0.0)
+        return self.seconds + (self.age if self.state == RUNNING else 0.0)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was written; 0 of earlier versions. The monotonic clock is another one on another machine,
+        and the wall clock may be set: whichever says less is right, or not absurd."""
+        if self.clock is None:
+            return 0.0
+        return max(0.0, min(time.monotonic() - self.clock, time.time() - (self.updated or 0)))
 
 
 @checked_dataclass(frozen=True)
@@ -191,7 +200,9 @@ class JobFolder:
         if written.state in (QUEUED, RUNNING) and not self.lock.is_held():
             written = self._written_status() or written  # it may have ended between the two readings
             if written.state in (QUEUED, RUNNING):
-                return replace(written, state=INTERRUPTED, reason="Its process ended without a word.")
+                return replace(written, state=INTERRUPTED, reason=self._reason(KILLED))
+        if written.state == RUNNING and written.age > SILENT_AFTER:
+            return replace(written, message=f"Not responding for {duration(written.age)}")
         return written
 
     def is_ended(self, attempt: int) -> bool:
@@ -260,6 +271,10 @@ class JobFolder:
     def write_result(self, result: Mapping[str, Any]) -> None:
         files.write_json(self.path / "result.json", dict(result))
 
+    def _reason(self, usual: str) -> str:
+        """Why its process has ended: it finds no word for a disk that is full from the start."""
+        return files.DISK_FULL if files.is_full(self.path) else usual
+
     def _written_status(self) -> Status | None:
         try:
             return Status(**files.read_json(self.path / "status.json"))
@@ -285,7 +300,7 @@ class JobFolder:
         log = self.log_tail(600, launch.log_bytes if launch else 0).strip()
         if log:
             return Status(FAILED, reason=f"The process did not start. {log}", attempt=attempt)
-        return Status(INTERRUPTED, reason=ENDED_WAITING, attempt=attempt)
+        return Status(INTERRUPTED, reason=self._reason(ENDED_WAITING), attempt=attempt)
 
 
 def _start_of(pid: int) -> tuple[str, float]:

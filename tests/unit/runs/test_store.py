@@ -75,7 +75,7 @@ def test_running_is_believed_while_the_lock_is_held(run):
 def test_running_with_a_free_lock_is_interrupted(run):
     running(run)
     status = run.status()
-    assert (status.state, status.reason) == (store.INTERRUPTED, "Its process ended without a word.")
+    assert (status.state, status.reason) == (store.INTERRUPTED, store.KILLED)
     assert status.is_final
 
 
