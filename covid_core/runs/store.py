@@ -12,6 +12,7 @@ lock           worker  held for the process's whole life, so "running" with a fr
 stop.request   jobs    a polite stop
 =============  ======  =====================================================================
 
+``processor.request`` beside them has the processes of a run leave the graphics cards alone.
 What a run adds is listed in ``docs/architecture.md``.
 """
 
@@ -222,6 +223,13 @@ class JobFolder:
     def stop_requested(self) -> bool:
         return (self.path / "stop.request").exists()
 
+    def request_processor(self) -> None:
+        """Have each process that is started for it leave the graphics cards alone."""
+        (self.path / "processor.request").touch()
+
+    def processor_requested(self) -> bool:
+        return (self.path / "processor.request").exists()
+
     def sweep(self) -> None:
         """Remove what a killed worker had half written. Only for who holds the lock: nobody else writes these files."""
         for path in self.path.glob(".*"):
@@ -233,7 +241,7 @@ class JobFolder:
         return self.log_path.stat().st_size if self.log_path.is_file() else 0
 
     def write_launch(self, pid: int, attempt: int, log_bytes: int = 0) -> None:
-        """Remember the process that was started, and the size of the log before that."""
+        """Remember the process that was started: see ``Launch``."""
         try:
             boot, started = _start_of(pid)
         except (psutil.Error, OSError):  # it has ended

@@ -220,6 +220,26 @@ def test_what_ended_early_can_be_resumed(workspace, launched, state):
     assert not run.stop_requested()
 
 
+def test_a_run_that_goes_on_on_the_processor_stays_there(workspace, monkeypatch):
+    environments = []
+
+    class Started:
+        pid = 2**22 + 1
+
+        def __init__(self, *_, env, **__):
+            environments.append(env["CUDA_VISIBLE_DEVICES"])
+
+        def wait(self):
+            return 0
+
+    monkeypatch.setattr(queue.subprocess, "Popen", Started)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    run = made_run(workspace, TABLE, state=store.FAILED)
+    for processor in (False, True, False):
+        queue.resume(run, processor)
+    assert environments == ["0", "-1", "-1"]
+
+
 def test_a_complete_run_cannot_be_resumed(workspace, launched):
     with pytest.raises(JobRefused, match="is completed; only stopped, interrupted and failed"):
         queue.resume(made_run(workspace, TABLE))
