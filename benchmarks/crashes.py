@@ -178,7 +178,7 @@ def _wait_until(run: Run, is_there: Callable[[Run], bool]) -> None:
         time.sleep(0.02)
 
 
-def _fill(folder: Path) -> Path:
+def fill(folder: Path) -> Path:
     """Take all the room that a disk has."""
     filler = folder / ".filler"
     with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as handle:
@@ -205,7 +205,7 @@ def _filled(home: Path, disk: Path) -> dict[str, Any]:
     for seed, (moment, is_there) in enumerate(MOMENTS.items(), start=1):
         run = queue.submit_training(workspace, _frozen(workspace, seed=seed))
         _wait_until(run, is_there)
-        filler = _fill(disk)
+        filler = fill(disk)
         reasons[moment] = queue.wait(run).reason
         filler.unlink()
         queue.resume(run)

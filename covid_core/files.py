@@ -49,8 +49,8 @@ REASONS = {  # by what the system calls them
 }
 
 
-def reason_of(error: BaseException) -> str:
-    """Why the system refused a file or memory, in a sentence without a path; "" where it did not."""
+def refusal_of(error: BaseException) -> str:
+    """Why the system refused a file or memory, in a sentence without a path; "" where the error is another one."""
     numbers, text = set(), ""
     for one in _with_causes(error):
         numbers |= {one.errno} if isinstance(one, OSError) else set()
@@ -58,9 +58,7 @@ def reason_of(error: BaseException) -> str:
     for number, reason in REASONS.items():
         if number in numbers or os.strerror(number) in text:
             return reason
-    if NOT_MAPPED in text:
-        return OUT_OF_MEMORY
-    return f"The disk or a file failed: {error.strerror or error}." if isinstance(error, OSError) else ""
+    return OUT_OF_MEMORY if NOT_MAPPED in text else ""
 
 
 def _with_causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -26,7 +26,7 @@ NO_FAILURE = Failure("")
 
 def failure_of(error: Exception) -> Failure:
     """Why a job failed."""
-    kind, system = type(error).__name__, files.reason_of(error)
+    kind, system = type(error).__name__, files.refusal_of(error)
     if system in OF_SYSTEM:
         return Failure(system, OF_SYSTEM[system])
     if isinstance(error, CovidCoreError):
@@ -36,6 +36,8 @@ def failure_of(error: Exception) -> Failure:
         return Failure(DEVICE_MEMORY, "device") if is_of_device else Failure(files.OUT_OF_MEMORY, "memory")
     if is_of_device:
         return Failure(DEVICE, "device")
+    if isinstance(error, OSError):
+        return Failure(system or f"The disk or a file failed: {error.strerror or error}.")
     return Failure(system or f"A bug in Second Look ended the job ({kind}). The log has details.")
 
 

@@ -71,7 +71,7 @@ def sweep(workspace: Workspace) -> None:
     """
     oldest = time.time() - LEFTOVER_AGE
     hidden = (folder.glob(".*") for folder in (workspace.datasets, workspace.segmenters, workspace.pixels))
-    for path in chain(workspace.uploads.iterdir(), *hidden):
+    for path in chain(workspace.uploads.glob("*"), *hidden):
         if path.stat().st_mtime < oldest:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
