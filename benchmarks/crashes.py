@@ -1,4 +1,4 @@
-"""What a crash leaves: ``python -m benchmarks.crashes [--kills N] [--each-call]``, on Linux with strace.
+"""What a crash leaves: ``python -m benchmarks.crashes [--kills N] [--every N]``, on Linux with strace.
 
 - **order**: every file that is published is on the disk before its name is, and its name before the work goes on
   (``benchmarks.traces``).
@@ -14,12 +14,15 @@ import argparse
 import contextlib
 import json
 import os
+import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +31,22 @@ import pandas as pd
 
 from benchmarks import measuring, traces
 from covid_core import files
-from covid_core.data.dataset import decide, open_dataset
+from covid_core.data.dataset import decide, list_datasets, open_dataset
 from covid_core.data.decisions import LEAVE_OUT, Decision
 from covid_core.data.imports import importing, merging
 from covid_core.data.imports.layouts import EVERYTHING
+from covid_core.errors import CovidCoreError
 from covid_core.jobs import queue
+from covid_core.nets.fitting import Fit
 from covid_core.runs import store
 from covid_core.runs.store import Run, Status, Study
 from covid_core.specs import HeadSpec, TrainingSpec
+from covid_core.work import silent
 from covid_core.workspace import Workspace
 
 IMAGES = 60
 EPOCHS = 400  # of a head, each of milliseconds: enough to be caught in the middle
 DISK = 320  # megabytes of a disk that is filled; the cache leaves 256 of them to runs
-BEGIN = "begin"  # a file that is made where the work of a step begins
 
 
 def _dataset(workspace: Workspace) -> str:
@@ -84,8 +89,6 @@ def _status(workspace: Workspace) -> None:
 
 
 def _epoch(workspace: Workspace) -> None:
-    from covid_core.nets.fitting import Fit  # it imports no TensorFlow, but stands among what does
-
     run = _run(workspace)
     fit = Fit(run.spec, run.checkpoint_path, run.append_history, lambda share, message: None)
     row = dict.fromkeys(store.HISTORY_COLUMNS, 1.0) | {"stage": "head", "epoch": 1}
@@ -142,6 +145,9 @@ STEPS: dict[str, Callable[[Workspace], None]] = {
 }
 
 
+SWEPT = ("run", "status", "epoch", "annotate", "study", "job", "decide", "outcome", "delete")
+
+
 def publishing_order(root: Path, *verb: str) -> dict[str, Any]:
     """Publishes of all STEPS, or of a verb of the command line, in the new workspace ``root``, and which were not in
     order."""
@@ -149,6 +155,79 @@ def publishing_order(root: Path, *verb: str) -> dict[str, Any]:
     environment = {**os.environ, "COVID_CORE_HOME": str(root)}
     order = traces.order_of(traces.traced([sys.executable, *words], root, environment), root)
     return {"publishes": len(order.published), "out_of_order": len(order.broken), "broken": order.broken}
+
+
+def each_call(home: Path, steps: Sequence[str] = SWEPT, every: int = 1, fault: str = "signal=KILL") -> dict[str, Any]:
+    """Do steps in copies of the workspace ``home``, one for each (``every``) system call on files, at which the process
+    is killed (or gets another ``fault``). Counts what cannot be read afterwards, and steps that then cannot be done."""
+    points, torn, stuck = 0, [], []
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Workspace(Path(folder) / "workspace")
+        for step in steps:
+            shutil.copytree(home, workspace.root)
+            calls = traces.numbered(traces.forked(lambda step=step: STEPS[step](workspace)))
+            for call, number in calls[::every]:
+                shutil.rmtree(workspace.root)
+                shutil.copytree(home, workspace.root)
+                traces.forked(lambda step=step: STEPS[step](workspace), f"{call}:{fault}:when={number}")
+                points += 1
+                torn += [f"{step}, {call} {number}: {name}" for name in unreadable(workspace)]
+                try:
+                    STEPS[step](workspace)
+                except Exception as error:
+                    stuck += [f"{step}, {call} {number}: {error!r}"] if store.list_runs(workspace)[0] else []
+            shutil.rmtree(workspace.root)
+    return {"points": points, "torn": len(torn), "stuck": len(stuck), "places": [*torn, *stuck][:10]}
+
+
+def unreadable(workspace: Workspace) -> list[str]:
+    """Files of runs and data sets that readers cannot read, and folders that are listed as damaged."""
+    runs, broken = store.list_runs(workspace)
+    found = [one.id for one in broken]
+    found += [info["id"] for info in list_datasets(workspace) if info.get("damaged")]
+    readers: tuple[Callable[[Run], object], ...] = (Run.status, Run.history, Run.split, Run.evaluations, Run.openings)
+    readers += (lambda run: run.result, lambda run: run.predictions() if run.predictions_path.exists() else None)
+    for run in runs:
+        for number, read in enumerate(readers):
+            try:
+                read(run)
+            except CovidCoreError as error:
+                found.append(f"{run.id}, reader {number}: {error}")
+        checkpoint = Fit(run.spec, run.checkpoint_path, print, silent)
+        try:
+            checkpoint.load_checkpoint()
+        except CovidCoreError as error:
+            found.append(f"{run.id}: {error}")
+    return found
+
+
+def kills(home: Path, count: int, seed: int = 0) -> dict[str, Any]:
+    """Kill trainings in copies of the workspace ``home`` that ``_trained`` has made, each at a random time of its own,
+    until ``count`` kills are done. A run goes on until it is killed after its end."""
+    rng, figures, worst = random.Random(seed), Counter({"kills": 0, "shown_running": 0, "unreadable": 0}), 0
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Workspace(shutil.copytree(home, Path(folder) / "workspace"))
+        began = time.monotonic()
+        queue.wait(queue.submit_training(workspace, _frozen(workspace, epochs=EPOCHS, seed=999)), 0.05)
+        whole, run = time.monotonic() - began, None
+        while figures["kills"] < count:
+            if run is None or run.status().state == store.COMPLETED:
+                run = queue.submit_training(workspace, _frozen(workspace, seed=figures["kills"] + 1))
+            else:
+                queue.resume(run)
+            time.sleep(rng.random() * whole)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(run.process or 0, signal.SIGKILL)
+            while run.lock.is_held():
+                time.sleep(0.01)
+            figures["kills"] += 1
+            run = store.open_run(workspace, run.id)
+            figures["shown_running"] += not run.status().is_final
+            figures["unreadable"] += len(unreadable(workspace))
+            stored = Fit(run.spec, run.checkpoint_path, print, silent)
+            if run.status().state != store.COMPLETED and (stored.load_checkpoint() or len(run.history())):
+                worst = max(worst, len(run.history()) - stored.memory.rows)
+    return {**figures, "most_epochs_lost": worst}
 
 
 def _trained(workspace: Workspace) -> Workspace:
@@ -234,6 +313,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--do", nargs="+", choices=STEPS, help="do the work of these steps, and measure nothing")
     parser.add_argument("--home", type=Path, help="the workspace of --do")
+    parser.add_argument("--kills", type=int, default=200, help="trainings to kill")
+    parser.add_argument("--every", type=int, default=1, help="kill at each so-manieth system call only")
     parser.add_argument("--filled", type=Path, help="the disk that trainings of --home are to find full")
     options = parser.parse_args()
     if options.filled:
@@ -241,12 +322,14 @@ def main() -> None:
         return
     if options.do:
         for name in options.do:
-            (options.home / BEGIN).touch()
             STEPS[name](Workspace(options.home))
         return
     with tempfile.TemporaryDirectory() as home:
         measuring.show({"crash": "order", **publishing_order(Path(home) / "order")})
-        measuring.show({"crash": "full disk", **full_disk(_trained(Workspace(Path(home) / "trained")).root)})
+        trained = _trained(Workspace(Path(home) / "trained")).root
+        measuring.show({"crash": "full disk", **full_disk(trained)})
+        measuring.show({"crash": "each call", **each_call(trained, every=options.every)})
+        measuring.show({"crash": "kills", **kills(trained, options.kills)})
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@ new: what was written into it (or below it, of a folder) was synced before the r
 name after it. A kill alone cannot show this, because what the system had written for a killed process stays.
 """
 
+import os
 import re
+import signal
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,11 +110,35 @@ def _shown(path: str, root: Path) -> str | None:
     return None if any(part.startswith(".") for part in inner.split("/")) or inner.startswith(SCRATCH) else inner
 
 
-def counts_of(calls: Sequence[tuple[str, str]]) -> Counter[str]:
-    return Counter(call for call, _ in calls)
+def forked(work: Callable[[], object], inject: str = "") -> list[str]:
+    """Do some work in a fork of this process, with a fault that strace injects, and return the names of its calls."""
+    pid = os.fork()
+    if pid == 0:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        try:
+            work()
+        finally:
+            os._exit(0)
+    os.waitpid(pid, os.WUNTRACED)
+    with tempfile.NamedTemporaryFile("r") as written:
+        command = ["strace", "-f", "-e", f"trace={','.join(CALLS)}", "-o", written.name, "-p", str(pid)]
+        command += ["-e", f"inject={inject}"] if inject else []
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
+            assert strace.stderr is not None
+            if "attached" not in (said := strace.stderr.readline()):
+                os.kill(pid, signal.SIGKILL)
+                raise SystemExit(f"strace cannot attach: {said}")
+            os.kill(pid, signal.SIGCONT)
+            strace.stderr.read()
+        os.waitpid(pid, 0)
+        return re.findall(r"^\d+ +(\w+)\(", written.read(), re.MULTILINE)
 
 
-def points(before: Mapping[str, int], after: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    """The calls of each name between two counts, by name and number."""
-    for call, last in after.items():
-        yield from ((call, number) for number in range(before.get(call, 0) + 1, last + 1))
+def numbered(calls: Iterable[str]) -> list[tuple[str, int]]:
+    """Each call by its name and its number among those of that name."""
+    counts: Counter[str] = Counter()
+    pairs = []
+    for call in calls:
+        counts[call] += 1
+        pairs.append((call, counts[call]))
+    return pairs
