@@ -31,9 +31,9 @@ def test_a_publish_that_is_ended_at_any_call_leaves_old_or_new_and_can_be_done_a
     workspace = Workspace(tmp_path)
     for step in ("import", "run", "status"):
         crashes.STEPS[step](workspace)
-    answer = crashes.each_call(tmp_path, every=9, fault=fault)  # all of them: python -m benchmarks.crashes
+    answer = crashes.each_call(tmp_path, ("status", "epoch"), 8, fault)  # all of them: python -m benchmarks.crashes
     assert answer["torn"] == answer["stuck"] == 0, answer["places"]
-    assert answer["points"] >= 10
+    assert answer["points"] >= 5
 
 
 @pytest.mark.parametrize(
