@@ -71,6 +71,8 @@ def entries(workspace: Workspace) -> list[Entry]:
 
 def files_in(kind: str, folder: Path) -> Iterator[Entry]:
     """The files of one folder, but for locks and what is being written."""
+    if not folder.is_dir():  # on a disk that takes none
+        return
     with os.scandir(folder) as listed:
         for item in listed:
             with contextlib.suppress(FileNotFoundError):  # removed by another process since it was listed

@@ -6,6 +6,7 @@ one, so a reader sees the old content or the new, never half of it.
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import json
 import math
@@ -16,6 +17,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -28,14 +30,63 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LOCK_POLL = 0.02  # seconds between two tries of a lock that others hold
+SYNCED_AT_ONCE = 8  # files of a folder that is published
 REPLACE_PATIENCE = 1.0  # seconds; readers hold these files open for milliseconds
 
+FULL = 64_000  # bytes; the smallest disk that a status fits on with its copy
+DISK_FULL = "The disk is full. Delete what you do not need, then start this again."
+OUT_OF_MEMORY = "Out of memory. Try a smaller batch size or smaller images."
+READ_ONLY = "The workspace cannot be written: it is read-only, or another user's."
+NOT_MAPPED = "failed to map segment from shared object"  # a library, where memory ends; else the system adds why
+REASONS = {  # by what the system calls them
+    errno.ENOSPC: DISK_FULL,
+    errno.EDQUOT: DISK_FULL,
+    errno.ENOMEM: OUT_OF_MEMORY,
+    errno.EROFS: READ_ONLY,
+    errno.EACCES: READ_ONLY,
+    errno.EPERM: READ_ONLY,
+    errno.EIO: "The disk failed to read or write (input/output error). Check it before you go on.",
+}
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` survive a power cut. Windows has no such call and does not need it."""
-    if os.name == "nt":
+
+def refusal_of(error: BaseException) -> str:
+    """Why the system refused a file or memory, in a sentence without a path; "" where the error is another one."""
+    numbers, text = set(), ""
+    for one in _with_causes(error):
+        numbers |= {one.errno} if isinstance(one, OSError) else set()
+        text += str(one)  # libraries may hand on the system's words only
+    for number, reason in REASONS.items():
+        if number in numbers or os.strerror(number) in text:
+            return reason
+    return OUT_OF_MEMORY if NOT_MAPPED in text else ""
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk of a folder takes no further file: no room, or no number for one."""
+    numbers = os.statvfs(folder) if hasattr(os, "statvfs") else None
+    return shutil.disk_usage(folder).free < FULL or (numbers is not None and 0 == numbers.f_favail < numbers.f_files)
+
+
+def allocate(path: Path, size: int) -> None:
+    """Make a file of zeros that has its place on the disk. One that takes it as it is mapped and filled would end the
+    process on a full disk. Raises OSError."""
+    with open(path, "wb") as handle:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle.fileno(), 0, size)
+        handle.truncate(size)
+
+
+def sync(path: Path) -> None:
+    """Make what a file holds, or the names in a folder, survive a power cut. Windows needs nothing for folders."""
+    if os.name == "nt" and path.is_dir():
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -48,12 +99,18 @@ def published(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
     try:
         yield temporary
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
-        _replace(temporary, path)
-        sync_folder(path.parent)
+        move(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file, or a folder with all that is in it, to ``target``, which a power cut leaves old or new."""
+    with ThreadPoolExecutor(SYNCED_AT_ONCE) as pool:  # the disk takes many at once: a third of the time one by one
+        list(pool.map(sync, source.rglob("*")))
+    sync(source)
+    _replace(source, target)
+    sync(target.parent)
 
 
 def _replace(source: Path, target: Path) -> None:
@@ -155,8 +212,7 @@ def published_folder(folder: Path) -> Iterator[Path]:
     staging.mkdir()
     try:
         yield staging
-        os.replace(staging, folder)
-        sync_folder(folder.parent)
+        move(staging, folder)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise

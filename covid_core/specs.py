@@ -378,7 +378,7 @@ class TrainingSpec(Spec):
         added backbone has the weights in its file, and one output."""
         if isinstance(data, dict) and data.get("backbone_file"):
             file = data["backbone_file"]
-            name = file.get("name") if isinstance(file, dict) else file.name
+            name = file.get("name") if isinstance(file, dict) else getattr(file, "name", None)
             if data.get("backbone", name) == name:
                 return {**data, "backbone": name, "weights": OWN_WEIGHTS, "taps": "last"}
             data = {key: value for key, value in data.items() if key != "backbone_file"}  # another one was chosen since

@@ -55,14 +55,19 @@ def is_checkout() -> bool:
 
 
 class _Folder:
-    """A folder of a workspace, made when it is first read."""
+    """A folder of a workspace, made when it is first read. Where the disk takes none, it reads as an empty one, and the
+    system refuses what is written into it."""
 
     def __init__(self, name: str):
         self.name = name
 
     def __get__(self, workspace: "Workspace", _owner: type) -> Path:
         folder = workspace.root / self.name
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if not files.refusal_of(error):
+                raise
         return folder
 
 
@@ -126,6 +131,8 @@ def folder_of(parent: Path, identifier: str, kind: str) -> Path:
 
 def list_folders(parent: Path) -> list[Path]:
     """Folders below ``parent`` whose names are ids, by name; hidden staging folders and links are not among them."""
+    if not parent.exists():
+        return []
     with os.scandir(parent) as entries:
         names = [e.name for e in entries if ID_PATTERN.fullmatch(e.name) and e.is_dir(follow_symlinks=False)]
     return [parent / name for name in sorted(names)]

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from covid_core import __version__
+from covid_core import __version__, files
 from covid_core.commands import dashboard, datasets, models, reports, training
 from covid_core.commands.verbs import VERBS, option
 from covid_core.errors import CovidCoreError
@@ -31,10 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         answer = options.verb(Workspace.default(), options)
         text = answer.pop("text") if "text" in answer else "\n".join(f"{key}: {value}" for key, value in answer.items())
-    except CovidCoreError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (CovidCoreError, OSError) as error:
+        reason = str(error) if isinstance(error, CovidCoreError) else files.refusal_of(error)
+        if not reason:  # a bug, which keeps its traceback
+            raise
+        print(f"error: {reason}", file=sys.stderr)
         if options.json:
-            print(json.dumps({"error": str(error)}, ensure_ascii=False))
+            print(json.dumps({"error": reason}, ensure_ascii=False))
         return 1
     try:
         print(

@@ -169,7 +169,10 @@ def do_stop(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     return _run_answer(waited(workspace, run))
 
 
-@verb("resume", "run", WAIT)
+PROCESSOR = option("--processor", action="store_true", help="leave the graphics card alone, now and later")
+
+
+@verb("resume", "run", PROCESSOR, WAIT)
 def do_resume(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Go on with a run, or with all runs of a study, that ended early."""
     if any(study.id == options.run for study in store.list_studies(workspace)):
@@ -177,7 +180,7 @@ def do_resume(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
         queue.resume_study(workspace, study)
         return _study_answer(workspace, study, wait=options.wait)
     run = store.open_run(workspace, options.run)
-    queue.resume(run)
+    queue.resume(run, options.processor)
     return _run_answer(waited(workspace, run) if options.wait else run)
 
 

@@ -124,7 +124,7 @@ def append(folder: Path, wanted: Sequence[Decision], author: str, labels: Mappin
             handle.write(text.getvalue().encode())
             handle.flush()
             os.fsync(handle.fileno())
-        files.sync_folder(folder)
+        files.sync(folder)
     except OSError as error:
         raise DataError(f"The decision cannot be kept: {cause(error)}.") from error
 

@@ -34,6 +34,8 @@ OF_DATASETS = ("dataset", "against", "members")  # fields of requests that hold 
 SUBMIT_PATIENCE = 10.0  # seconds; starting a job takes less than one
 OUT_OF_QUEUE = "Taken out of the queue by the user."
 
+NO_GRAPHICS_CARD = {"CUDA_VISIBLE_DEVICES": "-1", "HIP_VISIBLE_DEVICES": "-1"}  # NVIDIA's and AMD's own switches
+
 # For glibc's malloc (others do not read it): take big arrays from the heap and keep them there. By default each
 # training step gets its activations from the system and gives them back, and zeroing those pages took a quarter of it.
 KEEP_MEMORY = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8589934592:glibc.malloc.hugetlb=1"
@@ -246,7 +248,7 @@ def dismiss(job: Job[RequestType]) -> None:
 
 def launch(*folders: JobFolder) -> None:
     """Start one process for published folders, done in turn, in a session of its own so that it outlives this one."""
-    attempts = [folder.next_attempt() for folder in folders]
+    attempts, logs = [folder.next_attempt() for folder in folders], [folder.log_bytes for folder in folders]
     words = [word for folder, attempt in zip(folders, attempts, strict=True) for word in (folder.path, attempt)]
     with open(folders[0].log_path, "ab") as log:
         process = subprocess.Popen(
@@ -257,8 +259,8 @@ def launch(*folders: JobFolder) -> None:
             env=_worker_environment(folders[0]),
             **_detached(),
         )
-    for folder, attempt in zip(folders, attempts, strict=True):
-        folder.write_launch(process.pid, attempt)
+    for folder, attempt, log_bytes in zip(folders, attempts, logs, strict=True):
+        folder.write_launch(process.pid, attempt, log_bytes)
     threading.Thread(target=process.wait, daemon=True).start()  # an end that nobody notes leaves a zombie
 
 
@@ -284,14 +286,19 @@ def stop(folder: JobFolder) -> None:
     access.note(folder.workspace, f"stop {kind.name}", folder.id)
 
 
-def resume(run: Run) -> None:
-    """Go on from the last checkpoint. Raises JobRefused for a run that is running or complete, or NotPermitted."""
+def resume(run: Run, processor: bool = False) -> None:
+    """Go on from the last checkpoint, on the ``processor`` from now on where that is asked for.
+
+    Raises JobRefused for a run that is running or complete, or NotPermitted.
+    """
     access.check(run.workspace, access.TRAIN, run.owner, run.id)
     with run.launch_lock.held(0, JobRefused(f"{run.name} is being resumed already.")):
         state = run.status().state
         if state not in store.ENDED_EARLY:
             raise JobRefused(f"{run.name} is {state}; only stopped, interrupted and failed runs can be resumed.")
         run.clear_stop()
+        if processor:
+            run.request_processor()
         launch(run)
         access.note(run.workspace, "resume training", run.id)
 
@@ -371,6 +378,7 @@ def _worker_environment(folder: JobFolder) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "OPENBLAS_NUM_THREADS": "1",  # a head's matrices are small: a second thread costs more than it brings
         "GLIBC_TUNABLES": ":".join(filter(None, (KEEP_MEMORY, os.environ.get("GLIBC_TUNABLES", "")))),
+        **(NO_GRAPHICS_CARD if folder.processor_requested() else {}),
     }
 
 

@@ -9,7 +9,8 @@ import os
 from covid_core import weights
 from covid_core.errors import CovidCoreError, Stopped
 from covid_core.jobs import kinds, reuse
-from covid_core.jobs.reporter import Reporter, reason_of
+from covid_core.jobs.failures import Failure, failure_of
+from covid_core.jobs.reporter import Reporter
 from covid_core.runs import store
 from covid_core.runs.store import Run
 from covid_core.work import Progress
@@ -47,8 +48,10 @@ def train_within(workspace: Workspace, run: Run, progress: Progress) -> None:
             finished = train(workspace, run, both)
             own.end(store.COMPLETED if finished else store.STOPPED)
         except Exception as error:
-            stopped = isinstance(error, Stopped)
-            own.end(store.STOPPED if stopped else store.FAILED, str(error) if stopped else reason_of(error))
+            if isinstance(error, Stopped):
+                own.end(store.STOPPED, Failure(str(error)))
+            else:
+                own.end(store.FAILED, failure_of(error))
             raise
     if not finished:
         raise Stopped("Stopped by the user.")

@@ -4,6 +4,7 @@ It holds a folder's lock while it is at that job, waits for its turn, and only t
 happens, its last word is in status.json; a process that could not even say that has let its lock go.
 """
 
+import contextlib
 import os
 import sys
 import time
@@ -14,7 +15,8 @@ from pathlib import Path
 from covid_core import files
 from covid_core.errors import CovidCoreError, Stopped
 from covid_core.jobs import kinds, queue
-from covid_core.jobs.reporter import Reporter, reason_of
+from covid_core.jobs.failures import Failure, failure_of
+from covid_core.jobs.reporter import Reporter
 from covid_core.jobs.run_training import LOCK_PATIENCE, train
 from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Run
@@ -85,10 +87,11 @@ def _work(workspace: Workspace, folder: JobFolder, reporter: Reporter) -> int:
             finished = True
         reporter.end(store.COMPLETED if finished else store.STOPPED)
     except Stopped as stop:
-        reporter.end(store.STOPPED, str(stop))
+        reporter.end(store.STOPPED, Failure(str(stop)))
     except Exception as error:
-        traceback.print_exc()
-        reporter.end(store.FAILED, reason_of(error))
+        with contextlib.suppress(OSError):  # the log has no room for it either
+            traceback.print_exc()
+        reporter.end(store.FAILED, failure_of(error))
         return 1
     finally:
         if slot is not None:

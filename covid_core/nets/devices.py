@@ -1,6 +1,7 @@
 """What a network is trained on: the processor, one GPU with mixed precision, or several GPUs in step."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -55,8 +56,10 @@ class Devices:
 def may_exist() -> bool:
     """Whether TensorFlow may find a GPU here; the check costs nothing, unlike starting TensorFlow.
 
-    On Windows it uses none (since 2.11), on a Mac only with Apple's plug-in.
+    On Windows it uses none (since 2.11), on a Mac only with Apple's plug-in, and none where CUDA is told so.
     """
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "-1":
+        return False
     if sys.platform == "darwin":
         return any(metadata.distributions(name="tensorflow-metal"))
     return any(Path(driver).exists() for driver in DRIVERS)

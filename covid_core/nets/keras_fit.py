@@ -150,9 +150,11 @@ def optimizer_of(spec: TrainingSpec, learning_rate: float) -> keras.optimizers.O
 
 def _restore(model: keras.Model, stored: State) -> None:
     model.optimizer.build(model.trainable_variables)
-    for variables, values in zip((_state_of(model), model.optimizer.variables), stored, strict=True):
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+    for variable, value in zip(_state_of(model), stored[0], strict=True):
+        variable.assign(value)
+    pairs = zip(reversed(model.optimizer.variables), reversed(stored[1]), strict=False)
+    for variable, value in pairs:  # from the end: half precision puts the scale of its loss before the rest
+        variable.assign(value)
 
 
 def _state_of(model: keras.Model) -> list[keras.Variable]:

@@ -301,7 +301,8 @@ def _compute(
 def _open_table(path: Path, rows: int, columns: int) -> np.memmap:
     if not path.exists() or path.stat().st_size != rows * columns * 4:
         with files.published(path) as temporary:
-            fresh = np.memmap(temporary, dtype=np.float32, mode="w+", shape=(rows, columns))
+            files.allocate(temporary, rows * columns * 4)
+            fresh = np.memmap(temporary, dtype=np.float32, mode="r+", shape=(rows, columns))
             for start in range(0, rows, 1024):
                 fresh[start : start + 1024, 0] = np.nan
             fresh.flush()

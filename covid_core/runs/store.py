@@ -12,6 +12,7 @@ lock           worker  held for the process's whole life, so "running" with a fr
 stop.request   jobs    a polite stop
 =============  ======  =====================================================================
 
+``processor.request`` beside them has the processes of a run leave the graphics cards alone.
 What a run adds is listed in ``docs/architecture.md``.
 """
 
@@ -19,7 +20,9 @@ import contextlib
 import io
 import json
 import math
+import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -38,12 +41,14 @@ from covid_core import access, files
 from covid_core.data.dataset import Dataset
 from covid_core.data.split import split_hash
 from covid_core.errors import CovidCoreError, InvalidChoice, RunDamaged, RunError, UnknownId, cause
+from covid_core.formatting import duration
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace, folder_of, list_folders, new_id
 
 SCHEMA = 1
 TRAINING = 2  # in a result; one more where the same spec and images no longer give the same numbers
 State = Literal["queued", "running", "completed", "failed", "stopped", "interrupted"]
+Fault = Literal["", "disk", "memory", "device", "stalled"]  # why a job failed, where something is offered against it
 QUEUED: Final = "queued"
 RUNNING: Final = "running"
 COMPLETED: Final = "completed"
@@ -63,6 +68,10 @@ OUTCOME = (
     *("history.csv", "model.keras", "head.npz", "trunk.tflite", "predictions.parquet", "reference.npz"),
     *("lungs.tflite", "segmenter.json"),
 )
+SILENT_AFTER = 60.0  # seconds; a worker gives a sign of life every ten
+KILLED = "Its process ended: it was killed, the computer stopped, or memory ran out."
+ENDED_WAITING = "Its process ended while it waited to start."
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 START_PATIENCE = 30.0  # seconds that a process may need before it holds its lock
 _HISTORY_FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
 HISTORY_TYPES: dict[str, type] = {"stage": str, "epoch": int, **dict.fromkeys(_HISTORY_FIGURES, float)}
@@ -73,7 +82,11 @@ Opened = TypeVar("Opened")
 
 @checked_dataclass(frozen=True)
 class Status:
-    """How far a job is. Times are seconds since 1970; ``progress`` is in [0, 1]; ``seconds_left`` is an estimate."""
+    """How far a job is. Times are seconds since 1970; ``progress`` is in [0, 1]; ``seconds_left`` is an estimate.
+
+    ``seconds`` is how long it had worked when this was written, at ``clock`` of the machine's monotonic clock; statuses
+    of earlier versions have neither.
+    """
 
     state: State
     stage: str = ""
@@ -86,6 +99,9 @@ class Status:
     updated: FiniteFloat | None = None
     ended: FiniteFloat | None = None
     seconds_left: FiniteFloat | None = None
+    seconds: FiniteFloat | None = None
+    clock: FiniteFloat | None = None
+    fault: Fault = ""
 
     @property
     def is_final(self) -> bool:
@@ -94,27 +110,43 @@ class Status:
 
     @property
     def elapsed(self) -> float | None:
-        """Seconds of work so far, or in all."""
-        if self.started is None:
-            return None
-        return max(0.0, (self.ended or (time.time() if self.state == RUNNING else self.updated or 0)) - self.started)
+        """Seconds of work so far, or in all. Setting the machine's clock changes nothing."""
+        if self.seconds is None or self.clock is None:
+            end = self.ended or (time.time() if self.state == RUNNING else self.updated or 0)
+            return None if self.started is None else max(0.0, end - self.started)
+        return self.seconds + (self.age if self.state == RUNNING else 0.0)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was written; 0 of earlier versions. The monotonic clock is another one on another machine,
+        and the wall clock may be set: whichever says less is right, or not absurd."""
+        if self.clock is None:
+            return 0.0
+        return max(0.0, min(time.monotonic() - self.clock, time.time() - (self.updated or 0)))
 
 
 @checked_dataclass(frozen=True)
 class Launch:
-    """The process last started for a folder; its start time tells it from a later one with the same pid."""
+    """The process last started for a folder, and how much of the folder's log was there before it.
+
+    Its start time tells it from a later one with the same pid: on Linux in seconds since the boot called ``boot``, so
+    that setting the clock changes nothing; elsewhere, and of earlier versions, since 1970.
+    """
 
     pid: int
     process_started: FiniteFloat | None
     attempt: int
+    boot: str = ""
+    log_bytes: int = 0
 
     def is_alive(self) -> bool:
         """Whether that very process still exists, and is not a zombie."""
         try:
             process = psutil.Process(self.pid)
-            same = self.process_started is not None and abs(process.create_time() - self.process_started) < 1
-            return same and process.status() != psutil.STATUS_ZOMBIE
-        except (psutil.Error, ValueError):
+            boot, started = _start_of(self.pid) if self.boot else ("", process.create_time())
+            same = self.process_started is not None and abs(started - self.process_started) < 1
+            return same and boot == self.boot and process.status() != psutil.STATUS_ZOMBIE
+        except (psutil.Error, OSError, ValueError):
             return False
 
 
@@ -169,7 +201,9 @@ class JobFolder:
         if written.state in (QUEUED, RUNNING) and not self.lock.is_held():
             written = self._written_status() or written  # it may have ended between the two readings
             if written.state in (QUEUED, RUNNING):
-                return replace(written, state=INTERRUPTED, reason="Its process ended without a word.")
+                return replace(written, state=INTERRUPTED, reason=self._reason(KILLED))
+        if written.state == RUNNING and written.age > SILENT_AFTER:
+            return replace(written, message=f"Not responding for {duration(written.age)}")
         return written
 
     def is_ended(self, attempt: int) -> bool:
@@ -189,15 +223,30 @@ class JobFolder:
     def stop_requested(self) -> bool:
         return (self.path / "stop.request").exists()
 
+    def request_processor(self) -> None:
+        """Have each process that is started for it leave the graphics cards alone."""
+        (self.path / "processor.request").touch()
+
+    def processor_requested(self) -> bool:
+        return (self.path / "processor.request").exists()
+
     def sweep(self) -> None:
         """Remove what a killed worker had half written. Only for who holds the lock: nobody else writes these files."""
         for path in self.path.glob(".*"):
             if not path.name.startswith(".launch"):  # written by whoever starts the process, at this very time
                 path.unlink(missing_ok=True)
 
-    def write_launch(self, pid: int, attempt: int) -> None:
-        """Remember the process that was started."""
-        files.write_json(self.path / "launch.json", asdict(Launch(pid, _start_time(pid), attempt)))
+    @property
+    def log_bytes(self) -> int:
+        return self.log_path.stat().st_size if self.log_path.is_file() else 0
+
+    def write_launch(self, pid: int, attempt: int, log_bytes: int = 0) -> None:
+        """Remember the process that was started: see ``Launch``."""
+        try:
+            boot, started = _start_of(pid)
+        except (psutil.Error, OSError):  # it has ended
+            boot, started = "", None
+        files.write_json(self.path / "launch.json", asdict(Launch(pid, started, attempt, boot, log_bytes)))
 
     @property
     def process(self) -> int | None:
@@ -209,13 +258,12 @@ class JobFolder:
         launch = self._launch()
         return launch.attempt + 1 if launch else 1
 
-    def log_tail(self, characters: int = 4000) -> str:
-        """The end of the log, or nothing."""
-        if not self.log_path.exists():
+    def log_tail(self, characters: int = 4000, begin: int = 0) -> str:
+        """The end of the log, of what stands behind ``begin`` bytes; nothing where there is none."""
+        if not self.log_path.is_file():
             return ""
         with open(self.log_path, "rb") as handle:
-            handle.seek(0, io.SEEK_END)
-            handle.seek(max(0, handle.tell() - characters))
+            handle.seek(max(begin, handle.seek(0, io.SEEK_END) - characters))
             return handle.read().decode("utf-8", "replace")
 
     def request(self) -> dict[str, Any]:
@@ -230,6 +278,10 @@ class JobFolder:
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         files.write_json(self.path / "result.json", dict(result))
+
+    def _reason(self, usual: str) -> str:
+        """Why its process has ended: it finds no word for a disk that is full from the start."""
+        return files.DISK_FULL if files.is_full(self.path) else usual
 
     def _written_status(self) -> Status | None:
         try:
@@ -251,18 +303,20 @@ class JobFolder:
             age = time.time() - self.path.stat().st_mtime
         except FileNotFoundError as error:
             raise UnknownId(f"{self.id} has been deleted.") from error
-        if self.lock.is_held() or (launch.is_alive() if launch else age < START_PATIENCE):
+        if self.lock.is_held() or (launch.is_alive() if launch else abs(age) < START_PATIENCE):
             return Status(QUEUED, message="Waiting to start", attempt=attempt)
-        log = self.log_tail(600).strip()
-        reason = f"The process did not start. {log}" if log else "Its process ended before it came to this."
-        return Status(FAILED, reason=reason.strip(), attempt=attempt)
+        log = self.log_tail(600, launch.log_bytes if launch else 0).strip()
+        if log:
+            return Status(FAILED, reason=f"The process did not start. {log}", attempt=attempt)
+        return Status(INTERRUPTED, reason=self._reason(ENDED_WAITING), attempt=attempt)
 
 
-def _start_time(pid: int) -> float | None:
-    try:
-        return float(psutil.Process(pid).create_time())
-    except psutil.Error:
-        return None
+def _start_of(pid: int) -> tuple[str, float]:
+    """The boot in which a process was started, and when: see ``Launch``. Raises psutil.Error or OSError."""
+    if sys.platform != "linux":
+        return "", float(psutil.Process(pid).create_time())
+    fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    return BOOT.read_text().strip(), int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 class DatasetRecord(BaseModel):

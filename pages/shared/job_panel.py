@@ -146,10 +146,12 @@ def _stop(folders: Sequence[JobFolder]) -> None:
         shell.tried(queue.stop, folder)
 
 
-def resume_button(key: str, help_text: str, resume: Callable[..., object], *arguments: object) -> None:
+def resume_button(
+    key: str, help_text: str, resume: Callable[..., object], *arguments: object, label: str = "Resume"
+) -> None:
     """Goes on with a run, or with several, that ended early."""
     options = {"icon": ":material/resume:", "help": help_text, "on_click": shell.tried, "args": (resume, *arguments)}
-    st.button("Resume", key=key, **options)
+    st.button(label, key=key, **options)
 
 
 def report(jobs: Jobs, done: Callable[[Job[Any]], None] | None = None) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from covid_core import glossary
+from covid_core import files, glossary
 from covid_core.data import dataset as data
 from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
@@ -77,6 +77,10 @@ def errors_shown() -> Iterator[None]:
         yield
     except CovidCoreError as error:
         st.error(plain(error), icon=":material/error:")
+    except OSError as error:
+        if not (refusal := files.refusal_of(error)):
+            raise
+        st.error(refusal, icon=":material/error:")
 
 
 def tried(action: Callable[..., object], *arguments: object) -> None:

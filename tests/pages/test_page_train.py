@@ -448,6 +448,15 @@ def test_a_run_name_is_shown_letter_by_letter(workspace):
     assert any(r"\*\*loud\*\* \[link\]\(http" in element.value for element in page.markdown)
 
 
+def test_a_run_whose_graphics_card_failed_goes_on_on_the_processor_with_one_click(workspace):
+    run = made_run(workspace, all_parts(PARTS, skill=1), state=store.FAILED)
+    run.write_status(replace(run.status(), fault="device"))
+    page = click(at(RUNS, run=run.id), f"processor-{run.id}")
+    assert run.processor_requested()
+    assert run.status().state == store.QUEUED
+    assert f"processor-{run.id}" not in [button.key for button in page.button]
+
+
 def test_delete_asks_and_says_what_will_be_gone(workspace):
     ended(workspace, store.COMPLETED)
     assert "its model, its scores for every image" in words(at(RUNS))

@@ -43,6 +43,7 @@ class HeadTraining:
     def __init__(self, path: Path, poison: int | None = None, **choices: Any):
         base = {"epochs": 4, "patience": 0, "batch_size": 4, "optimizer": "adam", "head": {"units": ()}}
         self.spec = spec(**{**base, **choices})
+        path.mkdir(exist_ok=True)
         self.rows: list[dict] = []
         self.seen: list[int] = []
         self.watch = silent

@@ -6,7 +6,6 @@ are taken as they are; TIFF and DICOM files become PNG files of the data set (``
 
 import contextlib
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -72,7 +71,7 @@ def sweep(workspace: Workspace) -> None:
     """
     oldest = time.time() - LEFTOVER_AGE
     hidden = (folder.glob(".*") for folder in (workspace.datasets, workspace.segmenters, workspace.pixels))
-    for path in chain(workspace.uploads.iterdir(), *hidden):
+    for path in chain(workspace.uploads.glob("*"), *hidden):
         if path.stat().st_mtime < oldest:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
@@ -324,7 +323,7 @@ def publish(
 
 def store_derived(workspace: Workspace, dataset: Dataset, pixels: Path, alike: pd.DataFrame) -> None:
     """Store what was made of a data set's images as imported: their pixels, and the groups of those in use."""
-    os.replace(pixels, pixels_path(workspace, dataset.imported.pixels_key, SUMMARY_SIZE))
+    files.move(pixels, pixels_path(workspace, dataset.imported.pixels_key, SUMMARY_SIZE))
     in_use = dataset.imported.images["image_id"].isin(dataset.images["image_id"]).to_numpy()
     with contextlib.suppress(NoRoom):  # they are found again when they are asked for
         together = duplicates.groups(dataset.images, duplicates.renumbered(alike, in_use))

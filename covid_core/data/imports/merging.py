@@ -7,7 +7,6 @@ file system has no links, so that the data set needs no folder but its own.
 
 import contextlib
 import itertools
-import os
 import re
 import shutil
 from collections import Counter
@@ -420,10 +419,10 @@ def _move_in(staging: Path, batch: str, dataset: Dataset) -> None:
     """Put the files of a batch, and where the data set had none of its own all its files, into its folder."""
     own = dataset.folder / "files"
     if dataset.info["root"] is None:
-        os.replace(staging / batch, own / batch)
+        files.move(staging / batch, own / batch)
         return
     shutil.rmtree(own, ignore_errors=True)  # of an addition that the system ended at this line
-    os.replace(staging, own)
+    files.move(staging, own)
 
 
 def _counts(images: pd.DataFrame) -> dict[str, int]:

@@ -150,8 +150,8 @@ def exchangeable(boxes: Sequence[Box], lungs: LungMasks, rows: np.ndarray) -> tu
 def _table(path: Path, images: int, size: int) -> np.memmap:
     row = np.dtype([("pixels", np.uint8, (size, size)), ("box", np.float32, 4), ("state", np.uint8)])
     if not path.exists() or path.stat().st_size != images * row.itemsize:
-        with files.published(path) as temporary, open(temporary, "wb") as handle:
-            handle.truncate(images * row.itemsize)  # sparse: zeros, and so NEW
+        with files.published(path) as temporary:
+            files.allocate(temporary, images * row.itemsize)  # zeros, and so NEW
     return np.memmap(path, row, "r+", shape=(images,))
 
 

@@ -174,7 +174,10 @@ def _stop_button(run: Run, place: str) -> None:
     job_panel.stop_button([run], f"stop-{place}-{run.id}", saves)
 
 
-def _resume_button(run: Run) -> None:
+def _resume_button(run: Run, fault: str) -> None:
+    if fault == "device":
+        slower = "Goes on after the last finished epoch, without the graphics card. It takes longer."
+        job_panel.resume_button(f"processor-{run.id}", slower, queue.resume, run, True, label="Train on the processor")
     job_panel.resume_button(f"resume-{run.id}", "Goes on after the last finished epoch.", queue.resume, run)
 
 
@@ -213,7 +216,7 @@ def run_row(one: CachedRun) -> None:
             if run.annotation.archived:
                 annotation_form.restore_button(run)
             if status.state in store.ENDED_EARLY:
-                _resume_button(run)
+                _resume_button(run, status.fault)
             _delete_button(run)
 
 
@@ -384,7 +387,7 @@ def _actions(one: CachedRun) -> None:
             _page_button("Compare", "compare.py", "runs", run, ":material/compare_arrows:", "primary")
             _page_button("Predict", "predict.py", "run", run, ":material/search:", "secondary")
         if status.state in store.ENDED_EARLY:
-            _resume_button(run)
+            _resume_button(run, status.fault)
         _variant_button(run)
         annotation_form.popover([run])
         if run.annotation.archived:

@@ -1,6 +1,10 @@
 """Choices: what is accepted, what is refused and in which words, and the way to JSON and back."""
 
+import contextlib
+import copy
 import math
+from collections.abc import Iterator
+from functools import reduce
 
 import pytest
 
@@ -223,3 +227,25 @@ def test_another_backbone_that_is_chosen_later_takes_the_place_of_the_added_one(
 def test_what_an_added_backbone_cannot_be_is_refused(choices, reason):
     with pytest.raises(InvalidChoice, match=reason):
         spec(**choices)
+
+
+def places(settings: dict, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Where settings stand, those within others too."""
+    for name, value in settings.items():
+        yield (*above, name)
+        if isinstance(value, dict):
+            yield from places(value, (*above, name))
+
+
+ODD = (None, "Other", 3, -1, 0.5, math.inf, True, [], ["Other"], [[1]], {}, {"name": "x"})
+SETTINGS = TrainingSpec(dataset="d", classes=("a", "b")).model_dump(mode="json")
+
+
+@pytest.mark.parametrize("place", [*places(SETTINGS)], ids="/".join)
+def test_a_value_of_any_kind_is_taken_or_refused_in_words(place):
+    """Of a file that was changed by hand, or by a disk."""
+    for odd in ODD:
+        changed = copy.deepcopy(SETTINGS)
+        reduce(dict.__getitem__, place[:-1], changed)[place[-1]] = odd
+        with contextlib.suppress(InvalidChoice):
+            assert isinstance(parse(TrainingSpec, changed), TrainingSpec)

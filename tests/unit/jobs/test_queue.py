@@ -6,6 +6,7 @@ import time
 
 import pytest
 from made_runs import all_parts, made_run
+from waiting import until
 
 from covid_core import files, weights
 from covid_core.data.dataset import open_dataset
@@ -219,6 +220,26 @@ def test_what_ended_early_can_be_resumed(workspace, launched, state):
     assert not run.stop_requested()
 
 
+def test_a_run_that_goes_on_on_the_processor_stays_there(workspace, monkeypatch):
+    environments = []
+
+    class Started:
+        pid = 2**22 + 1
+
+        def __init__(self, *_, env, **__):
+            environments.append(env["CUDA_VISIBLE_DEVICES"])
+
+        def wait(self):
+            return 0
+
+    monkeypatch.setattr(queue.subprocess, "Popen", Started)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    run = made_run(workspace, TABLE, state=store.FAILED)
+    for processor in (False, True, False):
+        queue.resume(run, processor)
+    assert environments == ["0", "-1", "-1"]
+
+
 def test_a_complete_run_cannot_be_resumed(workspace, launched):
     with pytest.raises(JobRefused, match="is completed; only stopped, interrupted and failed"):
         queue.resume(made_run(workspace, TABLE))
@@ -276,20 +297,39 @@ def test_a_worker_tells_its_last_word(workspace, monkeypatch):
     assert not run.lock.is_held()
 
 
+def of_tensorflow(name: str, text: str) -> Exception:
+    """As TensorFlow raises it, without TensorFlow: the name and the module are what it is known by."""
+    return type(name, (Exception,), {"__module__": "tensorflow.python.framework.errors_impl"})(text)
+
+
+def caused_by(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
-    ("error", "reason"),
+    ("error", "reason", "fault"),
     [
-        (RunError("The loss is not a number at epoch 2, batch 1."), "^The loss is not a number at epoch 2, batch 1.$"),
-        (MemoryError(), "^Out of memory. Try a smaller batch size"),
-        (type("ResourceExhaustedError", (Exception,), {})("OOM"), "^Out of memory. Try a smaller batch size"),
-        (OSError(28, "No space left on device"), "^The disk or a file failed: No space left on device.$"),
-        (ZeroDivisionError("/secret/path"), r"^A bug in Second Look ended the job .ZeroDivisionError.. The log"),
+        (RunError("The loss is not a number."), "^The loss is not a number.$", ""),
+        (MemoryError(), "^Out of memory.", "memory"),
+        (ImportError("libx.so: failed to map segment: Cannot allocate memory"), "^Out of memory.", "memory"),
+        (of_tensorflow("ResourceExhaustedError", "OOM on host"), "^Out of memory.", "memory"),
+        (of_tensorflow("ResourceExhaustedError", "OOM on device:GPU:0"), "^The graphics card is out of mem", "device"),
+        (of_tensorflow("ResourceExhaustedError", "x; No space left on device"), "^The disk is full.", "disk"),
+        (of_tensorflow("InternalError", "CUDA_ERROR_ILLEGAL_ADDRESS"), "^The graphics card failed", "device"),
+        (of_tensorflow("InternalError", "unknown compute capability 12.1"), "^The graphics card failed", "device"),
+        (of_tensorflow("InvalidArgumentError", "shapes"), "^A bug in Second Look", ""),
+        (OSError(28, "No space left on device"), "^The disk is full.", "disk"),
+        (caused_by(DataError("The images cannot be written."), OSError(28, "x")), "^The disk is full.", "disk"),
+        (OSError(5, "Input/output error"), "^The disk failed", ""),
+        (OSError(2, "No such file or directory"), "^The disk or a file failed: No such file or directory.$", ""),
+        (ZeroDivisionError("/secret/path"), r"^A bug in Second Look ended the job .ZeroDivisionError.. The log", ""),
     ],
-    ids=["rule", "memory", "gpu memory", "disk", "bug"],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value or "nothing",
 )
-def test_a_failed_worker_tells_why(workspace, monkeypatch, capfd, error, reason):
+def test_a_failed_worker_tells_why(workspace, monkeypatch, capfd, error, reason, fault):
     status = work(monkeypatch, made_run(workspace, TABLE, state=store.QUEUED), raising(error))
-    assert status.state == store.FAILED
+    assert (status.state, status.fault) == (store.FAILED, fault)
     assert re.search(reason, status.reason)
     assert type(error).__name__ in capfd.readouterr().err
 
@@ -384,6 +424,30 @@ def test_the_first_estimate_is_near_what_was_expected_and_the_last_near_the_pace
     now += 85
     report(0.9, "nearly done")
     assert run.status().seconds_left == pytest.approx(10, abs=1)
+
+
+def test_a_worker_that_says_nothing_gives_signs_of_life(at_work, monkeypatch):
+    monkeypatch.setattr(reporter, "BEAT", 0.01)
+    run = at_work(store.RUNNING)
+    report = reporter_of(run)
+    report.begin()
+    first = run.status().updated
+    until(lambda: run.status().updated > first, "a sign of life")
+    report.end(store.COMPLETED)
+    assert run.status().state == store.COMPLETED
+
+
+def test_a_halted_worker_is_shown_as_not_responding_and_goes_on(at_work, monkeypatch):
+    run = at_work(store.RUNNING)
+    report = reporter_of(run)
+    report.begin()
+    clocks = {name: getattr(time, name)() + 300 for name in ("monotonic", "time")}
+    for name, later in clocks.items():
+        monkeypatch.setattr(time, name, lambda later=later: later)
+    status = run.status()
+    assert (status.state, status.message) == (store.RUNNING, "Not responding for 5 min 00 s")
+    report(0.5, "fit")
+    assert run.status().message == "fit"
 
 
 @pytest.mark.parametrize(("share", "written"), [(-0.5, 0.0), (1.5, 1.0)])

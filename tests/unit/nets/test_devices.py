@@ -1,4 +1,5 @@
-"""Several devices and half precision, on two logical processors: no test machine has to have a GPU."""
+"""Several devices, half precision and a checkpoint that goes from one to the other, on two logical
+processors: no test machine has to have a GPU."""
 
 import subprocess
 import sys
@@ -6,6 +7,9 @@ from pathlib import Path
 
 import pytest
 from waiting import LONG
+
+from covid_core.jobs import queue
+from covid_core.nets import devices
 
 ROOT = Path(__file__).parents[3]
 
@@ -48,8 +52,28 @@ assert keras.mixed_precision.global_policy().name == "float32"
 assert any(not np.array_equal(a, b) for a, b in zip(before, trained.get_weights()))
 assert all(np.array_equal(a, b) for a, b in zip(trained.get_weights(), plain.get_weights()))
 assert {layer.compute_dtype for layer in plain.layers} == {"float32"}
+again = Fit(spec, Path(sys.argv[1]) / "checkpoint.npz", rows.append, silent)
+assert again.load_checkpoint()
+stored, done = again.begin(0), int(trained.optimizer.iterations.numpy())
+scaled = keras.optimizers.LossScaleOptimizer(keras_fit.optimizer_of(spec, 0.01))  # what mixed_float16 puts around it
+plain.compile(optimizer=scaled)
+keras_fit._restore(plain, stored)
+assert int(scaled.inner_optimizer.iterations.numpy()) == done > 0
+stored = stored[0], [np.asarray(variable) for variable in scaled.variables]
+plain.compile(optimizer=keras_fit.optimizer_of(spec, 0.01))
+keras_fit._restore(plain, stored)
+assert int(plain.optimizer.iterations.numpy()) == done
 print("label:", devices.label)
 """
+
+
+def test_a_worker_that_leaves_the_graphics_card_alone_starts_no_tensorflow_to_search_for_one(monkeypatch):
+    monkeypatch.setattr(devices, "DRIVERS", ("/",))
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert devices.may_exist()
+    for name, value in queue.NO_GRAPHICS_CARD.items():
+        monkeypatch.setenv(name, value)
+    assert not devices.may_exist()
 
 
 @pytest.mark.slow

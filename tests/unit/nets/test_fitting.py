@@ -5,7 +5,6 @@ import pytest
 from made_fits import HeadTraining, KerasTraining, Kill, same_weights
 
 from covid_core.errors import RunDamaged, RunError, Stopped
-from covid_core.nets import head_fit
 
 KERAS = [
     pytest.mark.slow,
@@ -16,9 +15,8 @@ ROUNDING = {HeadTraining: 0.0, KerasTraining: 1e-6}
 
 
 @pytest.fixture(params=[pytest.param(HeadTraining, id="numpy"), pytest.param(KerasTraining, id="keras", marks=KERAS)])
-def training(request, monkeypatch) -> type[HeadTraining]:
-    """Both ways of fitting, each with a checkpoint after every epoch."""
-    monkeypatch.setattr(head_fit, "CHECKPOINT_EVERY", -1.0)
+def training(request) -> type[HeadTraining]:
+    """Both ways of fitting."""
     return request.param
 
 
@@ -134,8 +132,7 @@ def test_a_damaged_checkpoint_is_told(tmp_path, damage):
         HeadTraining(tmp_path).fit.load_checkpoint()
 
 
-def test_a_torn_checkpoint_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(head_fit, "CHECKPOINT_EVERY", -1.0)
+def test_a_torn_checkpoint_is_told(tmp_path):
     HeadTraining(tmp_path).run()
     content = (tmp_path / "checkpoint.npz").read_bytes()
     (tmp_path / "checkpoint.npz").write_bytes(content[: len(content) // 2])

@@ -107,8 +107,8 @@ def test_dropout_leaves_the_share_out_and_the_mean_as_it_was():
 
 def test_dropout_draws_by_epoch_and_seed_alone(tmp_path):
     choices = {"head": {"units": (8,), "dropout": 0.5}}
-    first, again = (HeadTraining(tmp_path, **choices).run() for _ in range(2))
-    other = HeadTraining(tmp_path, **choices, seed=1).run()
+    first, again = (HeadTraining(tmp_path / name, **choices).run() for name in ("first", "again"))
+    other = HeadTraining(tmp_path / "other", **choices, seed=1).run()
     losses = [[row["loss"] for row in one.rows] for one in (first, again, other)]
     assert losses[0] == losses[1] != losses[2]
 
@@ -144,21 +144,20 @@ def test_the_loss_and_accuracy_of_an_epoch_are_means_over_images_not_batches(tmp
     assert done.rows[0]["accuracy"] == pytest.approx(done.rows[0]["val_accuracy"], abs=1e-6)
 
 
-def test_epochs_that_take_a_moment_are_not_each_written_to_the_disk(tmp_path):
-    HeadTraining(tmp_path).run()
-    assert not (tmp_path / "checkpoint.npz").exists()
+def test_a_checkpoint_is_written_after_every_epoch(tmp_path):
+    fit, epochs = HeadTraining(tmp_path), []
 
+    def read(share: float, message: str) -> None:
+        checkpoint = HeadTraining(tmp_path).fit
+        epochs.append(checkpoint.memory.epoch if checkpoint.load_checkpoint() else 0)
 
-def test_a_stop_writes_a_checkpoint_even_so(tmp_path):
-    stopped = HeadTraining(tmp_path).raising_at(Stopped(), 0.6).run()
-    again = HeadTraining(tmp_path)
-    assert again.fit.load_checkpoint()
-    assert again.fit.memory.epoch == len(stopped.rows)
+    fit.watch = read
+    fit.run()
+    assert epochs == [0, 1, 2, 3, 4]
 
 
 def test_a_stopped_fit_goes_on_to_what_it_would_have_come_to(tmp_path):
     choices = {"learning_rate": 0.05, "head": {"units": (8,), "dropout": 0.5}}
-    (tmp_path / "whole").mkdir()
     whole = HeadTraining(tmp_path / "whole", **choices).run()
     stopped = HeadTraining(tmp_path, **choices).raising_at(Stopped(), 0.6).run()
     resumed = HeadTraining(tmp_path, **choices).run()
