@@ -282,9 +282,9 @@ def _weights_note(backbone: Backbone) -> None:
         st.caption(":material/check: On this machine.")
         return
     st.info(
-        f"ImageNet weights of {shell.plain(backbone.label)} at {size} px are not on this machine. The run downloads them "
-        f"first: {file_size(backbone.weights_megabytes * 1e6)}. Without a network, choose a local file, another backbone or a "
-        "random start.",
+        f"ImageNet weights of {shell.plain(backbone.label)} at {size} px are not on this machine. "
+        f"The run downloads them first: {file_size(backbone.weights_megabytes * 1e6)}. "
+        "Without a network, choose a local file, another backbone or a random start.",
         icon=":material/download:",
     )
 
