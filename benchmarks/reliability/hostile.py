@@ -94,7 +94,7 @@ def paths(place: Place) -> Measured:
 
 def handshakes(place: Place) -> Measured:
     """Host and Origin of a handshake, by raw sockets."""
-    from benchmarks import exposure
+    from benchmarks.reliability import exposure
 
     with place.server("handshakes") as app:
         found = exposure.websocket_matrix(app.port)
@@ -104,7 +104,7 @@ def handshakes(place: Place) -> Measured:
 
 def full_disk(place: Place) -> Measured:
     """Trainings on a disk that is filled at three moments: they say so, and go on when there is room again."""
-    from benchmarks import crashes
+    from benchmarks.reliability import crashes
 
     workspace = crashes._trained(crashes.Workspace(place.folder / "filled"))
     found = crashes.full_disk(workspace.root)
@@ -114,7 +114,7 @@ def full_disk(place: Place) -> Measured:
 
 def publishes(place: Place) -> Measured:
     """The order of system calls of every kind of publish, by strace."""
-    from benchmarks import crashes
+    from benchmarks.reliability import crashes
 
     found = crashes.publishing_order(place.folder / "order")
     return Measured(found, found["publishes"] > 0 and found["out_of_order"] == 0)

@@ -6,7 +6,7 @@ import pytest
 from app_server import ROOT, App
 from playwright.sync_api import ConsoleMessage, Page, expect
 
-from benchmarks import exposure
+from benchmarks.reliability import exposure
 
 PAGES = tomllib.loads((ROOT / "pages" / "navigation.toml").read_text(encoding="utf-8"))
 

@@ -20,7 +20,7 @@ from page_tests import APP, PATIENCE
 from streamlit.testing.v1 import AppTest
 from waiting import LONG
 
-from benchmarks.crashes import fill
+from benchmarks.reliability.crashes import fill
 from covid_core.commands import main
 from covid_core.commands.verbs import VERBS
 from covid_core.workspace import Workspace

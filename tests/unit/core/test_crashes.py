@@ -1,11 +1,11 @@
-"""What a crash in the middle of a write leaves, by strace: see ``benchmarks.crashes``."""
+"""What a crash in the middle of a write leaves, by strace: see ``benchmarks.reliability.crashes``."""
 
 from pathlib import Path
 
 import pytest
 from system_tools import require
 
-from benchmarks import crashes, traces
+from benchmarks.reliability import crashes, traces
 from covid_core.workspace import Workspace
 
 ROOT = Path("/w")
@@ -31,7 +31,7 @@ def test_a_publish_that_is_ended_at_any_call_leaves_old_or_new_and_can_be_done_a
     workspace = Workspace(tmp_path)
     for step in ("import", "run", "status"):
         crashes.STEPS[step](workspace)
-    answer = crashes.each_call(tmp_path, ("status", "epoch"), 8, fault)  # all of them: python -m benchmarks.crashes
+    answer = crashes.each_call(tmp_path, ("status", "epoch"), 8, fault)  # all: benchmarks.reliability.crashes
     assert answer["torn"] == answer["stuck"] == 0, answer["places"]
     assert answer["points"] >= 5
 

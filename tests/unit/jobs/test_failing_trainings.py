@@ -9,7 +9,7 @@ from made_images import write_images
 from system_tools import require
 from waiting import LONG
 
-from benchmarks import crashes
+from benchmarks.reliability import crashes
 from covid_core.data.dataset import Dataset
 from covid_core.data.imports.importing import import_folder
 from covid_core.jobs import queue

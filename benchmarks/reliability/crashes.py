@@ -1,7 +1,7 @@
-"""What a crash leaves: ``python -m benchmarks.crashes [--kills N] [--every N]``, on Linux with strace.
+"""What a crash leaves: ``python -m benchmarks.reliability.crashes [--kills N] [--every N]``, on Linux with strace.
 
 - **order**: every file that is published is on the disk before its name is, and its name before the work goes on
-  (``benchmarks.traces``).
+  (``benchmarks.reliability.traces``).
 - **each call**: one process per system call of each publish, killed at it. Everything in the workspace can be read
   afterwards and is old or new, and the same work done again comes to its end.
 - **kills**: real trainings, killed at random. The run is not shown as running, every file can be read, and it goes on
@@ -29,7 +29,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks import measuring, traces
+from benchmarks import measuring
+from benchmarks.reliability import traces
 from covid_core import files
 from covid_core.data.dataset import decide, list_datasets, open_dataset
 from covid_core.data.decisions import LEAVE_OUT, Decision
@@ -151,9 +152,13 @@ SWEPT = ("run", "status", "epoch", "annotate", "study", "job", "decide", "outcom
 def publishing_order(root: Path, *verb: str) -> dict[str, Any]:
     """Publishes of all STEPS, or of a verb of the command line, in the new workspace ``root``, and which were not in
     order."""
-    words = ["-m", "covid_core", *verb] if verb else ["-m", "benchmarks.crashes", "--do", *STEPS, "--home", str(root)]
+    words = (
+        ["-m", "covid_core", *verb]
+        if verb
+        else ["-m", "benchmarks.reliability.crashes", "--do", *STEPS, "--home", str(root)]
+    )
     environment = {**os.environ, "COVID_CORE_HOME": str(root)}
-    order = traces.order_of(traces.traced([sys.executable, *words], root, environment), root)
+    order = traces.order_of(traces.traced([sys.executable, "-m", *words], root, environment), root)
     return {"publishes": len(order.published), "out_of_order": len(order.broken), "broken": order.broken}
 
 
@@ -298,7 +303,7 @@ def full_disk(home: Path) -> dict[str, Any]:
     """The same, on a disk of its own, with the workspace ``home`` that ``_trained`` has made. Needs root, or user
     namespaces."""
     with tempfile.TemporaryDirectory() as disk:
-        words = ["-m", "benchmarks.crashes", "--filled", disk, "--home", str(home)]
+        words = ["-m", "benchmarks.reliability.crashes", "--filled", disk, "--home", str(home)]
         mount = f'mount -t tmpfs -o size={DISK}m none {disk} && exec "$@"'
         done = subprocess.run(
             ["unshare", *([] if os.geteuid() == 0 else ["-Ur"]), "-m", "sh", "-c", mount, "sh", sys.executable, *words],

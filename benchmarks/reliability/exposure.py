@@ -16,7 +16,7 @@ import psutil
 
 from pages.server.guard import HEADERS
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 STREAM = "/_stcore/stream"
 PATIENCE = 10.0  # seconds
 OPENED, REFUSED = 101, 403
