@@ -91,9 +91,9 @@ def sidebar_foot() -> None:
         with st.sidebar:
             st.caption(shell.plain(present.name.capitalize()))
     elif is_signed_in():
-        name = next((st.user[claim] for claim in NAMES if st.user.get(claim)), "a visitor without a name")
+        name = shell.plain(next((st.user[claim] for claim in NAMES if st.user.get(claim)), "a visitor without a name"))
         with st.sidebar:
-            st.caption(f"Signed in as {shell.plain(name)}, {present.role.label}")
+            st.caption(f"Signed in as {name}, {shell.plain(present.role.label)}")
             if _sign_in() is not None:
                 st.button("Sign out", key="sign-out", icon=":material/logout:", type="tertiary", on_click=st.logout)
 

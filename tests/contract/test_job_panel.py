@@ -95,7 +95,7 @@ def test_those_that_wait_behind_another_stand_in_one_line(workspace, job):
     [
         (store.FAILED, "The disk is full.", "failed. The disk is full."),
         (store.STOPPED, "", "was stopped. Nothing is kept."),
-        (store.RUNNING, "", "failed. Its process ended without a word."),
+        (store.RUNNING, "", f"failed. {store.KILLED}"),
     ],
     ids=["failed", "stopped", "interrupted"],
 )

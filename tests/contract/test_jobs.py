@@ -124,7 +124,7 @@ CASES = {
     "import": Case(
         lambda place: ImportRequest(source=str(place.folder), name="Images"),
         {"source": "/no/such/folder"},
-        "/no/such/folder",
+        "There is no folder folder",
         {"dataset"},
     ),
     "merge": Case(

@@ -40,6 +40,7 @@ def test_every_name_is_shown_letter_by_letter(module_page: Page, names: App):
     idle(module_page)
     for number, name in enumerate(NAMES):
         place = module_page.locator(f".st-key-name-{number}")
+        expect(place.locator("p")).to_have_count(3)
         texts = [
             text.replace(JOINER, "") for text in place.locator("p").evaluate_all("all => all.map(p => p.textContent)")
         ]

@@ -417,7 +417,7 @@ def test_a_finished_import_is_selected_and_told(workspace, tmp_path):
 def test_an_interrupted_import_is_told_with_its_reason(workspace):
     running_job(workspace)
 
-    assert "Its process ended without a word." in words(opened("dataset"))
+    assert store.KILLED in words(opened("dataset"))
 
 
 def test_a_data_set_that_is_being_audited_is_not_deleted(workspace, tmp_path, started):

@@ -77,7 +77,7 @@ def test_a_prepared_lesson_answers_the_prediction_with_figures(workspace):
     [
         (store.FAILED, "The disk is full.", "failed. The disk is full."),
         (store.STOPPED, "", "was stopped. Nothing is kept."),
-        (store.RUNNING, "", "failed. Its process ended without a word."),
+        (store.RUNNING, "", f"failed. {store.KILLED}"),
     ],
     ids=["failed", "stopped", "interrupted"],
 )

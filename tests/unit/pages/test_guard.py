@@ -1,7 +1,8 @@
 """What a request meets before Streamlit: hosts, origins, the headers of a proxy, uploads, and what each answer has."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,12 @@ def options() -> Iterator[Callable[[str, object], None]]:
         config.set_option(name, value)
 
 
+def finished(work: Coroutine[object, object, None]) -> None:
+    """Run to the end, in a thread of its own: a browser of other tests has a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work).result()
+
+
 def asked(path: str = "/", kind: str = "http", method: str = "GET", **headers: str) -> list[dict[str, object]]:
     """What the guard sends; behind it stands an app that answers with the names of the headers that it was given."""
     sent: list[dict[str, object]] = []
@@ -45,7 +52,7 @@ def asked(path: str = "/", kind: str = "http", method: str = "GET", **headers: s
 
     encoded = [(name.replace("_", "-").encode(), value.encode()) for name, value in {"host": HOST, **headers}.items()]
     scope = {"type": kind, "path": path, "headers": encoded, "method": method}
-    asyncio.run(Guard(behind)(scope, receive, send))
+    finished(Guard(behind)(scope, receive, send))
     return sent
 
 
@@ -111,7 +118,7 @@ def test_a_bug_is_answered_with_the_headers(monkeypatch):
 
     scope = {"type": "http", "path": "/", "headers": [(b"host", HOST.encode())], "method": "GET"}
     with pytest.raises(KeyError):
-        asyncio.run(Guard(broken)(scope, receive, send))
+        finished(Guard(broken)(scope, receive, send))
     assert sent[0]["status"] == 500
     assert b"content-security-policy" in dict(sent[0]["headers"])
 
