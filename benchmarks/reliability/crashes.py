@@ -152,11 +152,7 @@ SWEPT = ("run", "status", "epoch", "annotate", "study", "job", "decide", "outcom
 def publishing_order(root: Path, *verb: str) -> dict[str, Any]:
     """Publishes of all STEPS, or of a verb of the command line, in the new workspace ``root``, and which were not in
     order."""
-    words = (
-        ["-m", "covid_core", *verb]
-        if verb
-        else ["-m", "benchmarks.reliability.crashes", "--do", *STEPS, "--home", str(root)]
-    )
+    words = ["covid_core", *verb] if verb else ["benchmarks.reliability.crashes", "--do", *STEPS, "--home", str(root)]
     environment = {**os.environ, "COVID_CORE_HOME": str(root)}
     order = traces.order_of(traces.traced([sys.executable, "-m", *words], root, environment), root)
     return {"publishes": len(order.published), "out_of_order": len(order.broken), "broken": order.broken}
