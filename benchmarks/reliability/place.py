@@ -14,7 +14,8 @@ from typing import Any
 
 from benchmarks import measuring
 
-SUPPORT = [str(measuring.ROOT / "tests" / name) for name in ("support", "")]  # what makes images, runs and servers
+# What makes images, runs and servers.
+SUPPORT = [str(measuring.ROOT / "tests" / name) for name in ("support", "e2e", "")]
 sys.path[:0] = SUPPORT
 
 from app_server import App  # noqa: E402
