@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.reliability.place import Measured, Place, Unmeasured
 
 PATIENCE = 300
-ROLES = "tests/unit/core/test_access.py"
+ROLES = "tests/unit/core/test_rights.py"
 
 
 def vulnerabilities_and_roles(place: Place) -> Measured:

@@ -665,7 +665,7 @@ def _split_in(content: bytes) -> tuple[pd.DataFrame, str]:
 def _read(read: Callable[[Path], Opened], path: Path) -> Opened:
     try:
         return read(path)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, KeyError) as error:  # the last: a column is missing
         raise RunDamaged(f"{path.parent.name}: {path.name} is missing or damaged.") from error
 
 

@@ -290,6 +290,12 @@ def test_a_split_that_was_changed_is_not_believed(run):
         run.split()
 
 
+def test_a_split_without_a_column_is_damaged(run):
+    run.split().drop(columns="part").to_parquet(run.path / "split.parquet")
+    with pytest.raises(RunDamaged):
+        store.open_run(run.workspace, run.id).split()
+
+
 @pytest.mark.parametrize("name", ["split.parquet", "predictions.parquet"])
 @pytest.mark.parametrize("damage", ["gone", "torn", "text"])
 def test_a_table_that_cannot_be_read_is_damage_that_names_it(run, name, damage):
