@@ -50,7 +50,7 @@ def shapes(path: Path) -> list[tuple[int, ...]]:
             return [array.shape for array in _arrays(path.name, stored, set())]
     except InvalidChoice:  # a ValueError, too
         raise
-    except (BadZipFile, OSError, KeyError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (BadZipFile, OSError, KeyError, ValueError, RuntimeError) as error:
         raise InvalidChoice(f"{path.name} is no HDF5 or .keras file, or is damaged.") from error
 
 
@@ -83,7 +83,7 @@ def _config(path: Path) -> Any:
             return json.loads(archive.read(CONFIG))
     except InvalidChoice:
         raise
-    except (BadZipFile, OSError, KeyError, ValueError, RuntimeError, NotImplementedError, RecursionError) as error:
+    except (BadZipFile, OSError, KeyError, ValueError, RuntimeError, RecursionError) as error:
         raise InvalidChoice(f"{path.name} is no .keras file, or is damaged.") from error
 
 
