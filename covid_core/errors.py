@@ -44,6 +44,12 @@ class RunError(CovidCoreError):
     """A run or job cannot do what was asked of it."""
 
 
+class Diverged(RunError):
+    """The loss of a training is not a number. ``is_model_kept``: the best weights before were published."""
+
+    is_model_kept = False
+
+
 class RunDamaged(RunError):
     """Files of a run are missing, torn, or not the ones that the run recorded."""
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from covid_core import files
-from covid_core.errors import CovidCoreError
+from covid_core.errors import CovidCoreError, Diverged
 from covid_core.runs.store import Fault
 
 TENSORFLOW_OUT_OF_MEMORY = "ResourceExhaustedError"  # by name: the class itself would cost TensorFlow's start
@@ -11,6 +11,7 @@ DEVICE_WORDS = ("gpu", "cuda", "cudnn", "ptx", "compute capability", "libdevice"
 STALLED = "Nothing has happened for {minutes} minutes. Look at the log, then start this again."
 DEVICE = "The graphics card failed, or TensorFlow does not support it. Train on the processor instead."
 DEVICE_MEMORY = "The graphics card is out of memory. Try a smaller batch size, or train on the processor instead."
+KEPT = "The best model before that is kept and can be used."
 OF_SYSTEM: dict[str, Fault] = {files.DISK_FULL: "disk", files.OUT_OF_MEMORY: "memory"}
 
 
@@ -29,6 +30,8 @@ def failure_of(error: Exception) -> Failure:
     kind, system = type(error).__name__, files.refusal_of(error)
     if system in OF_SYSTEM:
         return Failure(system, OF_SYSTEM[system])
+    if isinstance(error, Diverged) and error.is_model_kept:
+        return Failure(f"{error} {KEPT}", "diverged")
     if isinstance(error, CovidCoreError):
         return Failure(str(error))
     is_of_device = _is_of_tensorflow(error) and any(word in str(error).lower() for word in DEVICE_WORDS)

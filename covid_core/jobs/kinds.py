@@ -258,7 +258,7 @@ def _audit_title(workspace: Workspace, request: AuditRequest) -> str:
 
 def _finished_run(workspace: Workspace, request: ReferenceRequest | ModelAuditRequest | RobustnessRequest) -> None:
     run = store.open_run(workspace, request.run)
-    if not run.result or run.status().state not in store.USABLE:
+    if not run.result or not run.status().is_usable:
         raise JobRefused(f"{run.name} is not finished. Wait until it is.")
     dataset_of(workspace, run)
 

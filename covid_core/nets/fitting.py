@@ -1,9 +1,10 @@
 """What every fit keeps, whatever computes it: history, the best weights, and a checkpoint to go on from."""
 
+import contextlib
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
@@ -11,7 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from covid_core import files
-from covid_core.errors import RunDamaged, RunError
+from covid_core.errors import Diverged, RunDamaged, Stopped
 from covid_core.specs import TrainingSpec
 from covid_core.work import Progress
 
@@ -68,7 +69,8 @@ class Fit:
         self.spec = spec
         self.progress = progress
         self.memory = Memory()
-        self.was_stopped = False
+        self.was_stopped = False  # by the user, or because its loss is no number
+        self.diverged: Diverged | None = None
         self._checkpoint = checkpoint
         self._write_row = write_row
         self._stored: State | None = None
@@ -100,6 +102,18 @@ class Fit:
             return None
         stored, self._stored = self._stored, None
         return stored
+
+    @contextlib.contextmanager
+    def ending_early(self) -> Iterator[None]:
+        """Work on a stage. A stop is remembered, and that it diverged where there is a finished epoch to go back to."""
+        try:
+            yield
+        except Stopped:
+            self.was_stopped = True
+        except Diverged as error:
+            if not self.memory.rows:
+                raise
+            self.was_stopped, self.diverged = True, error
 
     def is_over(self, epochs: int) -> bool:
         """Whether the running stage has come to its end: all epochs done, or no better for too long."""
@@ -139,7 +153,7 @@ class Fit:
 
 
 def check_loss(loss: float, what: str, epoch: int, batch: int | None = None) -> None:
-    """Raise RunError when a loss is not a finite number, with the place (epoch and batch from 1)."""
+    """Raise Diverged when a loss is not a finite number, with the place (epoch and batch from 1)."""
     if not math.isfinite(loss):
         place = f"epoch {epoch}" if batch is None else f"epoch {epoch}, batch {batch}"
-        raise RunError(f"The {what} is not a number at {place}. Try a lower learning rate.")
+        raise Diverged(f"The {what} is not a number at {place}. Try a lower learning rate.")

@@ -11,7 +11,6 @@ import time
 
 import numpy as np
 
-from covid_core.errors import Stopped
 from covid_core.inference.network import Head, softmax
 from covid_core.nets.fitting import Fit, Row, Stage, check_loss
 from covid_core.nets.optimizers import Optimizer
@@ -90,8 +89,8 @@ def _loss(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) ->
 def run(fit: Fit, number: int, stage: Stage, pooling: str) -> Head:
     """Fit a head, or take up what an interrupted attempt left of it. Returns the head of the best epoch.
 
-    The stage gives float32 features (n, d). A stop is remembered in ``fit.was_stopped``. Raises RunError when the loss
-    is not a number.
+    The stage gives float32 features (n, d). A stop, or a loss that is no number after a finished
+    epoch, is remembered in ``fit``. Raises Diverged in the first epoch.
     """
     width = stage.inputs(np.arange(1), 0).shape[1]
     network = Network((width, *fit.spec.head.units, len(fit.spec.classes)), fit.spec.head.dropout)
@@ -104,10 +103,8 @@ def run(fit: Fit, number: int, stage: Stage, pooling: str) -> Head:
         weights, state = stored
         network.parameters[:] = weights[0]
         optimizer.restore(state)
-    try:
+    with fit.ending_early():
         _fit(fit, number, stage, network, optimizer)
-    except Stopped:
-        fit.was_stopped = True
     if fit.memory.best:
         network.parameters[:] = fit.memory.best[0]
     return network.head(pooling)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from covid_core.errors import Stopped
 from covid_core.nets.fitting import Fit, Row, Stage, State, check_loss
 from covid_core.specs import OPTIMIZER_LABELS, TrainingSpec
 
@@ -75,8 +74,8 @@ def validation_batches(stage: NetworkStage, size: int) -> Batches:
 def run(fit: Fit, number: int, stage: NetworkStage) -> None:
     """Fit one stage, or skip it when the checkpoint is past it. Afterwards the model has its best weights.
 
-    A stop is remembered in ``fit.was_stopped``; later stages are then skipped. Raises RunError when the loss is not a
-    number.
+    A stop, or a loss that is no number after a finished epoch, is remembered in ``fit``; later stages are then skipped.
+    Raises Diverged in the first epoch of all.
     """
     if fit.skips(number):
         return
@@ -91,7 +90,7 @@ def run(fit: Fit, number: int, stage: NetworkStage) -> None:
         _restore(stage.model, stored)
     if not fit.is_over(stage.epochs):
         batches = training_batches(stage, fit.spec.batch_size, fit.memory.epoch)
-        try:
+        with fit.ending_early():
             stage.model.fit(
                 batches,
                 initial_epoch=fit.memory.epoch,
@@ -101,9 +100,7 @@ def run(fit: Fit, number: int, stage: NetworkStage) -> None:
                 shuffle=False,
                 verbose=0,
             )
-        except Stopped:
-            fit.was_stopped = True
-    stage.model.set_weights(fit.memory.best or before)  # stopped in its first epoch, a stage changes nothing
+    stage.model.set_weights(fit.memory.best or before)  # ended in its first epoch, a stage changes nothing
 
 
 class _Watch(keras.callbacks.Callback):

@@ -52,7 +52,8 @@ def train(workspace: Workspace, run: Run, report: Progress) -> bool:
     """Train a run and publish its files, ``result.json`` last.
 
     Returns whether it went to its end; False when the user stopped it and the best weights so far were kept.
-    Raises CovidCoreError for what the user can mend, Stopped when there was nothing to keep yet.
+    Raises CovidCoreError for what the user can mend, Stopped when there was nothing to keep yet, and Diverged when the
+    loss is no number, with what was best before published where an epoch was finished.
     """
     plan = _plan(workspace, run, report)
     if plan.fit.load_checkpoint():
@@ -63,6 +64,9 @@ def train(workspace: Workspace, run: Run, report: Progress) -> bool:
     _check_something_learned(plan)
     plan.report_end(0.3, "Saving the model")
     publishing.publish(plan, trained)
+    if plan.fit.diverged:
+        plan.fit.diverged.is_model_kept = True
+        raise plan.fit.diverged
     if not plan.fit.was_stopped:  # a stopped run may be resumed, and would have to compute them again
         for path in plan.scratch:
             with contextlib.suppress(PermissionError):  # Windows keeps a mapped file; it is only cache

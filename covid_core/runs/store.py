@@ -48,7 +48,7 @@ from covid_core.workspace import Workspace, folder_of, list_folders, new_id
 SCHEMA = 1
 TRAINING = 2  # in a result; one more where the same spec and images no longer give the same numbers
 State = Literal["queued", "running", "completed", "failed", "stopped", "interrupted"]
-Fault = Literal["", "disk", "memory", "device", "stalled"]  # why a job failed, where something is offered against it
+Fault = Literal["", "disk", "memory", "device", "stalled", "diverged"]  # why, where something is offered against it
 QUEUED: Final = "queued"
 RUNNING: Final = "running"
 COMPLETED: Final = "completed"
@@ -107,6 +107,11 @@ class Status:
     def is_final(self) -> bool:
         """Whether it will not change by itself any more."""
         return self.state in FINAL
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether what it came to can be compared and predict, where it has a result."""
+        return self.state in USABLE or self.fault == "diverged"
 
     @property
     def elapsed(self) -> float | None:

@@ -44,7 +44,7 @@ class CachedRun:
     @property
     def is_usable(self) -> bool:
         """Whether it can be compared and can predict."""
-        return self.status.state in store.USABLE and bool(self.result)
+        return self.status.is_usable and bool(self.result)
 
     @property
     def accuracy(self) -> float | None:
@@ -124,7 +124,7 @@ def _current(workspace: Workspace, folder: Path, cached: dict[str, CachedRun]) -
     stamp = stamp_of(folder)  # before anything is read: what changes meanwhile is read again next time
     last = cached.get(folder.name)
     if last is not None and last.stamp == stamp:
-        if last.status.state in store.USABLE:
+        if last.status.is_usable:
             return last
         return replace(last, status=last.run.status())  # a process may have died without writing a word
     run = store.open_run(workspace, folder.name)

@@ -530,6 +530,13 @@ def test_a_failed_run_tells_its_reason_and_its_log(workspace):
     assert "The loss is not a number." in words(page) and "last words" in page.code[0].value
 
 
+def test_a_training_that_diverged_after_good_epochs_leads_to_their_model(workspace):
+    run = ended(workspace, store.STOPPED)
+    run.write_status(Status(store.FAILED, reason="The loss is not a number.", fault="diverged"))
+    offered = labels(at(run=run.id))
+    assert {"Compare", "Predict"} <= set(offered) and "Resume" not in offered
+
+
 def test_an_interrupted_run_can_be_resumed(workspace):
     run = running(workspace)
     click(at(run=run.id), f"resume-{run.id}")

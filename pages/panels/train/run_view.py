@@ -178,7 +178,8 @@ def _resume_button(run: Run, fault: str) -> None:
     if fault == "device":
         slower = "Goes on after the last finished epoch, without the graphics card. It takes longer."
         job_panel.resume_button(f"processor-{run.id}", slower, queue.resume, run, True, label="Train on the processor")
-    job_panel.resume_button(f"resume-{run.id}", "Goes on after the last finished epoch.", queue.resume, run)
+    if fault != "diverged":  # it would come to the same
+        job_panel.resume_button(f"resume-{run.id}", "Goes on after the last finished epoch.", queue.resume, run)
 
 
 def _delete_button(run: Run) -> None:
@@ -290,7 +291,7 @@ def _outcome(one: CachedRun, epochs_done: int) -> str:
             return f"Interrupted before the first epoch ended: {_lower(status.reason)} Resume starts it again."
         done = plural(epochs_done, "epoch")
         return f"Interrupted after {done}: {_lower(status.reason)} Resume goes on from there."
-    return f"It failed: {shell.plain(status.reason)}"
+    return f"It failed: {shell.plain(status.reason)} {_accuracy_sentence(one) if one.is_usable else ''}"
 
 
 def _finished_sentence(one: CachedRun) -> str:
@@ -383,7 +384,7 @@ def _actions(one: CachedRun) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if not status.is_final:
             _stop_button(run, "top")
-        if status.state in store.USABLE and one.result:
+        if one.is_usable:
             _page_button("Compare", "compare.py", "runs", run, ":material/compare_arrows:", "primary")
             _page_button("Predict", "predict.py", "run", run, ":material/search:", "secondary")
         if status.state in store.ENDED_EARLY:

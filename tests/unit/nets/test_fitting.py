@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_fits import HeadTraining, KerasTraining, Kill, same_weights
 
-from covid_core.errors import RunDamaged, RunError, Stopped
+from covid_core.errors import Diverged, RunDamaged, RunError, Stopped
 
 KERAS = [
     pytest.mark.slow,
@@ -105,8 +105,17 @@ def test_a_stop_in_the_first_epoch_changes_nothing(training, tmp_path):
 
 
 def test_a_loss_that_is_not_a_number_names_epoch_and_batch(training, tmp_path):
-    with pytest.raises(RunError, match="^The loss is not a number at epoch 3, batch 1. Try a lower learning rate.$"):
-        training(tmp_path, poison=2).run()
+    diverged = training(tmp_path, poison=2).run().fit.diverged
+    assert str(diverged) == "The loss is not a number at epoch 3, batch 1. Try a lower learning rate."
+
+
+def test_a_loss_that_is_not_a_number_leaves_the_best_epoch_before_it(training, tmp_path):
+    assert same_weights(training(tmp_path, poison=2).run(), training(tmp_path, epochs=2).run())
+
+
+def test_in_the_first_epoch_there_is_nothing_to_go_back_to(training, tmp_path):
+    with pytest.raises(Diverged, match="at epoch 1, batch 1"):
+        training(tmp_path, poison=0).run()
 
 
 def test_a_validation_loss_that_is_not_a_number_names_the_epoch(training, tmp_path):
