@@ -1,13 +1,16 @@
-"""What a crash leaves: ``python -m benchmarks.reliability.crashes [--kills N] [--every N]``, on Linux with strace.
+"""What a crash leaves: ``python -m benchmarks.reliability.crashes [PART ...] [--home FOLDER]``, on Linux with strace.
 
 - **order**: every file that is published is on the disk before its name is, and its name before the work goes on
   (``benchmarks.reliability.traces``).
-- **each call**: one process per system call of each publish, killed at it. Everything in the workspace can be read
-  afterwards and is old or new, and the same work done again comes to its end.
+- **full disk**: real trainings on a disk of their own that is filled at three moments.
+- **each call**: one process per system call of each publish. At it the process is killed, or from it on the disk has no
+  room, or fails. Everything in the workspace can be read afterwards and is old or new, and the same work done again
+  comes to its end.
 - **kills**: real trainings, killed at random. The run is not shown as running, every file can be read, and it goes on
-  with at most one epoch lost.
+  with at most one epoch lost, to the numbers of one that nobody killed.
+- **twice**: two processes do the same 100 queued runs, and two resume the same run 100 times.
 
-Prints one JSON line for each.
+Prints JSON lines. With ``--home`` the trained workspace stays for another call.
 """
 
 import argparse
@@ -22,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +40,7 @@ from covid_core.data.decisions import LEAVE_OUT, Decision
 from covid_core.data.imports import importing, merging
 from covid_core.data.imports.layouts import EVERYTHING
 from covid_core.errors import CovidCoreError
-from covid_core.jobs import queue
+from covid_core.jobs import queue, run_training, worker
 from covid_core.nets.fitting import Fit
 from covid_core.runs import store
 from covid_core.runs.store import Run, Status, Study
@@ -46,7 +49,9 @@ from covid_core.work import silent
 from covid_core.workspace import Workspace
 
 IMAGES = 60
+FEW = 6  # of a second import, and of an addition
 EPOCHS = 400  # of a head, each of milliseconds: enough to be caught in the middle
+PATIENCE = 10.0  # seconds within which a killed run is shown as interrupted
 DISK = 320  # megabytes of a disk that is filled; the cache leaves 256 of them to runs
 
 
@@ -65,13 +70,14 @@ def _run(workspace: Workspace) -> Run:
 
 
 def _import(workspace: Workspace) -> None:
-    importing.import_phantom(workspace, IMAGES, seed=1)
+    is_first = not list_datasets(workspace)
+    importing.import_phantom(workspace, IMAGES if is_first else FEW, seed=1)
 
 
 def _add(workspace: Workspace) -> None:
     other = Workspace(workspace.root.with_name(f"{workspace.root.name}-other"))
     shutil.rmtree(other.root, ignore_errors=True)
-    images = importing.import_phantom(other, IMAGES, seed=2)
+    images = importing.import_phantom(other, FEW, seed=2)
     merging.added(workspace, _dataset(workspace), images.root, EVERYTHING, "nobody")
 
 
@@ -146,7 +152,13 @@ STEPS: dict[str, Callable[[Workspace], None]] = {
 }
 
 
-SWEPT = ("run", "status", "epoch", "annotate", "study", "job", "decide", "outcome", "delete")
+PUBLISHED = ("runs", "datasets", "studies", "jobs")  # folders of a workspace whose files nobody may lose
+KILL = "signal=KILL"
+REFUSED = ("error=ENOSPC", "error=EIO")  # from a call on: a disk that is full or broken stays so
+REFUSABLE = frozenset(traces.CALLS) - {"close", "unlink", "unlinkat", "rmdir"}
+
+
+BEFORE = ("import", "run", "status", "epoch", "annotate")  # what there is before each of these faults
 
 
 def publishing_order(root: Path, *verb: str) -> dict[str, Any]:
@@ -158,27 +170,44 @@ def publishing_order(root: Path, *verb: str) -> dict[str, Any]:
     return {"publishes": len(order.published), "out_of_order": len(order.broken), "broken": order.broken}
 
 
-def each_call(home: Path, steps: Sequence[str] = SWEPT, every: int = 1, fault: str = "signal=KILL") -> dict[str, Any]:
-    """Do steps in copies of the workspace ``home``, one for each (``every``) system call on files, at which the process
-    is killed (or gets another ``fault``). Counts what cannot be read afterwards, and steps that then cannot be done."""
-    points, torn, stuck = 0, [], []
+def each_call(step: str, every: int = 1, fault: str = KILL, first: int = 0) -> dict[str, Any]:
+    """Do a step in copies of a small workspace, one for each (``every``, from ``first``) system call on files, at which
+    the process is killed (or from which on such calls get another ``fault``). Counts what is torn or gone afterwards,
+    steps that then cannot be done, and those that say nothing of the fault."""
+    found: dict[str, list[str]] = {"torn": [], "stuck": [], "silent": []}
+    points = 0
     with tempfile.TemporaryDirectory() as folder:
-        workspace = Workspace(Path(folder) / "workspace")
-        for step in steps:
-            shutil.copytree(home, workspace.root)
-            calls = traces.numbered(traces.forked(lambda step=step: STEPS[step](workspace)))
-            for call, number in calls[::every]:
-                shutil.rmtree(workspace.root)
-                shutil.copytree(home, workspace.root)
-                traces.forked(lambda step=step: STEPS[step](workspace), f"{call}:{fault}:when={number}")
-                points += 1
-                torn += [f"{step}, {call} {number}: {name}" for name in unreadable(workspace)]
-                try:
-                    STEPS[step](workspace)
-                except Exception as error:
-                    stuck += [f"{step}, {call} {number}: {error!r}"] if store.list_runs(workspace)[0] else []
+        home, workspace = Workspace(Path(folder) / "home"), Workspace(Path(folder) / "workspace")
+        for before in BEFORE:
+            STEPS[before](home)
+        shutil.copytree(home.root, workspace.root)
+        calls = traces.numbered(traces.forked(lambda: STEPS[step](workspace)).calls)
+        for call, number in [one for one in calls if fault == KILL or one[0] in REFUSABLE][first::every]:
             shutil.rmtree(workspace.root)
-    return {"points": points, "torn": len(torn), "stuck": len(stuck), "places": [*torn, *stuck][:10]}
+            shutil.copytree(home.root, workspace.root)
+            end = "" if fault == KILL else "+"
+            done = traces.forked(lambda: STEPS[step](workspace), f"{call}:{fault}:when={number}{end}")
+            points += done.struck
+            place = f"{step}, {call} {number}"
+            found["torn"] += [f"{place}: {name}" for name in (*unreadable(workspace), *_gone(home, workspace, step))]
+            found["silent"] += [place] if done.struck and not done.failed else []
+            try:
+                STEPS[step](workspace)
+            except Exception as error:
+                found["stuck"] += [f"{place}: {error!r}"] if store.list_runs(workspace)[0] else []
+    counts = {name: len(places) for name, places in found.items()}
+    return {"step": step, "fault": fault, "points": points, **counts, "places": sum(found.values(), [])[:10]}
+
+
+def _gone(before: Workspace, after: Workspace, step: str) -> list[str]:
+    """Published files that are no longer there, but by a deletion."""
+    if step == "delete":
+        return []
+    was, now = (
+        {str(path.relative_to(one.root)) for kind in PUBLISHED for path in (one.root / kind).rglob("[!.]*")}
+        for one in (before, after)
+    )
+    return [f"{name} is gone" for name in sorted(was - now)]
 
 
 def unreadable(workspace: Workspace) -> list[str]:
@@ -203,36 +232,76 @@ def unreadable(workspace: Workspace) -> list[str]:
 
 
 def kills(home: Path, count: int, seed: int = 0) -> dict[str, Any]:
-    """Kill trainings in copies of the workspace ``home`` that ``_trained`` has made, each at a random time of its own,
+    """Kill trainings in copies of the workspace ``home`` that ``trained`` has made, each at a random time of its own,
     until ``count`` kills are done. A run goes on until it is killed after its end."""
-    rng, figures, worst = random.Random(seed), Counter({"kills": 0, "shown_running": 0, "unreadable": 0}), 0
+    rng, figures, seconds = random.Random(seed), Counter({"kills": 0, "shown_running": 0, "unreadable": 0}), [0.0]
+    states, lost, ended = Counter[str](), [0], list[Run]()
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(shutil.copytree(home, Path(folder) / "workspace"))
-        began = time.monotonic()
-        queue.wait(queue.submit_training(workspace, _frozen(workspace, epochs=EPOCHS, seed=999)), 0.05)
-        whole, run = time.monotonic() - began, None
+        whole, run = _seconds_of_a_training(workspace), None
         while figures["kills"] < count:
-            if run is None or run.status().state == store.COMPLETED:
-                run = queue.submit_training(workspace, _frozen(workspace, seed=figures["kills"] + 1))
+            if run is None:
+                run = queue.submit_training(workspace, _frozen(workspace, seed=1000 * seed + figures["kills"]))
             else:
                 queue.resume(run)
             time.sleep(rng.random() * whole)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(run.process or 0, signal.SIGKILL)
-            while run.lock.is_held():
-                time.sleep(0.01)
+            states[run.status().state] += 1
+            seconds.append(_killed(run))
             figures["kills"] += 1
             run = store.open_run(workspace, run.id)
-            figures["shown_running"] += not run.status().is_final
+            state = run.status().state
+            figures["shown_running"] += state not in store.FINAL
             figures["unreadable"] += len(unreadable(workspace))
             stored = Fit(run.spec, run.checkpoint_path, print, silent)
-            if run.status().state != store.COMPLETED and (stored.load_checkpoint() or len(run.history())):
-                worst = max(worst, len(run.history()) - stored.memory.rows)
-    return {**figures, "most_epochs_lost": worst}
+            if state != store.COMPLETED and (stored.load_checkpoint() or len(run.history())):
+                lost.append(len(run.history()) - stored.memory.rows)
+            ended, run = ([*ended, run], None) if state == store.COMPLETED else (ended, run)
+        whole_histories = sum(one.history()["epoch"].tolist() == [*range(1, EPOCHS + 1)] for one in ended)
+        difference = _difference(home, ended[-1]) if ended else None
+    return {
+        **figures,
+        "killed_when": dict(states),
+        "slowest_seconds": round(max(seconds), 3),
+        "most_epochs_lost": max(lost),
+        "completed": len(ended),
+        "histories_whole": whole_histories,
+        "largest_difference": difference,
+    }
 
 
-def _trained(workspace: Workspace) -> Workspace:
-    """A workspace with images and a finished run, on whose frozen network others need no TensorFlow."""
+def _seconds_of_a_training(workspace: Workspace) -> float:
+    began = time.monotonic()
+    run = queue.submit_training(workspace, _frozen(workspace, seed=999_999))
+    _expect(queue.wait(run, 0.05), store.COMPLETED)
+    return time.monotonic() - began
+
+
+def _killed(run: Run) -> float:
+    """Kill a run's process. Returns the seconds after which the run is no longer shown as waiting or working, or those
+    that were waited for that."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(run.process or 0, signal.SIGKILL)
+    began = time.monotonic()
+    while not run.status().is_final and time.monotonic() - began < PATIENCE:
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+def _difference(home: Path, killed: Run) -> float:
+    """The largest difference of a score between a run that was killed and went on, and one that was left alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Workspace(shutil.copytree(home, Path(folder) / "workspace"))
+        alone = queue.submit_training(workspace, killed.spec)
+        _expect(queue.wait(alone, 0.05), store.COMPLETED)
+        scores = [run.predictions().filter(like="score_").to_numpy() for run in (killed, alone)]
+    return float(np.abs(scores[0] - scores[1]).max())
+
+
+def trained(workspace: Workspace) -> Workspace:
+    """The workspace with images and a finished run, on whose frozen network others need no TensorFlow; made where it is
+    new."""
+    if store.list_runs(workspace)[0]:
+        return workspace
     _import(workspace)
     run = queue.submit_training(workspace, _frozen(workspace, epochs=1))
     _expect(queue.wait(run), store.COMPLETED)
@@ -296,7 +365,7 @@ def _filled(home: Path, disk: Path) -> dict[str, Any]:
 
 
 def full_disk(home: Path) -> dict[str, Any]:
-    """The same, on a disk of its own, with the workspace ``home`` that ``_trained`` has made. Needs root, or user
+    """The same, on a disk of its own, with the workspace ``home`` that ``trained`` has made. Needs root, or user
     namespaces."""
     with tempfile.TemporaryDirectory() as disk:
         words = ["-m", "benchmarks.reliability.crashes", "--filled", disk, "--home", str(home)]
@@ -310,12 +379,95 @@ def full_disk(home: Path) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
+def claims(home: Path, count: int = 100) -> dict[str, Any]:
+    """Two processes are told to do the same queued runs, in the same order. How often each run was begun."""
+    with tempfile.TemporaryDirectory() as folder:
+        workspace, log = Workspace(shutil.copytree(home, Path(folder) / "workspace")), Path(folder) / "begun"
+        equal = _run(workspace).spec  # to one that is finished, so each takes over what that came to
+        runs = [queue.published_run(workspace, equal) for _ in range(count)]
+        for run in runs:
+            run.write_launch(os.getpid(), 1)
+        words = [word for run in runs for word in (str(run.path), "1")]
+        _both(lambda: worker.main(words), log)
+        begun = Counter(log.read_text().split())
+        states = Counter(run.status().state for run in runs)
+    return {
+        "jobs": count,
+        "begun": sum(begun.values()),
+        "begun_twice": sum(times > 1 for times in begun.values()),
+        "states": dict(states),
+    }
+
+
+def resumptions(home: Path, count: int = 100) -> dict[str, Any]:
+    """Two processes resume the same run at once, so many times. How often both, or none, came to start it."""
+    twice = none = 0
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Workspace(shutil.copytree(home, Path(folder) / "workspace"))
+        run = queue.published_run(workspace, _frozen(workspace, seed=1))
+        for attempt in range(1, count + 1):
+            run.write_status(Status(store.STOPPED, attempt=run.next_attempt()))
+            before = run.next_attempt()
+            _both(lambda: queue.resume(run), Path(folder) / "begun")
+            started = run.next_attempt() - before
+            twice, none = twice + (started > 1), none + (started < 1)
+            _killed(run)
+            measuring.tell(f"Resumed {attempt} of {count} times")
+    return {"resumed": count, "started_twice": twice, "not_started": none}
+
+
+def _both(work: Callable[[], object], log: Path) -> None:
+    """Do some work in two forks of this process, which begin at the same moment. What trainings they begin stands in
+    the log, a line each."""
+    train = run_training.train
+
+    def noted(workspace: Workspace, run: Run, reporter: Any) -> bool:
+        with open(log, "ab", buffering=0) as handle:
+            handle.write(f"{run.id}\n".encode())
+        return train(workspace, run, reporter)
+
+    ready, go = os.pipe()
+    children = []
+    for _ in range(2):
+        if (pid := os.fork()) == 0:
+            os.close(go)
+            worker.train = noted
+            os.read(ready, 1)  # ends where the last who could write has closed
+            try:
+                work()
+            except CovidCoreError as error:
+                measuring.tell(str(error))
+            finally:
+                os._exit(0)
+        children.append(pid)
+    os.close(go)
+    for pid in children:
+        os.waitpid(pid, 0)
+    os.close(ready)
+
+
+PARTS: dict[str, Callable[[Workspace, argparse.Namespace], Iterator[dict[str, Any]]]] = {
+    "order": lambda home, chosen: iter([publishing_order(chosen.scratch / "order")]),
+    "disk": lambda home, chosen: iter([full_disk(trained(home).root)]),
+    "calls": lambda home, chosen: (
+        each_call(step, chosen.every, fault, chosen.first) for fault in chosen.faults for step in chosen.steps
+    ),
+    "kills": lambda home, chosen: iter([{"seed": chosen.seed, **kills(trained(home).root, chosen.kills, chosen.seed)}]),
+    "twice": lambda home, chosen: iter([claims(trained(home).root), resumptions(trained(home).root)]),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; by default all")
     parser.add_argument("--do", nargs="+", choices=STEPS, help="do the work of these steps, and measure nothing")
-    parser.add_argument("--home", type=Path, help="the workspace of --do")
+    parser.add_argument("--home", type=Path, help="the trained workspace, or that of --do")
     parser.add_argument("--kills", type=int, default=200, help="trainings to kill")
-    parser.add_argument("--every", type=int, default=1, help="kill at each so-manieth system call only")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS), help="publishes to end at each call")
+    parser.add_argument("--faults", nargs="+", default=[KILL, *REFUSED], help="what strace injects at each call")
+    parser.add_argument("--every", type=int, default=1, help="a fault at each so-manieth system call only")
+    parser.add_argument("--first", type=int, default=0, help="the system call, from 0, to begin with")
     parser.add_argument("--filled", type=Path, help="the disk that trainings of --home are to find full")
     options = parser.parse_args()
     if options.filled:
@@ -325,12 +477,12 @@ def main() -> None:
         for name in options.do:
             STEPS[name](Workspace(options.home))
         return
-    with tempfile.TemporaryDirectory() as home:
-        measuring.show({"crash": "order", **publishing_order(Path(home) / "order")})
-        trained = _trained(Workspace(Path(home) / "trained")).root
-        measuring.show({"crash": "full disk", **full_disk(trained)})
-        measuring.show({"crash": "each call", **each_call(trained, every=options.every)})
-        measuring.show({"crash": "kills", **kills(trained, options.kills)})
+    with tempfile.TemporaryDirectory() as folder:
+        options.scratch = Path(folder)
+        home = Workspace(options.home or options.scratch / "trained")
+        for part in options.parts or PARTS:
+            for figures in PARTS[part](home, options):
+                measuring.show({"crash": part, **figures})
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def full_disk(place: Place) -> Measured:
     """Trainings on a disk that is filled at three moments: they say so, and go on when there is room again."""
     from benchmarks.reliability import crashes
 
-    workspace = crashes._trained(crashes.Workspace(place.folder / "filled"))
+    workspace = crashes.trained(crashes.Workspace(place.folder / "filled"))
     found = crashes.full_disk(workspace.root)
     moments = found["moments"]
     return Measured(found, found["said_full"] == found["resumed"] == moments, "Three moments, not each write.")

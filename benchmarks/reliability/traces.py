@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from covid_core import files
+
 CALLS = (
     *("open", "openat", "creat", "write", "writev", "pwrite64", "sendfile", "copy_file_range", "truncate", "ftruncate"),
     *("fallocate", "fsync", "fdatasync", "link", "linkat", "rename", "renameat", "renameat2", "mkdir", "mkdirat"),
@@ -110,15 +112,41 @@ def _shown(path: str, root: Path) -> str | None:
     return None if any(part.startswith(".") for part in inner.split("/")) or inner.startswith(SCRATCH) else inner
 
 
-def forked(work: Callable[[], object], inject: str = "") -> list[str]:
-    """Do some work in a fork of this process, with a fault that strace injects, and return the names of its calls."""
+@dataclass(frozen=True)
+class Forked:
+    """What some work came to: its calls in order with the thread of each, whether the fault struck, how it ended."""
+
+    calls: list[tuple[str, str]]
+    struck: bool
+    failed: bool
+
+
+class OneThread:
+    """In place of a ThreadPoolExecutor: strace counts the calls of each thread by themselves."""
+
+    def __init__(self, workers: int):
+        pass
+
+    def __enter__(self) -> "OneThread":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    map = staticmethod(map)
+
+
+def forked(work: Callable[[], object], inject: str = "") -> Forked:
+    """Do some work in a fork of this process, with a fault that strace injects."""
     pid = os.fork()
     if pid == 0:
+        files.ThreadPoolExecutor = OneThread  # type: ignore[misc, assignment]
         os.kill(os.getpid(), signal.SIGSTOP)
         try:
             work()
-        finally:
-            os._exit(0)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
     os.waitpid(pid, os.WUNTRACED)
     with tempfile.NamedTemporaryFile("r") as written:
         command = ["strace", "-f", "-e", f"trace={','.join(CALLS)}", "-o", written.name, "-p", str(pid)]
@@ -130,15 +158,17 @@ def forked(work: Callable[[], object], inject: str = "") -> list[str]:
                 raise SystemExit(f"strace cannot attach: {said}")
             os.kill(pid, signal.SIGCONT)
             strace.stderr.read()
-        os.waitpid(pid, 0)
-        return re.findall(r"^\d+ +(\w+)\(", written.read(), re.MULTILINE)
+        _, code = os.waitpid(pid, 0)
+        log = written.read()
+    struck = "(INJECTED)" in log or os.WIFSIGNALED(code)
+    return Forked(re.findall(r"^(\d+) +(\w+)\(", log, re.MULTILINE), struck, code != 0)
 
 
-def numbered(calls: Iterable[str]) -> list[tuple[str, int]]:
-    """Each call by its name and its number among those of that name."""
-    counts: Counter[str] = Counter()
-    pairs = []
-    for call in calls:
-        counts[call] += 1
-        pairs.append((call, counts[call]))
-    return pairs
+def numbered(calls: Iterable[tuple[str, str]]) -> list[tuple[str, int]]:
+    """Each call by its name and its number among those of that name in its thread, in order, each once."""
+    counts: Counter[tuple[str, str]] = Counter()
+    pairs: dict[tuple[str, int], None] = {}
+    for thread, call in calls:
+        counts[thread, call] += 1
+        pairs[call, counts[thread, call]] = None
+    return list(pairs)

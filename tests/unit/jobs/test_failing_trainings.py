@@ -79,5 +79,5 @@ def test_a_training_whose_images_are_gone_names_one_and_goes_on_when_they_are_ba
 @pytest.mark.slow
 def test_a_training_on_a_full_disk_says_so_whenever_it_is_full_and_goes_on_when_it_is_not(place):
     require("unshare")
-    answer = crashes.full_disk(crashes._trained(place).root)
+    answer = crashes.full_disk(crashes.trained(place).root)
     assert answer["said_full"] == answer["resumed"] == answer["moments"], answer["reasons"]

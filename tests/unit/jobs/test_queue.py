@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 import time
 
 import pytest
@@ -12,7 +13,7 @@ from covid_core import files, weights
 from covid_core.data.dataset import open_dataset
 from covid_core.data.imports.importing import import_folder
 from covid_core.data.split import split_hash
-from covid_core.errors import DataError, JobRefused, RunError, Stopped, UnknownId, WeightsUnavailable
+from covid_core.errors import DataError, Diverged, JobRefused, RunError, Stopped, UnknownId, WeightsUnavailable
 from covid_core.files import FileLock
 from covid_core.jobs import queue, reporter, worker
 from covid_core.jobs.kinds import ImportRequest, PhantomRequest
@@ -78,6 +79,14 @@ def work(monkeypatch, run, training) -> Status:
     monkeypatch.setattr(worker, "train", lambda workspace, run, reporter: training(reporter))
     worker.do(run.path, 1)
     return run.status()
+
+
+def in_threads(work) -> None:
+    threads = [threading.Thread(target=one) for one in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def raising(error: Exception):
@@ -263,6 +272,22 @@ def test_two_readers_cannot_resume_at_once(workspace, launched):
     assert launched == []
 
 
+@pytest.mark.usefixtures("jobs_wait")
+def test_of_many_who_resume_a_run_at_once_one_does(workspace):
+    run = made_run(workspace, TABLE, "Run", state=store.STOPPED)
+    together, refused = threading.Barrier(8), []
+
+    def resume():
+        together.wait()
+        try:
+            queue.resume(run)
+        except JobRefused as error:
+            refused.append(error)
+
+    in_threads([resume] * 8)
+    assert (len(refused), run.next_attempt()) == (7, 3)
+
+
 def test_a_study_resumes_what_ended_early(workspace, launched):
     runs = [made_run(workspace, TABLE, state=state) for state in (store.COMPLETED, store.STOPPED, store.FAILED)]
     study = store.Study("study-1", "Study", "", 1.0, tuple(run.id for run in runs))
@@ -307,10 +332,16 @@ def caused_by(error: Exception, cause: Exception) -> Exception:
     return error
 
 
+def model_kept(error: Diverged) -> Diverged:
+    error.is_model_kept = True
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "reason", "fault"),
     [
         (RunError("The loss is not a number."), "^The loss is not a number.$", ""),
+        (model_kept(Diverged("The loss is not a number.")), "^The loss is not a number. The best model", "diverged"),
         (MemoryError(), "^Out of memory.", "memory"),
         (ImportError("libx.so: failed to map segment: Cannot allocate memory"), "^Out of memory.", "memory"),
         (of_tensorflow("ResourceExhaustedError", "OOM on host"), "^Out of memory.", "memory"),
@@ -366,6 +397,15 @@ def test_several_runs_are_done_in_turn_and_a_failed_one_takes_no_other_along(wor
     assert code == 1
     assert seen == [run.id for run in runs]
     assert [run.status().state for run in runs] == [store.COMPLETED, store.FAILED, store.COMPLETED]
+
+
+def test_two_workers_with_the_same_runs_do_each_once(workspace, monkeypatch):
+    runs = [made_run(workspace, TABLE, state=store.QUEUED) for _ in range(10)]
+    seen = []
+    monkeypatch.setattr(worker, "lower_priority", lambda: None)
+    monkeypatch.setattr(worker, "train", lambda workspace, run, reporter: seen.append(run.id) or True)
+    in_threads([lambda: worker.main([word for run in runs for word in (str(run.path), "1")])] * 2)
+    assert sorted(seen) == sorted(run.id for run in runs)
 
 
 def test_a_run_that_was_deleted_while_it_waited_is_passed_over(workspace, monkeypatch, capfd):
@@ -463,8 +503,9 @@ def test_progress_stays_within_its_range(at_work, monkeypatch, share, written):
 # Real processes
 
 
-def test_an_import_runs_in_a_process_of_its_own(workspace):
+def test_an_import_runs_in_a_session_of_its_own_which_no_ctrl_c_reaches(workspace):
     job = queue.submit(workspace, PhantomRequest(images=6, name="Six"))
+    assert os.name == "nt" or os.getsid(job.process) == job.process
     assert queue.wait(job, 0.05).state == store.COMPLETED, job.log_tail()
     dataset = open_dataset(workspace, job.result["dataset"])
     assert (dataset.name, len(dataset.images)) == ("Six", 6)

@@ -147,6 +147,12 @@ def test_a_class_that_does_not_exist_is_refused_with_those_that_do(workspace, im
         importing.import_folder(workspace, image_folder({"a": 1, "b": 1}), spec=LayoutSpec(classes=["a", "c"]))
 
 
+def test_a_class_without_images_is_no_class(workspace, image_folder):
+    root = image_folder({"a": 1, "b": 1})
+    (root / "empty").mkdir()
+    assert importing.import_folder(workspace, root).classes == ("a", "b")
+
+
 def test_a_folder_that_cannot_be_opened_is_refused_in_a_sentence(workspace, tmp_path):
     with pytest.raises(DataError, match="cannot be opened: File name too long"):
         importing.import_path(workspace, tmp_path / ("x" * 300))
