@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import measuring
-from benchmarks.reliability import dependencies, hostile, load, privacy, reading
+from benchmarks.reliability import dependencies, hostile, load, on_disk, privacy, reading
 from benchmarks.reliability.place import Measured, Place, Unmeasured
 
 DICOM = ("tests/hostile/test_hostile_dicom.py", "tests/hostile/test_pydicom_files.py")
@@ -28,11 +28,6 @@ NAMES = ("tests/unit/data/test_plain_names.py", "tests/e2e/test_plain_names_draw
 ARCHIVES = "tests/unit/data/imports/test_archives.py"
 MODELS = "tests/unit/runs/test_stored_weights.py"
 BOMB = "test_a_model_bomb_is_refused_in_little_memory_without_tensorflow"
-KILLED = ("tests/unit/core/test_crashes.py", "tests/unit/jobs/test_killed_runs.py", "tests/unit/runs/test_store.py")
-FEWER_KILLS = "The tests kill a few times; 200 random kills are not in this script."
-RESUMED = ("tests/unit/jobs/test_worker.py", "tests/unit/nets/test_fitting.py", "tests/unit/nets/test_head_fit.py")
-TWICE = "tests/unit/jobs/test_queue.py"
-ONE_SERVER = "Two readers at once; two servers with 100 jobs are not in this script."
 NAN = "tests/unit/nets/test_fitting.py::test_a_loss_that_is_not_a_number_names_epoch_and_batch"
 NO_GPU = "Processes and graphics memory after a stop are not measured here."
 HELD = {True: "yes", False: "**no**", None: "not measured"}
@@ -79,11 +74,11 @@ CHECKS: dict[int, Check] = {
     18: Check("Listening sockets beyond this computer", "0", privacy.sockets),
     19: Check("Connections to other computers in a page walk", "0", privacy.connections),
     20: Check("A secret of an upload in files, logs, other sessions", "0", privacy.canary),
-    21: Check("Killed: runs shown as running, files unreadable", "0 / 0", tests(*KILLED, note=FEWER_KILLS)),
-    22: Check("Epochs lost at a kill; resumed equals uninterrupted", "at most 1; below 1e-6", tests(*RESUMED)),
-    23: Check("Full disk: said, earlier checkpoint goes on", "100 %", hostile.full_disk),
-    24: Check("Publishes in order: write, fsync, rename, fsync", "100 %", hostile.publishes),
-    25: Check("Jobs started or resumed twice", "0", tests(TWICE, note=ONE_SERVER)),
+    21: Check("Killed: runs shown as running, files unreadable", "0 / 0", on_disk.killed),
+    22: Check("Epochs lost at a kill; resumed equals uninterrupted", "at most 1; below 1e-6", on_disk.resumed),
+    23: Check("Full or failing disk: said, earlier checkpoint goes on", "100 %", on_disk.refused),
+    24: Check("Publishes in order: write, fsync, rename, fsync", "100 %", on_disk.publishes),
+    25: Check("Jobs started or resumed twice", "0", on_disk.twice),
     26: Check("Damaged run folders: errors raised, sound runs lost", "0 / 0", tests("tests/soak/test_damaged_runs.py")),
     27: Check("Loss that is no number: epoch and batch named", "within 1 epoch", tests(NAN, note=NO_GPU)),
     28: Check("20 sessions and 50 jobs: p95 of pages, running jobs", "at most 3 s; 1", load.crowds),

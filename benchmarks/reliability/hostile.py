@@ -100,21 +100,3 @@ def handshakes(place: Place) -> Measured:
         found = exposure.websocket_matrix(app.port)
     wrong = {name: status for name, (status, must) in found.items() if status != must}
     return Measured({"status": {name: status for name, (status, _) in found.items()}, "wrong": wrong}, not wrong)
-
-
-def full_disk(place: Place) -> Measured:
-    """Trainings on a disk that is filled at three moments: they say so, and go on when there is room again."""
-    from benchmarks.reliability import crashes
-
-    workspace = crashes.trained(crashes.Workspace(place.folder / "filled"))
-    found = crashes.full_disk(workspace.root)
-    moments = found["moments"]
-    return Measured(found, found["said_full"] == found["resumed"] == moments, "Three moments, not each write.")
-
-
-def publishes(place: Place) -> Measured:
-    """The order of system calls of every kind of publish, by strace."""
-    from benchmarks.reliability import crashes
-
-    found = crashes.publishing_order(place.folder / "order")
-    return Measured(found, found["publishes"] > 0 and found["out_of_order"] == 0)
