@@ -212,10 +212,15 @@ def _gone(before: Workspace, after: Workspace, step: str) -> list[str]:
 
 
 def unreadable(workspace: Workspace) -> list[str]:
-    """Files of runs and data sets that readers cannot read, and folders that are listed as damaged."""
+    """Files of runs, data sets, studies and jobs that readers cannot read, and folders that are listed as damaged."""
     runs, broken = store.list_runs(workspace)
-    found = [one.id for one in broken]
-    found += [info["id"] for info in list_datasets(workspace) if info.get("damaged")]
+    folders: dict[Path, Callable[[Path], object]] = {
+        workspace.datasets: lambda folder: open_dataset(workspace, folder.name),
+        workspace.studies: lambda folder: store.open_study(workspace, folder.name),
+        workspace.jobs: lambda folder: store.JobFolder(folder).request(),
+    }
+    broken += [one for parent, opened in folders.items() for one in store.readable(parent, opened)[1]]
+    found = [f"{one.id}: {one.reason}" for one in broken]
     readers: tuple[Callable[[Run], object], ...] = (Run.status, Run.history, Run.split, Run.evaluations, Run.openings)
     readers += (lambda run: run.result, lambda run: run.predictions() if run.predictions_path.exists() else None)
     for run in runs:

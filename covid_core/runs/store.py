@@ -827,9 +827,12 @@ class Study:
 
 def write_study(workspace: Workspace, study: Study) -> None:
     """Publish a study; a first write makes its folder."""
-    folder = workspace.studies / study.id
-    folder.mkdir(exist_ok=True)
-    files.write_json(folder / "study.json", {**asdict(study), "schema": SCHEMA})
+    folder, content = workspace.studies / study.id, {**asdict(study), "schema": SCHEMA}
+    if folder.exists():
+        files.write_json(folder / "study.json", content)
+        return
+    with files.published_folder(folder) as staging:
+        files.write_json(staging / "study.json", content)
 
 
 def open_study(workspace: Workspace, identifier: str) -> Study:
