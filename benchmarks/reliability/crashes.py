@@ -413,7 +413,7 @@ def resumptions(home: Path, count: int = 100) -> dict[str, Any]:
         workspace = Workspace(shutil.copytree(home, Path(folder) / "workspace"))
         run = queue.published_run(workspace, _frozen(workspace, 1))
         for attempt in range(1, count + 1):
-            run.write_status(Status(store.STOPPED, attempt=run.next_attempt()))
+            run.write_status(Status(store.STOPPED, attempt=run.next_attempt() - 1))
             before = run.next_attempt()
             _both(lambda: queue.resume(run), Path(folder) / "begun")
             started = run.next_attempt() - before

@@ -19,6 +19,7 @@ from covid_core.workspace import Workspace
 
 FOLDER, RECORD = "predictions", "class.json"
 ALONE = "alone"
+WHOLE = "[!.]*.json"  # hidden ones are half written
 LETTERS, LENGTH = "ABCDEFGHJKMNPQRSTUVWXYZ23456789", 6  # of a code: nothing that a projector makes ambiguous
 CODE = re.compile(f"[{LETTERS}]{{{LENGTH}}}")
 UNUSED_SECONDS = 3 * 3600.0  # a class in which nobody has predicted for so long ends by itself: its opener may be gone
@@ -97,7 +98,7 @@ def why_shared(workspace: Workspace, visitor: str, key: str) -> str:
 def _others_use(workspace: Workspace, visitor: str, key: str) -> bool:
     """Whether another browser has prepared the lesson, or predicted in it, within USED_SECONDS."""
     now = preparation.state_of(workspace, key)
-    used = {path.stem: path.stat().st_mtime for path in (_root(workspace) / ALONE / key).glob("*.json")}
+    used = {path.stem: path.stat().st_mtime for path in (_root(workspace) / ALONE / key).glob(WHOLE)}
     if now.status is not None and now.visitor:
         used[now.visitor] = max(now.status.updated or time.time(), used.get(now.visitor, 0.0))  # None: queued
     return any(time.time() - when < USED_SECONDS for whose, when in used.items() if whose != visitor)
@@ -149,7 +150,7 @@ def withdraw(workspace: Workspace, visitor: str, key: str, code: str = ALONE) ->
 
 def predictions(workspace: Workspace, code: str, key: str) -> list[float]:
     """What a class has predicted for a lesson, in per cent."""
-    predicted = [_percent(path) for path in (_root(workspace) / code / named(key).key).glob("*.json")]
+    predicted = [_percent(path) for path in (_root(workspace) / code / named(key).key).glob(WHOLE)]
     return sorted(percent for percent in predicted if percent is not None)
 
 

@@ -536,7 +536,7 @@ class Run(JobFolder):
             Evaluation(
                 path.stem, path.parent, _read(lambda it: EvaluationRecord.model_validate(files.read_json(it)), path)
             )
-            for path in (self.path / "evaluations").glob("*.json")
+            for path in (self.path / "evaluations").glob("[!.]*.json")  # a hidden one is half written
         ]
         return sorted(tests, key=lambda one: one.record.created, reverse=True)
 

@@ -425,3 +425,10 @@ def test_an_outside_test_with_a_wrong_entry_is_damaged(run):
     rewrite(run, f"evaluations/{written.id}.json", json.dumps({**record.as_written, "created": "today"}))
     with pytest.raises(RunDamaged, match="missing or damaged"):
         run.evaluations()
+
+
+def test_an_outside_test_that_was_half_written_at_a_kill_is_not_there(run):
+    record = store.EvaluationRecord(created=1.0, dataset=store.OutsideDataset(name="Elsewhere"))
+    written = run.write_evaluation(record, run.predictions())
+    rewrite(run, "evaluations/.other.json.0123abcd.tmp.json", "{")
+    assert [one.id for one in run.evaluations()] == [written.id]
