@@ -17,6 +17,7 @@ ten times as fast, as every epoch waits for the disk; the calls are the same.
 import argparse
 import contextlib
 import json
+import math
 import os
 import random
 import shutil
@@ -51,7 +52,8 @@ from covid_core.workspace import Workspace
 
 IMAGES = 60
 FEW = 6  # of a second import, and of an addition
-EPOCHS = 150  # of a head, each of milliseconds: enough to be caught in the middle
+EPOCHS = 150  # of a head, each of milliseconds: enough for a disk to be filled in the middle
+KILLED_EPOCHS = 60  # the same, for a kill
 PATIENCE = 10.0  # seconds within which a killed run is shown as interrupted
 DISK = 320  # megabytes of a disk that is filled; the cache leaves 256 of them to runs
 
@@ -237,22 +239,24 @@ def unreadable(workspace: Workspace) -> list[str]:
     return found
 
 
-def kills(home: Path, count: int, seed: int = 0) -> dict[str, Any]:
+def kills(home: Path, count: int, seed: int = 0, seconds: float = math.inf) -> dict[str, Any]:
     """Kill trainings in copies of the workspace ``home`` that ``trained`` has made, each at a random time of its own,
-    until ``count`` kills are done. A run goes on until it is killed after its end."""
-    rng, figures, seconds = random.Random(seed), Counter({"kills": 0, "shown_running": 0, "unreadable": 0}), [0.0]
-    states, lost, ended = Counter[str](), [0], list[Run]()
+    until ``count`` kills are done or the time is up. A run goes on until it is killed after its end."""
+    rng, figures, end = random.Random(seed), Counter(kills=0, shown_running=0, unreadable=0), time.monotonic() + seconds
+    states, slowest, lost, ended = Counter[str](), [0.0], [0], list[Run]()
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(shutil.copytree(home, Path(folder) / "workspace"))
         whole, run = _seconds_of_a_training(workspace), None
-        while figures["kills"] < count:
+        while figures["kills"] < count and time.monotonic() < end:
             if run is None:
-                run = queue.submit_training(workspace, _frozen(workspace, 1000 * seed + figures["kills"]))
+                run = queue.submit_training(
+                    workspace, _frozen(workspace, 1000 * seed + figures["kills"], KILLED_EPOCHS)
+                )
             else:
                 queue.resume(run)
             time.sleep(rng.random() * whole)
             states[run.status().state] += 1
-            seconds.append(_killed(run))
+            slowest.append(_killed(run))
             figures["kills"] += 1
             run = store.open_run(workspace, run.id)
             state = run.status().state
@@ -262,12 +266,12 @@ def kills(home: Path, count: int, seed: int = 0) -> dict[str, Any]:
             if state != store.COMPLETED and (stored.load_checkpoint() or len(run.history())):
                 lost.append(len(run.history()) - stored.memory.rows)
             ended, run = ([*ended, run], None) if state == store.COMPLETED else (ended, run)
-        whole_histories = sum(one.history()["epoch"].tolist() == [*range(1, EPOCHS + 1)] for one in ended)
+        whole_histories = sum(one.history()["epoch"].tolist() == [*range(1, KILLED_EPOCHS + 1)] for one in ended)
         difference = _difference(home, ended[-1]) if ended else None
     return {
         **figures,
         "killed_when": dict(states),
-        "slowest_seconds": round(max(seconds), 3),
+        "slowest_seconds": round(max(slowest), 3),
         "most_epochs_lost": max(lost),
         "completed": len(ended),
         "histories_whole": whole_histories,
@@ -277,7 +281,7 @@ def kills(home: Path, count: int, seed: int = 0) -> dict[str, Any]:
 
 def _seconds_of_a_training(workspace: Workspace) -> float:
     began = time.monotonic()
-    run = queue.submit_training(workspace, _frozen(workspace, 999_999))
+    run = queue.submit_training(workspace, _frozen(workspace, 999_999, KILLED_EPOCHS))
     _expect(queue.wait(run, 0.05), store.COMPLETED)
     return time.monotonic() - began
 
@@ -459,7 +463,9 @@ PARTS: dict[str, Callable[[Workspace, argparse.Namespace], Iterator[dict[str, An
     "calls": lambda home, chosen: (
         each_call(step, chosen.every, fault, chosen.first) for fault in chosen.faults for step in chosen.steps
     ),
-    "kills": lambda home, chosen: iter([{"seed": chosen.seed, **kills(trained(home).root, chosen.kills, chosen.seed)}]),
+    "kills": lambda home, chosen: iter(
+        [{"seed": chosen.seed, **kills(trained(home).root, chosen.kills, chosen.seed, chosen.seconds)}]
+    ),
     "twice": lambda home, chosen: iter([claims(trained(home).root), resumptions(trained(home).root)]),
 }
 
@@ -470,6 +476,7 @@ def main() -> None:
     parser.add_argument("--do", nargs="+", choices=STEPS, help="do the work of these steps, and measure nothing")
     parser.add_argument("--home", type=Path, help="the trained workspace, or that of --do")
     parser.add_argument("--kills", type=int, default=200, help="trainings to kill")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="end the kills when so much time is up")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS), help="publishes to end at each call")
     parser.add_argument("--faults", nargs="+", default=[KILL, *REFUSED], help="what strace injects at each call")
