@@ -249,9 +249,8 @@ def kills(home: Path, count: int, seed: int = 0, seconds: float = math.inf) -> d
         whole, run = _seconds_of_a_training(workspace), None
         while figures["kills"] < count and time.monotonic() < end:
             if run is None:
-                run = queue.submit_training(
-                    workspace, _frozen(workspace, 1000 * seed + figures["kills"], KILLED_EPOCHS)
-                )
+                number = 1000 * seed + figures["kills"]
+                run = queue.submit_training(workspace, _frozen(workspace, number, KILLED_EPOCHS))
             else:
                 queue.resume(run)
             time.sleep(rng.random() * whole)
@@ -266,8 +265,12 @@ def kills(home: Path, count: int, seed: int = 0, seconds: float = math.inf) -> d
             if state != store.COMPLETED and (stored.load_checkpoint() or len(run.history())):
                 lost.append(len(run.history()) - stored.memory.rows)
             ended, run = ([*ended, run], None) if state == store.COMPLETED else (ended, run)
+        if run is not None:
+            queue.resume(run)
+            _expect(queue.wait(run, 0.05), store.COMPLETED)
+            ended.append(store.open_run(workspace, run.id))
         whole_histories = sum(one.history()["epoch"].tolist() == [*range(1, KILLED_EPOCHS + 1)] for one in ended)
-        difference = _difference(home, ended[-1]) if ended else None
+        difference = _difference(home, ended[-1])
     return {
         **figures,
         "killed_when": dict(states),
