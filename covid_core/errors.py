@@ -45,9 +45,9 @@ class RunError(CovidCoreError):
 
 
 class Diverged(RunError):
-    """The loss of a training is not a number. ``is_model_kept``: the best weights before were published."""
+    """The loss of a training is not a number. ``is_model_published``: the best weights before were published."""
 
-    is_model_kept = False
+    is_model_published = False
 
 
 class RunDamaged(RunError):

@@ -30,7 +30,7 @@ def failure_of(error: Exception) -> Failure:
     kind, system = type(error).__name__, files.refusal_of(error)
     if system in OF_SYSTEM:
         return Failure(system, OF_SYSTEM[system])
-    if isinstance(error, Diverged) and error.is_model_kept:
+    if isinstance(error, Diverged) and error.is_model_published:
         return Failure(f"{error} {KEPT}", "diverged")
     if isinstance(error, CovidCoreError):
         return Failure(str(error))

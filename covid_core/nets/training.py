@@ -65,7 +65,7 @@ def train(workspace: Workspace, run: Run, report: Progress) -> bool:
     plan.report_end(0.3, "Saving the model")
     publishing.publish(plan, trained)
     if plan.fit.diverged:
-        plan.fit.diverged.is_model_kept = True
+        plan.fit.diverged.is_model_published = True
         raise plan.fit.diverged
     if not plan.fit.was_stopped:  # a stopped run may be resumed, and would have to compute them again
         for path in plan.scratch:

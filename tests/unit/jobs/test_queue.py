@@ -333,7 +333,7 @@ def caused_by(error: Exception, cause: Exception) -> Exception:
 
 
 def model_kept(error: Diverged) -> Diverged:
-    error.is_model_kept = True
+    error.is_model_published = True
     return error
 
 
