@@ -40,6 +40,7 @@ from covid_core.inference.gate import LIKE_TRAINING, Check, Gate, Limit
 from covid_core.work import blocks
 
 WIDTH = 64  # directions; 32 and 128 did no better
+PER_DIRECTION = 10  # training images at least: of fewer, all new images are far from all and nearest to the same few
 STRAY_WEIGHT = 3.0  # deviations that a stray share of one deviation counts for; without, some turned images pass
 BY = 5  # neighbours that have to be near
 SHOWN = 6  # neighbours of an image
@@ -95,7 +96,7 @@ class Space:
             centred = (block - mean).astype(np.float32)  # its errors average out over the images, in half the time
             spread += (centred.T @ centred).astype(np.float64)
         spread /= len(training)
-        width = max(1, min(WIDTH, len(mean) // 2, len(training) - 1))
+        width = max(1, min(WIDTH, len(mean) // 2, len(training) // PER_DIRECTION))
         variances, directions = linalg.eigh(spread, subset_by_index=[len(mean) - width, len(mean) - 1])
         variances = np.maximum(variances[::-1], 0)
         least = ROUNDING * (1 + float(np.linalg.norm(mean)))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from covid_core.inference.reference import BY, WIDTH, Neighbourhood, Space
+from covid_core.inference.reference import BY, PER_DIRECTION, WIDTH, Neighbourhood, Space
 
 TRAINING, VALIDATION = np.arange(400), np.arange(400, 520)
 IDS = np.array([f"image-{number}" for number in TRAINING], dtype=object)
@@ -78,7 +78,10 @@ def test_the_scale_of_features_does_not_matter(features, fitted):
 def test_coordinates_are_few_whatever_the_network_gives(width):
     features = made(width)
     space = Space.fit(features.__getitem__, TRAINING)
-    assert space.coordinates(features[:3]).shape == (3, 1 + max(1, min(WIDTH, width // 2)))
+    assert space.coordinates(features[:3]).shape == (
+        3,
+        1 + max(1, min(WIDTH, width // 2, len(TRAINING) // PER_DIRECTION)),
+    )
     assert np.isfinite(space.coordinates(features)).all()
 
 
@@ -111,6 +114,15 @@ def test_fewer_training_images_than_neighbours_are_all_neighbours(features):
     positions, distances = found.nearest(features[520:521], BY)
     assert sorted(positions[0].tolist()) == [0, 1, 2]
     assert (np.diff(distances[0]) >= 0).all()
+
+
+def test_few_training_images_do_not_share_their_nearest():
+    """What the directions do not reach must not decide: all new images would be nearest the same few."""
+    rng = np.random.default_rng(0)
+    features = (rng.normal(size=(400, 300)) / (1 + np.arange(300))).astype(np.float32)
+    few = Neighbourhood.fit(features.__getitem__, np.arange(150), np.arange(150, 200), IDS[:150], LABELS[:150])
+    positions, _ = few.nearest(features[200:], 6)
+    assert np.bincount(positions.ravel()).max() < len(positions) / 2
 
 
 def test_without_validation_images_there_is_no_limit(features):
