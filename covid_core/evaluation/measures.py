@@ -285,7 +285,14 @@ MEASURES = {
         _class_mean("macro_specificity", "Macro specificity", "Mean specificity over the classes.", "specificity"),
         _class_mean("macro_ppv", "Macro PPV", "Mean PPV over the classes that were predicted.", "ppv"),
         _class_mean("macro_npv", "Macro NPV", "Mean NPV over the classes.", "npv"),
-        _class_mean("macro_f1", "Macro F1", "Mean F1 over the classes.", "f1", compared=True, headline=True),
+        _class_mean(
+            "macro_f1",
+            "Macro F1",
+            "Mean F1 over the classes. A class without images counts as 0 where it is predicted.",
+            "f1",
+            compared=True,
+            headline=True,
+        ),
         _class_mean(
             "macro_auroc",
             "Macro AUROC",

@@ -20,7 +20,7 @@ import numpy as np
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import USUAL_COVERAGE, PredictionSet, Sets
 from covid_core.images.codec import GreyImage, to_square
-from covid_core.images.regions import Box
+from covid_core.images.regions import WHOLE, Box
 from covid_core.inference import doubts, hottest_place, lungs, training_match
 from covid_core.inference.drift.profile import Traits
 from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, LUNGS_OUTLINED, Check
@@ -128,8 +128,15 @@ class Assessment:
 
     @property
     def is_open(self) -> bool:
-        """Whether the class stays open: several are possible, or none is."""
-        return len(self.possible) != 1
+        """Whether the class stays open: several are possible, or none is, or another than the likeliest."""
+        return self.possible != (self.predicted,)
+
+    @property
+    def shown_box(self) -> Box:
+        """The part of the image that the network was shown, to be drawn: the whole where it should have been the box
+        around lungs that have no outline."""
+        outlined = all(check.passed for check in self.checks if check.name == LUNGS_OUTLINED)
+        return self.box if outlined else WHOLE
 
     @property
     def refused_by(self) -> Check | None:

@@ -66,7 +66,7 @@ def notes(
     runs = [one for one in assessments if not one.error]
     rows = [
         [(one.run, Note(only_classes(one))) for one in runs],
-        [(one.run, Note(region(one.box))) for one in runs if one.has_answer and not one.box.is_whole],
+        [(one.run, Note(region(one.shown_box))) for one in runs if not one.shown_box.is_whole],
         [
             (one.run, Note(f"Evidence check: {made.in_short}.{FRAME_FOLLOWS * reads_frame}", reads_frame))
             for one, made in zip(runs, evidence, strict=False)
@@ -176,11 +176,15 @@ LOWERED = "The {} is lowered: the image is farther from the training images than
 
 def _of_several(assessments: Sequence[Assessment], runs: int) -> tuple[str, str]:
     possible = [in_short(one) for one in assessments]
+    why = [f"{one.run}: {reason}" for one in assessments if (reason := ruled_out(one.prediction_set))]
     if len(set(possible)) == 1 and len(assessments) == runs:
         everyone = "Both runs" if runs == 2 else f"All {runs} runs"
-        return f"{everyone} predict {possible[0]}.", " ".join(f"{one.run}: {highest(one)}." for one in assessments)
+        return f"{everyone} predict {possible[0]}.", " ".join(
+            [*(f"{one.run}: {highest(one)}." for one in assessments), *why]
+        )
     parts = ", ".join(f"{one.run} predicts {classes}" for one, classes in zip(assessments, possible, strict=True))
-    return (f"The runs differ: {parts}." if len({one.label for one in assessments}) > 1 else f"{parts}."), ""
+    answer = f"The runs differ: {parts}." if len({one.label for one in assessments}) > 1 else f"{parts}."
+    return answer, " ".join(why)
 
 
 def _of_one(assessment: Assessment) -> tuple[str, str]:
@@ -230,7 +234,7 @@ def set_notes(made: PredictionSet) -> list[str]:
             f"{wanted} holds over all images together, not within each class: {have}, and at least {needed} are needed."
         )
     if made.excluded and made.classes:
-        notes.append(f"{made.excluded} is ruled out: {better} of its own images fit it better.")
+        notes.append(ruled_out(made))
     elif made.excluded:
         whose = "all" if made.few else "its own"
         notes.append(
@@ -238,6 +242,16 @@ def set_notes(made: PredictionSet) -> list[str]:
             "Above that coverage it would be in the set."
         )
     return notes
+
+
+def ruled_out(made: PredictionSet | None) -> str:
+    """Why the likeliest class is not among those that stay possible; nothing where it is, or none does."""
+    if made is None or not (made.excluded and made.classes):
+        return ""
+    return (
+        f"{made.excluded} is first but ruled out: each class has its own limit, and {share(made.better)} of its own "
+        "validation images fit it better."
+    )
 
 
 def _top(assessment: Assessment) -> str:
@@ -254,7 +268,8 @@ def urgent_because(entry: Sequence[Assessment]) -> str:
         case Urgency.DIFFER:
             return "The runs differ."
         case Urgency.OPEN:
-            return next(_classes(one) for one in entry if one.is_open)
+            one = next(one for one in entry if one.is_open)
+            return f"{_classes(one)} {ruled_out(one.prediction_set)}".rstrip()
         case Urgency.UNCHECKED:
             return next(check(one.unchecked) for one in entry if one.unchecked)
         case Urgency.DOUBTED:

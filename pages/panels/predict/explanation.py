@@ -55,7 +55,7 @@ def show(answers: Sequence[tuple[Run, Assessment]], source: ImageSource, others:
         elif kind == WHAT_MOVES:
             overlay, text = _what_moves(run, one, label, source)
         turned = viewer.show(
-            _picture(one.image, one.name, one.box if one.has_answer else WHOLE),
+            _picture(one.image, one.name, one.shown_box),
             overlay=overlay,
             lungs=outline.mask,
             beside=beside,

@@ -60,11 +60,11 @@ def test_the_class_of_healthy_images_has_its_usual_names(name):
     assert urgency([found]) == Urgency.NORMAL
 
 
-def test_a_image_that_may_be_one_thing_only_counts_as_that_and_not_as_its_likeliest_class():
-    """Each class has a limit of its own, so that the likeliest one may be ruled out."""
+def test_an_image_whose_likeliest_class_is_ruled_out_stays_open():
+    """Each class has a limit of its own, so that the likeliest one may be ruled out: somebody has to look."""
     found = assessment(logits=BETWEEN[1::-1] + (0.0,), possible=("COVID",))
     assert (found.predicted, found.label) == ("Normal", "COVID")
-    assert place([found]) == (Urgency.FINDING, pytest.approx(-found.probabilities[0]))
+    assert place([found]) == (Urgency.OPEN, pytest.approx(found.probabilities[0]))
 
 
 def test_runs_that_leave_different_classes_differ_though_the_likeliest_is_the_same():

@@ -230,9 +230,18 @@ def test_a_sentence_bears_the_name_of_its_own_run_where_another_run_refuses():
     assert [note.text.partition(":")[0] for note in notes(runs, [READS_FRAME] * 3)][2:] == ["Two", "Three"]
 
 
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_likeliest_class_that_is_ruled_out_is_explained_whatever_the_number_of_runs(runs):
+    entry = [assessment(name, NORMAL["logits"], possible=("COVID",)) for name in ("One", "Two")[:runs]]
+    assert verdict(entry)[1].count("98.0 %") == runs
+
+
 def test_what_the_network_is_shown_stands_beside_an_answer_from_a_part_of_the_image():
     part = replace(assessment(), box=Box(0.1, 0.2, 0.9, 0.9))
     text = prediction_text.region(part.box)
     assert "80 %" in text and "70 %" in text
     assert text in [note.text for note in prediction_text.notes([part], [])]
+    refused = replace(part, checks=(*REFUSED, Check(LUNGS_OUTLINED, True)))
+    assert refused.shown_box == part.box
+    assert replace(part, checks=(Check(LUNGS_OUTLINED, False),)).shown_box.is_whole
     assert text not in [note.text for note in prediction_text.notes([assessment()], [])]
