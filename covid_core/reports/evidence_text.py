@@ -91,11 +91,14 @@ class EvidenceCheck:
         return f"{self.verdict} ({self.masks})" if self.masks else self.verdict
 
     @property
+    def note(self) -> str:
+        """Verdict and masks as a sentence, or why there is no verdict."""
+        return self.in_words if self.verdict in (NOT_YET, DAMAGED) else f"Evidence check: {self.in_short}."
+
+    @property
     def in_full(self) -> str:
-        """Verdict, masks and the sentence with the figures, or why there is no verdict."""
-        if self.verdict in (NOT_YET, DAMAGED):
-            return self.in_words
-        return f"Evidence check: {self.in_short}. {self.in_words}"
+        """The note, and of a verdict the sentence with the figures."""
+        return self.note if self.note == self.in_words else f"{self.note} {self.in_words}"
 
 
 def of(run: Run) -> EvidenceCheck:

@@ -68,7 +68,7 @@ def notes(
         [(one.run, Note(only_classes(one))) for one in runs],
         [(one.run, Note(region(one.shown_box))) for one in runs if not one.shown_box.is_whole],
         [
-            (one.run, Note(f"Evidence check: {made.in_short}.{FRAME_FOLLOWS * reads_frame}", reads_frame))
+            (one.run, Note(f"{made.note}{FRAME_FOLLOWS * reads_frame}", reads_frame))
             for one, made in zip(runs, evidence, strict=False)
             for reads_frame in [made.verdict == FRAME]
         ],

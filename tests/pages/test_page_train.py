@@ -17,6 +17,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.data.imports import importing
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import BackboneRequest
+from covid_core.reports.elsewhere import drift_text
 from covid_core.runs import backbone_files, store, test_set_access
 from covid_core.runs.store import Run, Status, Study
 from covid_core.specs import DEFAULT_BACKBONE, InputSpec
@@ -127,6 +128,7 @@ def test_a_form_that_gets_augmentation_makes_a_handful_of_copies_and_a_run_that_
 
 def test_a_class_with_few_test_images_is_named_before_the_training(workspace, dataset):
     told = words(at())
+    assert drift_text.too_few_own(4) in told
     assert "Only 2 test images of COVID: even without an error, its sensitivity can be 34 % to 100 %." in told
 
 

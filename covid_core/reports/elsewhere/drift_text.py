@@ -8,7 +8,7 @@ import pandas as pd
 
 from covid_core.formatting import count, decimals, plural, share
 from covid_core.inference.assessment import Assessment
-from covid_core.inference.drift.batch import ALARMS, FEWEST, Drift, class_weights
+from covid_core.inference.drift.batch import ALARMS, FEWEST, FEWEST_OWN, Drift, class_weights
 from covid_core.inference.drift.profile import ASPECTS, MEASURES, NETWORK, Profile, Traits, columns
 from covid_core.inference.gate import CHEST_IMAGE
 from covid_core.reports.encode import encode
@@ -79,6 +79,13 @@ def advice(drift: Drift, assessments: Sequence[Assessment] = ()) -> list[str]:
 def missing(images: int) -> str:
     """How many images are missing until drift can be measured."""
     return f"Drift of a batch: {plural(FEWEST - images, 'more image')} needed. It needs at least {FEWEST}."
+
+
+def too_few_own(images: int) -> str:
+    """That a run with so many validation images will have no drift, before it is trained; nothing where it will."""
+    if images >= FEWEST_OWN:
+        return ""
+    return f"This run cannot measure drift: that needs {FEWEST_OWN} validation images, and the split has {count(images)}."
 
 
 def table(drift: Drift, profile: Profile, batch: Traits) -> pd.DataFrame:

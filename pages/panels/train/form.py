@@ -18,6 +18,7 @@ from covid_core.formatting import count, decimals, file_size, in_full, plural, r
 from covid_core.jobs import queue
 from covid_core.reports import evidence_text, tables
 from covid_core.reports.course import course_text
+from covid_core.reports.elsewhere import drift_text
 from covid_core.runs import architecture, backbone_files, segmenters, training_time
 from covid_core.specs import (
     AUGMENTATIONS,
@@ -124,8 +125,13 @@ def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) 
         label = f"Train {plural(runs, 'run')}" if runs > 1 else "Train"
         if st.button(label, type="primary", icon=":material/play_arrow:", disabled=spec is None, key="train"):
             _start(spec)
-    time = f"Expected time: {_expected_time(spec, dataset)}. " if spec else ""
-    st.caption(f"{time}{run_view.device_in_words()}")
+    estimate = [f"Expected time: {_expected_time(spec, dataset)}.", _drift_in_words(spec, dataset)] if spec else []
+    st.caption(" ".join(filter(None, [*estimate, run_view.device_in_words()])))
+
+
+def _drift_in_words(spec: TrainingSpec, dataset: Dataset) -> str:
+    parts = split_form.part_table(dataset, spec.classes, spec.split).set_index("Part")
+    return drift_text.too_few_own(int(parts.at["Validation", "Images"]))
 
 
 def _recipe(spec: TrainingSpec) -> None:

@@ -90,8 +90,8 @@ def _show(curves: Sequence[Named], name: str) -> None:
     """Conclusions with the verdict of the evidence check, the curves of one measure, and the limits as a table."""
     checks = run_cache.verdicts_of([run for _, run, _ in curves])
     lines = [
-        (f"- **{shell.plain(title)}** " if len(curves) > 1 else "")
-        + f"{model_audit_panel.badge(check)} {shell.plain(run_text.robustness(curve)[0])}"
+        (f"- **{shell.plain(title)}.** " if len(curves) > 1 else "")
+        + f"{shell.plain(run_text.robustness(curve)[0])} {model_audit_panel.badge(check)}"
         for (title, _, curve), check in zip(curves, checks, strict=True)
     ]
     st.markdown("\n".join(lines), help=evidence_text.HELP)

@@ -144,6 +144,11 @@ def test_a_run_with_few_validation_images_has_no_limits(run, workspace):
         batch.profile_of(run, Predictor.open(workspace, run))
 
 
+def test_too_few_validation_images_are_named_before_a_training():
+    assert drift_text.too_few_own(FEWEST_OWN - 1)
+    assert not drift_text.too_few_own(FEWEST_OWN)
+
+
 def test_a_damaged_profile_is_a_damaged_reference(run):
     made = with_profile(run)
     replace(made, profile=replace(made.profile, labels=made.profile.labels[1:])).save(run.reference_path)
