@@ -98,9 +98,9 @@ def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, 
     if options.images in identifiers:
         images = data.open_dataset(workspace, options.images)
     else:
-        images = importing.import_path(
-            workspace, Path(options.images), options.name, LayoutSpec(classes=options.classes), progress()
-        )
+        layout = LayoutSpec(classes=options.classes)
+        made = importing.import_path(workspace, Path(options.images), options.name, layout, progress())
+        images = importing.reused(workspace, made)
     match = source_match.of(workspace, run, images)
     evaluation = external_test.evaluate(workspace, run, images, mapping, progress(), match)
     answer = encode(run_figures.external_test_of(run, evaluation, options.sample, options.seed))

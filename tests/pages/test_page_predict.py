@@ -648,7 +648,12 @@ def test_a_image_whose_stored_window_is_invalid_can_be_read_over_its_full_range(
 
 def test_the_answer_stands_with_its_classes_its_evidence_and_what_speaks_against_it(quick):
     told = words(upload(opened("predict"), ("image.png", noise())))
-    order = ("One of these classes only", "The evidence check of this model is not made yet", "Not compared with", "The hottest place")
+    order = (
+        "One of these classes only",
+        "The evidence check of this model is not made yet",
+        "Not compared with",
+        "The hottest place",
+    )
     places = [told.index(text) for text in order]
     assert told.index("### COVID") < places[0] and places == sorted(places)
 

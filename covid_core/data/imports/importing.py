@@ -20,7 +20,7 @@ import pandas as pd
 
 from covid_core import files
 from covid_core.data import duplicates
-from covid_core.data.dataset import MANIFEST_COLUMNS, Dataset, open_dataset
+from covid_core.data.dataset import MANIFEST_COLUMNS, Dataset, list_datasets, open_dataset
 from covid_core.data.imports import metadata
 from covid_core.data.imports.archives import LARGEST_READ, content_in, encodings_of, extract, names_in
 from covid_core.data.imports.conversion import Converter
@@ -146,6 +146,21 @@ def import_path(
     with unpacked(workspace, source, spec.encoding, progress) as (root, rest):
         is_archive = root != source
         return import_folder(workspace, root, name or (source.stem if is_archive else ""), spec, rest, is_archive)
+
+
+def reused(workspace: Workspace, made: Dataset) -> Dataset:
+    """An earlier data set of the same name, folder, images and facts in place of one just imported, which is removed
+    then; its caches stay, for they are those of the earlier one too."""
+    same = made.info["root"], made.version, made.facts_key
+    for info in list_datasets(workspace):
+        if info["id"] == made.id or info.get("damaged") or info["name"] != made.name:
+            continue
+        with contextlib.suppress(DataError):  # a damaged one cannot serve
+            earlier = open_dataset(workspace, info["id"])
+            if (earlier.info["root"], earlier.version, earlier.facts_key) == same:
+                files.remove_folder(made.folder)
+                return earlier
+    return made
 
 
 @contextlib.contextmanager

@@ -85,7 +85,9 @@ def too_few_own(images: int) -> str:
     """That a run with so many validation images will have no drift, before it is trained; nothing where it will."""
     if images >= FEWEST_OWN:
         return ""
-    return f"This run cannot measure drift: that needs {FEWEST_OWN} validation images, and the split has {count(images)}."
+    return (
+        f"This run cannot measure drift: that needs {FEWEST_OWN} validation images, and the split has {count(images)}."
+    )
 
 
 def table(drift: Drift, profile: Profile, batch: Traits) -> pd.DataFrame:

@@ -44,6 +44,18 @@ def test_plain_class_folders_become_a_data_set(workspace, image_folder):
     assert dataset.images["width"].tolist() == [40] * 5
 
 
+def test_the_same_images_imported_again_are_the_earlier_data_set_until_they_change(workspace, image_folder):
+    folder = image_folder({"Normal": 3, "COVID": 2})
+    first = importing.import_folder(workspace, folder)
+    assert importing.reused(workspace, importing.import_folder(workspace, folder)).id == first.id
+    named = importing.import_folder(workspace, folder, "Other")
+    assert importing.reused(workspace, named).id == named.id
+    put(folder / "Normal/new.png")
+    changed = importing.import_folder(workspace, folder)
+    assert importing.reused(workspace, changed).id == changed.id
+    assert {info["id"] for info in list_datasets(workspace)} == {first.id, named.id, changed.id}
+
+
 def test_the_radiography_databases_layout_gives_masks_and_sources(workspace, tmp_path):
     dataset = importing.import_folder(workspace, database(tmp_path / "images"))
     covid = dataset.images[dataset.images["label"] == "COVID"]
