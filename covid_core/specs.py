@@ -67,8 +67,8 @@ REGION_LABELS: dict[str, str] = {
 }
 INTENSITY_LABELS: dict[str, str] = {
     "as_is": "As it is",
-    "per_image": "Standardised per image",
-    "equalised": "Histogram equalised",
+    "per_image": "Standardised",
+    "equalised": "Equalised",
 }
 LearningRate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
 Epochs = Annotated[int, Field(ge=1, le=1000)]
@@ -274,10 +274,10 @@ class InputSpec(Spec):
 
     @property
     def in_words(self) -> str:
-        """``middle 60 % of the image, histogram equalised``; empty for the whole image as it is."""
+        """``middle 60 % of the image, greys equalised``; empty for the whole image as it is."""
         words = {f"middle {100 * self.share:g} % of the image": self.region == "centre"}
         words["box around the lungs"] = self.region == "lungs"
-        words[INTENSITY_LABELS[self.intensity].lower()] = self.intensity != "as_is"
+        words[f"greys {INTENSITY_LABELS[self.intensity].lower()}"] = self.intensity != "as_is"
         return ", ".join(name for name, holds in words.items() if holds)
 
 
