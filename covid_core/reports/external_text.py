@@ -81,22 +81,18 @@ def conclusion(run: Run, evaluation: Evaluation, report: Outside) -> str:
 
 
 def beside(names: Sequence[str], reports: Sequence[Outside]) -> pd.DataFrame:
-    """What is promised with an answer, inside and outside: a row of texts per run."""
-    rows = []
-    for name, report in zip(names, reports, strict=True):
-        inside, outside = report.reliability["inside"], report.reliability["outside"]
-        rows.append(
-            {
-                "Model": name,
-                "Sources": report.origin.kind,
-                "Calibration error inside": _or_not(inside["expected_calibration_error"]),
-                "Calibration error outside": _or_not(outside["expected_calibration_error"]),
-                "Coverage inside": _or_not(inside["coverage"]),
-                "Coverage outside": _or_not(outside["coverage"]),
-                "Refused outside": _or_not(outside["refused"]),
-            }
-        )
-    return pd.DataFrame(rows)
+    """What is promised with an answer, as texts: for each run a row inside and a row outside."""
+    return pd.DataFrame(
+        {
+            "Model": name,
+            "Images": "inside" if side == "inside" else f"outside, {report.origin.kind}",
+            "Calibration error": _or_not(figures["expected_calibration_error"]),
+            "Coverage": _or_not(figures["coverage"]),
+            "Refused": _or_not(figures["refused"]) if "refused" in figures else NOT_MEASURED,
+        }
+        for name, report in zip(names, reports, strict=True)
+        for side, figures in report.reliability.items()
+    )
 
 
 def choice(names: Sequence[str], reports: Sequence[Outside], measure: str) -> str:

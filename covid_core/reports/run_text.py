@@ -324,7 +324,9 @@ def robustness(curve: Robustness) -> list[str]:
         key, point = curve.worst
         change = CHANGES[key].in_words.format(point.amount)
         tested = p_in_words(point.p_holm)
-        headline = f"Largest drop: with {change}, from {before} to {share(point.accuracy.value)} ({tested})."
+        headline = (
+            f"Largest drop of accuracy: with {change}, from {before} to {share(point.accuracy.value)} ({tested})."
+        )
     of_class = ", ".join(f"{label} {count(images)}" for label, images in curve.of_class.items())
     notes = " Images of one cluster count for fewer." * curve.grouped
     notes += " Scores are not calibrated." * (not curve.calibrated)

@@ -153,9 +153,9 @@ def test_runs_stand_inside_against_outside_with_what_else_is_promised(run, works
     (figure,) = [one for one in page.get("plotly_chart") if "Accuracy outside" in one.proto.spec]
     assert '"name":"Mine"' in figure.proto.spec and '"name":"Other"' in figure.proto.spec
     assert "Other has the highest accuracy outside" in words(page)
-    beside = page.container(key="table-outside-beside").dataframe[0].value.set_index("Model")
-    assert beside.loc["Mine", "Sources"] == external_test.UNNAMED
-    assert beside.loc["Mine", "Coverage inside"] != beside.loc["Mine", "Refused outside"] == "not measured"
+    beside = page.container(key="table-outside-beside").dataframe[0].value.set_index(["Model", "Images"])
+    outside = beside.loc["Mine", f"outside, {external_test.UNNAMED}"]
+    assert beside.loc["Mine", "inside"]["Coverage"] != outside["Refused"] == "not measured"
     page.segmented_control(key="outside_measure").set_value("macro_auroc").run()
     assert "AUROC" in words(page)
 
