@@ -48,9 +48,10 @@ def test_of_enough_images_each_aspect_has_its_score_and_its_figure(run):
     (frame,) = [one.value for one in page.dataframe if "Aspect" in one.value.columns]
     assert set(frame.loc[frame["Score"].notna(), "Differs"]) <= {"yes", "no"}
     assert frame["Score"].notna().sum() == frame["Aspect"].nunique()
-    for aspect in ("view", "network"):
+    for aspect, has_means in (("view", True), ("network", False)):
         page.selectbox(key=f"drift-aspect-{RUN}").select(aspect).run()
         assert not page.exception
+        assert ("in the batch" in words(page)) == has_means
 
 
 def test_drift_of_each_run_is_measured_once_though_the_page_is_drawn_again(workspace, run, monkeypatch):

@@ -110,6 +110,18 @@ def table(drift: Drift, profile: Profile, batch: Traits) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def scores(of_measures: pd.DataFrame) -> pd.DataFrame:
+    """A row per aspect of a ``table``: its score, and whether it differs."""
+    return of_measures.loc[of_measures["Score"].notna(), ["Aspect", "Score", "Differs"]]
+
+
+def means(of_measures: pd.DataFrame, aspect: str) -> str:
+    """What the means of an aspect's measures are, from a ``table``; nothing for the network's own space."""
+    rows = of_measures[(of_measures["Aspect"] == ASPECTS[aspect]) & (of_measures["Batch"] != "–")]
+    pairs = zip(rows["Mean of"], rows["Batch"], rows["Training"], strict=True)
+    return "".join(f"{title}: mean {batch} in the batch, {trained} in training. " for title, batch, trained in pairs)
+
+
 def to_json(drift: Drift, assessments: Sequence[Assessment]) -> dict[str, Any]:
     """The drift with its conclusion and advice, and the files that could not be read."""
     return {

@@ -49,9 +49,12 @@ def _of_run(run: Run, assessments: Sequence[Assessment]) -> None:
     st.markdown(shell.plain(drift_text.class_mix(drift)))
     if advice := drift_text.advice(drift, assessments):
         st.markdown("\n".join(f"- {line}" for line in advice))
-    _figures(run, drift, reference.profile, traits)
-    shell.table(drift_text.table(drift, reference.profile, traits), f"drift-{run.id}", digits=2)
+    of_measures = drift_text.table(drift, reference.profile, traits)
+    shell.table(drift_text.scores(of_measures), f"drift-{run.id}", downloaded=of_measures, digits=2)
     st.caption(f"{drift_text.LIMIT} Training images are weighted to the class mix of the batch.")
+    aspect = _figures(run, drift, reference.profile, traits)
+    if means := drift_text.means(of_measures, aspect):
+        st.caption(shell.plain(means))
 
 
 def _measured(run: Run, assessments: Sequence[Assessment]) -> Drift:
@@ -65,7 +68,8 @@ def _measured(run: Run, assessments: Sequence[Assessment]) -> Drift:
     return drift
 
 
-def _figures(run: Run, drift: Drift, profile: Profile, traits: Traits) -> None:
+def _figures(run: Run, drift: Drift, profile: Profile, traits: Traits) -> str:
+    """The measures of one aspect, first of the one with the highest score. Returns the aspect."""
     order = sorted(ASPECTS, key=lambda aspect: -drift.aspects[aspect].value)
     aspect = st.selectbox("Aspect", order, format_func=ASPECTS.__getitem__, key=f"{ASPECT}-{run.id}")
     weights = batch.class_weights(profile, drift)
@@ -75,3 +79,4 @@ def _figures(run: Run, drift: Drift, profile: Profile, traits: Traits) -> None:
             f"drift-{aspect}-{place}-{run.id}",
             alt=f"{title}: training images as bars, the batch as a line",
         )
+    return aspect
