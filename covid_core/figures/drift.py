@@ -14,20 +14,21 @@ HEIGHT = 220  # pixels
 
 
 def measures(aspect: str, profile: Profile, batch: Traits) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """What an aspect is drawn by: title, values of the training images and of the batch; of the network's space the
-    direction in which their means differ most."""
+    """What an aspect is drawn by: title, values of the training images and of the batch, the measure whose means differ
+    most first; of the network's space the direction of which that holds."""
     if aspect == NETWORK:
         trained, new = profile.training.coordinates, batch.coordinates
         place = int(np.abs(new.mean(axis=0) - trained.mean(axis=0)).argmax())
         return [(f"Direction {place + 1} of the network's space", trained[:, place], new[:, place])]
     rows = list(MEASURES.values())
+    apart = np.abs(batch.values.mean(axis=0) - profile.training.values.mean(axis=0)) / profile.scales
     return [
         (
             f"{rows[place].title} ({rows[place].unit})" if rows[place].unit else rows[place].title,
             rows[place].shown(profile.training.values[:, place]),
             rows[place].shown(batch.values[:, place]),
         )
-        for place in columns(aspect)
+        for place in sorted(columns(aspect), key=lambda place: -apart[place])
     ]
 
 

@@ -18,7 +18,7 @@ ADVICE = {
     "contrast": "Check the export of the images: window and contrast.",
     "sharpness": "Check resolution and compression: these images were saved or enlarged in another way.",
     "size": "Use the original files: the app resizes every image to the size of the network.",
-    "framing": "Check the framing: dark borders, and how large the lungs are. The table shows which of them differs.",
+    "framing": "Check the framing: dark borders, and how large the lungs are.",
     "view": "Check the views: leave out images that are lateral, turned or no chest X-ray.",
     NETWORK: "Read single predictions with care: the network has learned from other images.",
 }

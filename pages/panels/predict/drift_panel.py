@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import streamlit as st
 
 from covid_core.figures import drift as figures
@@ -52,9 +53,11 @@ def _of_run(run: Run, assessments: Sequence[Assessment]) -> None:
     of_measures = drift_text.table(drift, reference.profile, traits)
     shell.table(drift_text.scores(of_measures), f"drift-{run.id}", downloaded=of_measures, digits=2)
     st.caption(f"{drift_text.LIMIT} Training images are weighted to the class mix of the batch.")
-    aspect = _figures(run, drift, reference.profile, traits)
+    order = sorted(ASPECTS, key=lambda aspect: -drift.aspects[aspect].value)
+    aspect = st.selectbox("Aspect", order, format_func=ASPECTS.__getitem__, key=f"{ASPECT}-{run.id}")
     if means := drift_text.means(of_measures, aspect):
         st.caption(shell.plain(means))
+    _figures(run, aspect, batch.class_weights(reference.profile, drift), reference.profile, traits)
 
 
 def _measured(run: Run, assessments: Sequence[Assessment]) -> Drift:
@@ -68,15 +71,10 @@ def _measured(run: Run, assessments: Sequence[Assessment]) -> Drift:
     return drift
 
 
-def _figures(run: Run, drift: Drift, profile: Profile, traits: Traits) -> str:
-    """The measures of one aspect, first of the one with the highest score. Returns the aspect."""
-    order = sorted(ASPECTS, key=lambda aspect: -drift.aspects[aspect].value)
-    aspect = st.selectbox("Aspect", order, format_func=ASPECTS.__getitem__, key=f"{ASPECT}-{run.id}")
-    weights = batch.class_weights(profile, drift)
+def _figures(run: Run, aspect: str, weights: np.ndarray, profile: Profile, traits: Traits) -> None:
     for place, (title, training, new) in enumerate(figures.measures(aspect, profile, traits)):
         shell.chart(
             figures.histogram(title, training, weights, new),
             f"drift-{aspect}-{place}-{run.id}",
             alt=f"{title}: training images as bars, the batch as a line",
         )
-    return aspect
