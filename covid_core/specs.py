@@ -207,7 +207,7 @@ class AugmentationSpec(Spec):
 
     frames: bool = _switch(
         "Frame exchange (p = 0.5)",
-        "Sets the lungs into another training image: only the frame changes.",
+        "Puts the lungs of an image into the frame of another training image.",
     )
 
     @property
@@ -250,7 +250,8 @@ class Augmentation:
     def in_words(self, amount: float) -> str:
         """``zoom 10 %``; only the name of a switch."""
         space = " " if self.unit == "%" else ""
-        return self.title.lower() + (f" {self.scale * amount:g}{space}{self.unit}" if self.unit else "")
+        name = self.title if self.title.startswith(("JPEG", "Poisson")) else self.title.lower()
+        return name + (f" {self.scale * amount:g}{space}{self.unit}" if self.unit else "")
 
 
 AUGMENTATIONS = {  # a field that neither _amount nor _switch made is a TypeError

@@ -149,7 +149,9 @@ def test_augmentation_by_mirroring_alone_is_told_from_others(amounts, only):
 def test_every_augmentation_has_a_title_a_help_text_and_a_range():
     for name, row in AUGMENTATIONS.items():
         assert row.title and row.help and row.largest > 0, name
-        assert AugmentationSpec(**{name: row.largest if row.unit else True}).in_words.startswith(row.title.lower())
+        assert (
+            AugmentationSpec(**{name: row.largest if row.unit else True}).in_words.lower().startswith(row.title.lower())
+        )
 
 
 def test_the_mirrored_copy_at_test_is_off_until_it_is_asked_for():
