@@ -123,7 +123,7 @@ def _litert(path: Path, output: str, threads: int, _check: bool) -> Opened:
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise Unusable(_why_not(path, str(error))) from error
+        raise Unusable(_why_not(str(error))) from error
     (entry,) = _only_one(inputs)
     place = _chosen([one["name"] for one in outputs], output)
     is_fixed = entry["shape_signature"][0] == ONE_AT_A_TIME
@@ -141,12 +141,12 @@ def _litert(path: Path, output: str, threads: int, _check: bool) -> Opened:
     return _one_by_one(run) if is_fixed else run, None
 
 
-def _why_not(path: Path, error: str) -> str:
+def _why_not(error: str) -> str:
     if FLEX in error:
-        return f"{path.name} has operators of TensorFlow (Flex), which are refused. Convert it without them."
+        return "The file has operators of TensorFlow (Flex), which are refused. Convert it without them."
     if CUSTOM in error:
-        return f"{path.name} has custom operators, which are refused. Convert it without them."
-    return f"{path.name} is no LiteRT file that can be read, or is damaged."
+        return "The file has custom operators, which are refused. Convert it without them."
+    return "The file is no LiteRT file that can be read, or is damaged."
 
 
 def _onnx(path: Path, output: str, threads: int, check: bool) -> Opened:
@@ -181,12 +181,12 @@ def _checked_parameters(path: Path) -> int:
     try:
         model = onnx.load_model(str(path), load_external_data=False)
     except DecodeError as error:
-        raise Unusable(f"{path.name} is no ONNX file, or is damaged.") from error
+        raise Unusable("The file is no ONNX file, or is damaged.") from error
     for message in _messages(model):
         if isinstance(message, onnx.TensorProto) and message.data_location == onnx.TensorProto.EXTERNAL:
-            raise Unusable(f"{path.name} keeps weights in other files. Save it as one file, without external data.")
+            raise Unusable("The file keeps weights in other files. Save it as one file, without external data.")
         if isinstance(message, onnx.NodeProto) and message.domain not in STANDARD:
-            raise Unusable(f"{path.name} has the custom operator {message.domain}.{message.op_type}, which is refused.")
+            raise Unusable(f"The file has the custom operator {message.domain}.{message.op_type}, which is refused.")
     return sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer)
 
 

@@ -43,7 +43,7 @@ def loaded(path: Path) -> keras.Model:
     try:
         network = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # whatever a file of others makes the loader raise
-        raise InvalidChoice(f"{path.name} cannot be loaded safely: {cause(error, path)[:200]}") from error
+        raise InvalidChoice(f"The file cannot be loaded safely: {cause(error, path)[:200]}") from error
     if not getattr(network, "inputs", None):
-        raise InvalidChoice(f"{path.name} is no functional model: its input has no shape.")
+        raise InvalidChoice("The file is no functional model: its input has no shape.")
     return network
