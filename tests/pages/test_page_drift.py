@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from covid_core.images.codec import png_bytes
 from covid_core.inference.drift.batch import FEWEST
+from covid_core.reports.elsewhere import drift_text
 from covid_core.runs import store
 from covid_core.synthetic.phantom import image_at
 from pages.panels.predict import drift_panel
@@ -37,7 +38,7 @@ def test_of_few_images_the_page_names_how_many_are_missing(run):
     with_profile(run)
     page = with_images(FEWEST - 3)
     assert not page.exception
-    assert "3 more images" in words(page)
+    assert drift_text.missing(FEWEST - 3) in words(page)
     assert not [columns for columns in tables(page) if "Aspect" in columns]
 
 

@@ -77,8 +77,8 @@ def advice(drift: Drift, assessments: Sequence[Assessment] = ()) -> list[str]:
 
 
 def missing(images: int) -> str:
-    """How many images are missing until drift can be measured."""
-    return f"Drift of a batch: {plural(FEWEST - images, 'more image')} needed. It needs at least {FEWEST}."
+    """That a batch of so many readable images is too small for drift."""
+    return f"Drift of a batch needs at least {FEWEST} readable images; there are {count(images)}."
 
 
 def too_few_own(images: int) -> str:
