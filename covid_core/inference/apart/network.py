@@ -121,7 +121,8 @@ def shared(chain: Chain) -> NetworkApart:
 def opener(workspace: Workspace, file: BackboneFile) -> Callable[[Path], NetworkApart]:
     """What opens the app's own export of a run on an added backbone, with the file behind it where it runs apart.
 
-    Raises RunDamaged where the file is gone or was changed.
+    Raises RunDamaged where the file is gone or was changed, JobRefused where what runs it is not installed.
     """
+    backbone_files.check_runtime(file)
     behind = backbone_files.path_of(workspace, file) if file.runs_apart else None
     return lambda exported: shared(Chain(exported, behind, file))

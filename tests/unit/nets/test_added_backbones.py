@@ -237,6 +237,8 @@ def test_without_onnx_runtime_nothing_starts_and_the_command_is_named(workspace,
     monkeypatch.setattr(backbone_files, "RUNTIME", ("no_such_module",))
     with pytest.raises(JobRefused, match="pip install"):
         backbone_files.check_addition(workspace, file, path)
+    with pytest.raises(JobRefused, match="pip install"):
+        apart.opener(workspace, file)
 
 
 # What is refused
