@@ -83,7 +83,8 @@ class EvidenceCheck:
     @property
     def in_passing(self) -> str:
         """The verdict where nothing around it says what it is about: behind a name and an accuracy."""
-        return f"evidence check {self.verdict}" if self.verdict == UNKNOWN else self.verdict
+        alone = {UNKNOWN: f"evidence check {UNKNOWN}", NOT_YET: "no evidence check yet"}
+        return alone.get(self.verdict, self.verdict)
 
     @property
     def in_short(self) -> str:
@@ -125,7 +126,8 @@ def counted(checks: Iterable[EvidenceCheck]) -> str:
 def sentence(names: Sequence[str], checks: Sequence[EvidenceCheck]) -> str:
     """The verdicts on some runs in one sentence; nothing for no runs."""
     if {one.verdict for one in checks} <= {NOT_YET}:
-        return "The evidence check of these models is not made yet." if checks else ""
+        models = "this model" if len(checks) == 1 else "these models"
+        return f"The evidence check of {models} is not made yet." if checks else ""
     parts = []
     for verdict, (of_one, of_several) in VERBS.items():
         some = [_with_effect(name, one) for name, one in zip(names, checks, strict=True) if one.verdict == verdict]

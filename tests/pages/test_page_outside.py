@@ -120,15 +120,15 @@ def test_the_drop_stands_beside_the_inside_figure_with_intervals(run):
     table = drops(page)
     assert list(table.index) == ["Accuracy", "Sensitivity, COVID", "Sensitivity, Normal"]
     assert table.loc["Accuracy", "Outside"] == "50.0 % [39.3, 60.7]"
-    assert table.loc["Accuracy", ["Inside images", "Outside images"]].tolist() == [60, 80]
+    assert table.loc["Accuracy", ["n inside", "n outside"]].tolist() == [60, 80]
     assert "Mine predicts 50.0 % [39.3, 60.7] of 80 images of Elsewhere correctly" in words(page)
 
 
 def test_shared_images_are_left_out_counted_and_listed_with_their_labels(run):
     keep_evaluation(run, shared=2)
     page = outside_tab()
-    assert drops(page).loc["Accuracy", "Outside images"] == 78
-    assert "2 images of these are in the run's own data set too and are left out; 2 of them have another" in words(page)
+    assert drops(page).loc["Accuracy", "n outside"] == 78
+    assert "Left out: 2 images" in words(page) and "2 of them have another class" in words(page)
     listed = page.container(key="table-outside-shared").dataframe[0].value
     assert listed[["Image", "Class outside", "Class inside", "Classes differ"]].values.tolist() == [
         ["COVID-0", "COVID", "Normal", True],

@@ -105,8 +105,8 @@ def _inside_against_outside(order: Sequence[RunCandidate]) -> None:
             external_text.beside(names, reports), "outside-beside", "Calibration, coverage and refusals outside"
         )
         st.caption(
-            "Calibration error: of probabilities before Predict lowers them for unusual images, or of scores. "
-            "Coverage: of prediction sets at 90 % target. Refused: by a check of the image; inside about 3 % by design."
+            "Calibration error: before Predict lowers the probabilities of unusual images. Coverage: of prediction "
+            "sets with a target of 90 %. Refused: by a check of the image; inside about 3 % by design."
         )
     st.divider()
 
@@ -176,8 +176,8 @@ def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
     st.markdown(f"{shell.plain(words)} {model_audit_panel.badge(model_audit_panel.of(run))}")
     if record.shared:
         conflicts = f"; {count(record.conflicts)} of them have another class there" if record.conflicts else ""
-        images = f"{plural(record.shared, 'image')} of these are in the run's own data set too"
-        st.warning(f"{images} and are left out{conflicts}.", icon=":material/content_copy:")
+        images = f"Left out: {plural(record.shared, 'image')} that the run's own data set has too"
+        st.warning(f"{images}{conflicts}.", icon=":material/content_copy:")
     for warning in external_text.broader(record.classes):
         st.warning(shell.plain(warning), icon=":material/warning:")
     comparison_tables.show_table(_drop_table(report), "outside", "Inside and outside, class by class", pinned="Figure")
@@ -210,8 +210,8 @@ def _recalibration(run: Run, report: Outside) -> None:
             st.markdown(f"**{external_text.recalibration(fitted)}**")
             st.caption(
                 f"Drawn at random within each class, seed {fitted.seed}. Temperature and a shift per class are fitted "
-                "on the sample; the run stays. The new head is not stored. Where each class has its own source, it can "
-                "learn the source. Intervals: paired bootstrap over the other images."
+                "on the sample. The run does not change, and the new head is not stored. Where each class has its own "
+                "source, the new head can learn the source. Intervals: paired bootstrap over the other images."
             )
             names = pd.DataFrame({"image_id": fitted.sample})
             st.download_button(
@@ -227,8 +227,8 @@ def _drop_table(report: Outside) -> pd.DataFrame:
             for part in (report.inside, report.figures)
         )
         figure = "Accuracy" if name == "accuracy" else f"Sensitivity, {name}"
-        row = {"Figure": figure, "Inside": in_words(inside), "Inside images": inside.n, "Outside": in_words(beyond)}
-        rows.append({**row, "Outside images": beyond.n, "Drop": points(drop.value, drop.low, drop.high)})
+        row = {"Figure": figure, "Inside": in_words(inside), "n inside": inside.n, "Outside": in_words(beyond)}
+        rows.append({**row, "n outside": beyond.n, "Drop": points(drop.value, drop.low, drop.high)})
     return pd.DataFrame(rows)
 
 
