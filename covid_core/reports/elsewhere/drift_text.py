@@ -26,7 +26,7 @@ HUGE = 10  # a score above is no more than that in words
 MOST_NAMED = 3  # aspects, those with the highest scores
 RECALIBRATE = (
     "The accuracy on these images is not known. Label 20 to 100 of them.",
-    "Recalibrate with the labels: `evaluate RUN FOLDER --sample 40`.",
+    "Recalibrate with these labels: Compare, Outside test, or `evaluate RUN FOLDER --sample 40`.",
     "Compare other runs on them: Compare, Outside test.",
 )
 LIMIT = f"Without drift, the score is above 1 in at most {share(ALARMS, 0)} of batches."
