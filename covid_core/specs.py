@@ -109,7 +109,7 @@ class LayoutSpec(Spec):
     def _is_pattern(cls, patients: str | None) -> str | None:
         try:
             re.compile(patients or "")
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"{patients!r} is no regular expression: {error}") from error
         return patients
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from covid_core.data.imports import spreadsheets
+from covid_core.data.imports import patterns, spreadsheets
 from covid_core.errors import DataError, cause
 from covid_core.images.codec import NAME_WITHOUT_SUFFIX, PICTURE_SUFFIXES, SUFFIXES
 from covid_core.specs import LayoutSpec
@@ -276,17 +276,18 @@ def completed(
     of_image = {image: mask for mask, image in masks.items()}
     paths = {image.path for image in images}
     others[""] += [(as_text(mask), "A mask without an image.") for mask, image in masks.items() if image not in paths]
-    pattern, anew = _patients_of(images, spec) if not any(image.patient for image in images) else (None, False)
+    pattern = "" if any(image.patient for image in images) else _pattern_of(images, spec)
+    named = _named(pattern, images)
+    anew = bool(pattern) and (_starts_anew(images, named) if spec.anew is None else spec.anew)
     namesakes = Counter(image.image_id for image in images)
     listed = defaultdict(list)
-    for image in images:
-        patient = image.patient or _patient(pattern, image.path)
+    for image, from_path in zip(images, named, strict=True):
+        patient = image.patient or from_path
         patient = f"{image.label}/{patient}" if patient and anew else patient
         has_namesakes = namesakes[image.image_id] > 1
         mask = of_image.get(image.path, "")
         listed[image.label].append(replace(image, mask_path=mask, patient=patient, has_namesakes=has_namesakes))
-    patients = pattern.pattern if pattern else ""
-    return Layout(root, dict(listed), dict(others), patients=patients, anew=anew, wanted=spec.classes, **more)
+    return Layout(root, dict(listed), dict(others), patients=pattern, anew=anew, wanted=spec.classes, **more)
 
 
 def layout_of(root: Path, spec: LayoutSpec = EVERYTHING) -> Layout:
@@ -385,34 +386,38 @@ def _wrapping(ways: list[list[str]]) -> int:
     return depth
 
 
-def _patients_of(images: list[Candidate], spec: LayoutSpec) -> tuple[re.Pattern[str] | None, bool]:
-    """The pattern by which paths name patients, and whether their numbers start anew in each class."""
-    if spec.patients == "":
-        return None, False
-    if spec.patients is None:
-        in_class = Counter(image.label for image in images)
-        for pattern in map(re.compile, PATIENTS.values()):
-            fitting = Counter(image.label for image in images if pattern.search(image.path))
-            if any(2 * fitting[label] >= in_class[label] for label in in_class):
-                break
-        else:
-            return None, False
+def _pattern_of(images: list[Candidate], spec: LayoutSpec) -> str:
+    """The regular expression by which paths name patients; empty where none does."""
+    if spec.patients is not None:
+        return spec.patients
+    in_class = Counter(image.label for image in images)
+    for pattern in PATIENTS.values():
+        fitting = Counter(image.label for image in images if re.search(pattern, image.path))
+        if any(2 * fitting[label] >= in_class[label] for label in in_class):
+            return pattern
+    return ""
+
+
+def _named(pattern: str, images: list[Candidate]) -> list[str]:
+    """The patient that each path names: the pattern's groups, or else the whole. Raises DataError."""
+    paths = [image.path for image in images]
+    if pattern in PATIENTS.values():
+        own = (re.search(pattern, path) for path in paths)
+        matches = [one and [one.group(), *one.groups()] for one in own]
     else:
-        pattern = re.compile(spec.patients)
-    if spec.anew is not None:
-        return pattern, spec.anew
+        matches = patterns.searched(pattern, paths) if pattern else [None] * len(paths)
+    return ["/".join(filter(None, one[1:])) or one[0] if one else "" for one in matches]
+
+
+def _starts_anew(images: list[Candidate], named: list[str]) -> bool:
+    """Whether patients' numbers start anew in each class."""
     labels = defaultdict(set)
-    for image in images:
-        labels[_patient(pattern, image.path)].add(image.label)
+    for image, patient in zip(images, named, strict=True):
+        labels[patient].add(image.label)
     labels.pop("", None)
     several = [of for of in labels.values() if len(of) > 1]
     numbered_alike = set().union(*several)  # classes whose patients are named otherwise say nothing about it
-    return pattern, len(several) > MOST_IN_CLASSES * sum(bool(of & numbered_alike) for of in labels.values())
-
-
-def _patient(pattern: re.Pattern[str] | None, path: str) -> str:
-    named = pattern and pattern.search(path)
-    return "" if not named else "/".join(filter(None, named.groups())) or named.group()
+    return len(several) > MOST_IN_CLASSES * sum(bool(of & numbered_alike) for of in labels.values())
 
 
 def has_image_suffix(file: str) -> bool:

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from covid_core.data.imports import patterns
 from covid_core.data.imports.layouts import understood
 from covid_core.errors import DataError, InvalidChoice
 from covid_core.specs import LayoutSpec, parse
@@ -121,9 +122,16 @@ def test_a_pattern_says_who_the_patient_is_and_an_empty_one_that_nobody_knows():
     assert understood(named, "it", LayoutSpec(patients="")).table()["patients"].tolist() == [0, 0]
 
 
-def test_a_pattern_that_is_none_is_refused():
+@pytest.mark.parametrize("pattern", ["(", "a{99999999999}"])
+def test_a_pattern_that_is_none_is_refused(pattern):
     with pytest.raises(InvalidChoice, match="regular expression"):
-        parse(LayoutSpec, {"patients": "("})
+        parse(LayoutSpec, {"patients": pattern})
+
+
+def test_a_pattern_that_takes_years_is_ended(monkeypatch):
+    monkeypatch.setattr(patterns, "SECONDS", 0.3)
+    with pytest.raises(DataError, match="takes longer"):
+        understood([f"COVID/{'a' * 60}-{n}.png" for n in range(3)], "it", LayoutSpec(patients="(a+)+$"))
 
 
 def test_patients_whose_images_lie_in_several_parts_are_counted():
