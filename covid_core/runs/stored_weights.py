@@ -24,15 +24,15 @@ LARGEST_SIDE = 4096  # pixels of an input, features of a layer without weights
 
 def check_keras(path: Path) -> None:
     """Raises InvalidChoice where a .keras file holds code or custom classes, is damaged, or lies about its size."""
-    config = _config(path)
-    for part in _classes(config):
+    described = config(path)
+    for part in _classes(described):
         if part["class_name"] == CODE:
             raise InvalidChoice(f"{path.name} has a Lambda layer, which holds code. Build it from stock layers alone.")
         module = str(part.get("module") or STOCK)
         if ">" in str(part.get("registered_name")) or not (module == STOCK or module.startswith(f"{STOCK}.")):
             raise InvalidChoice(f"{path.name} has the custom object {part['class_name']}, which is refused.")
     largest = max([LARGEST_SIDE, *(side for shape in shapes(path) for side in shape)])
-    stated = max(_whole_numbers(config), default=0)
+    stated = max(_whole_numbers(described), default=0)
     if stated > largest:
         raise InvalidChoice(f"{path.name} states a layer of {stated:,} and holds no weights of that size.")
 
@@ -75,7 +75,8 @@ def _arrays(name: str, group: Any, visited: set[int]) -> Iterator[Any]:
             yield item
 
 
-def _config(path: Path) -> Any:
+def config(path: Path) -> Any:
+    """The description in a .keras file. Raises InvalidChoice."""
     try:
         with ZipFile(path) as archive:
             if archive.getinfo(CONFIG).file_size > LARGEST_CONFIG:

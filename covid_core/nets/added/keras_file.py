@@ -1,5 +1,7 @@
 """A .keras file of others as a backbone: loaded without running code from it, as maps behind a prepared image."""
 
+import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -37,10 +39,22 @@ def _layer(network: keras.Model, name: str) -> layers.Layer:
         raise InvalidChoice(f"The model has no layer {name!r}, which the description names as output.") from error
 
 
+def _numbers_described(path: Path) -> int:
+    """How many numbers the described network has. None is made: a dense layer on a large image can need terabytes."""
+    with keras.StatelessScope(initialize_variables=False):
+        network = keras.saving.deserialize_keras_object(stored_weights.config(path), safe_mode=True)
+        return sum(math.prod(one.shape) for one in network.weights)
+
+
 def loaded(path: Path) -> keras.Model:
     """The model in a file of others: stock layers alone, nothing compiled, no code run. Raises InvalidChoice."""
     stored_weights.check_keras(path)
     try:
+        with ThreadPoolExecutor(1) as apart:  # Keras forgets what it has counted with the thread
+            described = apart.submit(_numbers_described, path).result()
+        held = sum(math.prod(shape) for shape in stored_weights.shapes(path))
+        if described > held:
+            raise InvalidChoice(f"it describes {described:,} numbers and holds {held:,}")
         network = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # whatever a file of others makes the loader raise
         raise InvalidChoice(f"The file cannot be loaded safely: {cause(error, path)[:200]}") from error

@@ -1,6 +1,7 @@
 """Backbones that somebody adds as a file: what is refused, what a run makes of one, and what the app needs of it."""
 
 import gc
+import re
 import sys
 import warnings
 import zipfile
@@ -363,6 +364,22 @@ def test_a_keras_file_with_a_class_of_its_own_is_refused(workspace, tmp_path):
 
     path = keras_file(tmp_path / "own.keras", Secret())
     with pytest.raises(CovidCoreError, match="Secret"):
+        add(workspace, path)
+
+
+def test_a_keras_file_that_describes_more_numbers_than_it_holds_is_refused_before_they_are_made(workspace, tmp_path):
+    """Each size that it states is small; a dense layer on all pixels together is not."""
+    import keras
+
+    path, sound = tmp_path / "large.keras", tmp_path / "sound.keras"
+    keras_file(sound, keras.layers.Flatten(), keras.layers.Dense(4))
+    with zipfile.ZipFile(sound) as held, zipfile.ZipFile(path, "w") as changed:
+        config = re.sub(r', "build_config": {[^}]*}', "", held.read("config.json").decode())
+        changed.writestr(
+            "config.json", config.replace("32, 32, 3", "4096, 4096, 3").replace('"units": 4', '"units": 4096')
+        )
+        changed.writestr("model.weights.h5", held.read("model.weights.h5"))
+    with pytest.raises(CovidCoreError, match="206,158,434,304 numbers"):
         add(workspace, path)
 
 
