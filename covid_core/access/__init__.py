@@ -65,8 +65,19 @@ class Actor:
 
     def may(self, right: str, owner: str | None = None) -> bool:
         """Whether this actor may do something new (``owner`` None), or to what ``owner`` made ("": nobody known)."""
-        own, others, _ = RIGHTS[right]
-        return self.role >= (own if owner in (None, self.name) else others)
+        return self.role >= self._needed(right, owner)
+
+    def refusal(self, right: str, owner: str | None = None) -> str:
+        """Why this actor may not do that, in two sentences; empty where he may."""
+        if self.may(right, owner):
+            return ""
+        needed = self._needed(right, owner)
+        article = "an" if needed is Role.ADMIN else "a"
+        role = self.role.label if self.role else "none"
+        return f"Only {article} {needed.label} may {RIGHTS[right].words}. Your role here: {role}."
+
+    def _needed(self, right: str, owner: str | None) -> Role:
+        return RIGHTS[right].own if owner in (None, self.name) else RIGHTS[right].others
 
     @property
     def owner(self) -> str:
@@ -107,14 +118,9 @@ def check(workspace: Workspace, right: str, owner: str | None = None, what: str 
         what: its id, for the log.
     """
     present = actor()
-    if not present.may(right, owner):
-        needed = RIGHTS[right].own if owner in (None, present.name) else RIGHTS[right].others
+    if refusal := present.refusal(right, owner):
         note(workspace, f"{activity.REFUSED}{RIGHTS[right].words}", what)
-        article = "an" if needed is Role.ADMIN else "a"
-        raise NotPermitted(
-            f"Only {article} {needed.label} may {RIGHTS[right].words}. "
-            f"Your role here: {present.role.label if present.role else 'none'}."
-        )
+        raise NotPermitted(refusal)
     return present
 
 

@@ -264,13 +264,18 @@ def launch(*folders: JobFolder) -> None:
     threading.Thread(target=process.wait, daemon=True).start()  # an end that nobody notes leaves a zombie
 
 
+def kind_of(folder: JobFolder) -> Kind:
+    """What it does. Raises RunDamaged, or CovidCoreError where this version does not know it."""
+    return kinds.of(folder.spec) if isinstance(folder, Run) else kinds.named(folder.request().get("kind"))
+
+
 def stop(folder: JobFolder) -> None:
     """Ask a job to end at its next step. A training keeps its best weights. Raises JobRefused when it has ended, or
     NotPermitted.
 
     A run that another one's process has not come to yet is taken out of the queue at once.
     """
-    kind = kinds.of(folder.spec) if isinstance(folder, Run) else kinds.named(folder.request().get("kind"))
+    kind = kind_of(folder)
     access.check(folder.workspace, kind.right, folder.owner, folder.id)
     status = folder.status()
     if status.is_final:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from covid_core import access
 from covid_core.runs import store
 from covid_core.runs.store import Run
 from pages.shared import run_cache, shell
@@ -51,12 +52,12 @@ def _form(run: Run) -> None:
             key=f"tags-{run.id}",
         )
         reference = st.toggle("Reference run", written.reference, key=f"reference-{run.id}", help=REFERENCE_HELP)
-        saved = st.form_submit_button("Save", type="primary", icon=":material/save:")
+        options = {"draw": st.form_submit_button, "type": "primary", "icon": ":material/save:"}
+        saved = shell.button("Save", access.TRAIN, run.owner, **options)
     if saved:
         _save(run, name=name.strip(), group=(group or "").strip(), tags=tuple(tags), reference=reference)
-    if st.button(
-        "Archive", key=f"archive-{run.id}", icon=":material/archive:", help="Hide it in lists. Nothing is lost."
-    ):
+    options = {"icon": ":material/archive:", "help": "Hide it in lists. Nothing is lost."}
+    if shell.button("Archive", access.TRAIN, run.owner, key=f"archive-{run.id}", **options):
         st.session_state[ARCHIVED] = run.id
         _save(run, archived=True)
 
@@ -74,7 +75,8 @@ def undo() -> None:
 
 def restore_button(run: Run, label: str = "Restore") -> None:
     """Take a run out of the archive."""
-    st.button(label, key=f"restore-{run.id}", icon=":material/unarchive:", on_click=_restore, args=(run,))
+    options = {"icon": ":material/unarchive:", "on_click": _restore, "args": (run,)}
+    shell.button(label, access.TRAIN, run.owner, key=f"restore-{run.id}", **options)
 
 
 def _restore(run: Run) -> None:

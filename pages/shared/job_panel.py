@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from covid_core import access
 from covid_core.formatting import duration, plural, roughly
 from covid_core.jobs import demonstration, kinds, queue
 from covid_core.jobs.kinds import Request
@@ -36,8 +37,8 @@ def start(*requests: Request) -> bool:
 
 
 def start_button(label: str, *requests: Request, key: str, **options: Any) -> None:
-    """A button that starts jobs; ``options`` are those of ``st.button``."""
-    st.button(label, key=key, on_click=start, args=requests, **options)
+    """A button that starts jobs of one kind; ``options`` are those of ``st.button``."""
+    shell.button(label, kinds.of(requests[0]).right, key=key, on_click=start, args=requests, **options)
 
 
 def expected(request: Request) -> str:
@@ -106,9 +107,9 @@ def cards(jobs: Jobs, place: str = "") -> None:
     if waiting:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"{plural(len(waiting), 'job waits', 'jobs wait')}.")
-            key = f"unqueue-{place}"
-            folders = [job.folder for job in waiting]
-            st.button("Take out of the queue", key=key, on_click=_stop, args=(folders,), type="tertiary")
+            own = [job for job in waiting if access.actor().may(job.kind.right, job.owner)] or waiting
+            options = {"key": f"unqueue-{place}", "on_click": _stop, "args": ([job.folder for job in own],)}
+            shell.button("Take out of the queue", own[0].kind.right, own[0].owner, type="tertiary", **options)
 
 
 def _card(job: Job[Any], place: str) -> None:
@@ -130,8 +131,10 @@ def _card(job: Job[Any], place: str) -> None:
 def stop_button(folders: Sequence[JobFolder], key: str, on_stop: str, label: str = "Stop") -> None:
     """Stops runs or other jobs; ``on_stop`` says what a stop keeps."""
     stopping = all(folder.stop_requested() for folder in folders)
-    st.button(
+    shell.button(
         "Stopping" if stopping else label,
+        queue.kind_of(folders[0]).right,
+        folders[0].owner,
         key=key,
         icon=":material/stop_circle:",
         help=on_stop,
@@ -147,11 +150,11 @@ def _stop(folders: Sequence[JobFolder]) -> None:
 
 
 def resume_button(
-    key: str, help_text: str, resume: Callable[..., object], *arguments: object, label: str = "Resume"
+    key: str, help_text: str, owner: str, resume: Callable[..., object], *arguments: object, label: str = "Resume"
 ) -> None:
-    """Goes on with a run, or with several, that ended early."""
+    """Goes on with a run of ``owner``, or with several, that ended early."""
     options = {"icon": ":material/resume:", "help": help_text, "on_click": shell.tried, "args": (resume, *arguments)}
-    st.button(label, key=key, **options)
+    shell.button(label, access.TRAIN, owner, key=key, **options)
 
 
 def report(jobs: Jobs, done: Callable[[Job[Any]], None] | None = None) -> None:
@@ -189,13 +192,14 @@ def outcomes(jobs: Jobs, place: str = "", again: Callable[[Job[Any]], object] | 
             reason = shell.plain(job.status.reason or "It ended without a reason.")
             st.error(f"{title} failed. {reason}", icon=":material/error:")
         log(job.folder)
+        ways = {"Try again": (":material/refresh:", again or _again, job)} if job.request.is_repeatable else {}
+        if again is None:
+            ways["Dismiss"] = (":material/close:", shell.tried, queue.dismiss, job)
         with st.container(horizontal=True):
-            if job.request.is_repeatable:
-                key = f"again-{place}{job.id}"
-                st.button("Try again", key=key, icon=":material/refresh:", on_click=again or _again, args=(job,))
-            if again is None:
-                key = f"dismiss-{place}{job.id}"
-                st.button("Dismiss", key=key, icon=":material/close:", on_click=shell.tried, args=(queue.dismiss, job))
+            for label, (icon, action, *arguments) in ways.items():
+                options = {"icon": icon, "on_click": action, "args": arguments}
+                key = f"{label.split()[-1].lower()}-{place}{job.id}"
+                shell.button(label, job.kind.right, job.owner, key=key, **options)
 
 
 def log(folder: JobFolder, expanded: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from covid_core import access
 from covid_core.data import dataset as data
 from covid_core.data import masks
 from covid_core.data.masks import BUILT_IN, MaskedDataset
@@ -116,7 +117,7 @@ def _delete_button(one: Segmenter | BrokenRun) -> None:
         size = file_size(one.network_path.stat().st_size)
         what = f"the segmenter that learned from **{shell.plain(one.dataset.name)}** ({size})"
     question = f"Delete {what}? Runs and images stay. Its outlines are no longer shown."
-    action = {"on_click": segmenters.delete_segmenter, "args": (shell.workspace(), one.id)}
+    action = {"on_click": segmenters.delete_segmenter, "args": (shell.workspace(), one.id), "right": access.ADMINISTER}
     shell.confirm("Delete", question, "Delete for good", key=f"delete-segmenter-now-{one.id}", **action)
 
 

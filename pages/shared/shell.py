@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from covid_core import files, glossary
+from covid_core import access, files, glossary
 from covid_core.data import dataset as data
 from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
@@ -89,15 +89,40 @@ def tried(action: Callable[..., object], *arguments: object) -> None:
         action(*arguments)
 
 
-def confirm(label: str, question: str, button: str, icon: str = ":material/delete:", **options: Any) -> bool:
-    """An action that cannot be undone: what it removes, and its button, behind ``label``.
+def refused(right: str, owner: str | None = None) -> dict[str, Any]:
+    """Options of what the visitor may not press: disabled, with the reason as its help; none where he may press it.
+
+    ``right`` and ``owner`` are those of ``covid_core.access``.
+    """
+    reason = access.actor().refusal(right, owner)
+    return {"disabled": True, "help": reason} if reason else {}
+
+
+def button(
+    label: str, right: str, owner: str | None = None, draw: Callable[..., Any] = st.button, **options: Any
+) -> Any:
+    """A button, or what ``draw`` makes, for whoever has a right; to others it says why they may not press it."""
+    return draw(label, **options | refused(right, owner))
+
+
+def confirm(
+    label: str,
+    question: str,
+    button: str,
+    icon: str = ":material/delete:",
+    *,
+    right: str,
+    owner: str | None = None,
+    **options: Any,
+) -> bool:
+    """An action that cannot be undone: what it removes, and its button, behind ``label``, for whoever has the right.
 
     ``options`` are those of ``st.button``; an ``on_click`` shows its error. Returns whether the button was clicked.
     """
     if "on_click" in options:
         options["args"] = (options.pop("on_click"), *options.get("args", ()))
         options["on_click"] = tried
-    with st.popover(label, icon=icon):
+    with st.popover(label, icon=icon, **refused(right, owner)):
         st.markdown(question)
         return st.button(button, icon=icon, **options)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
+from covid_core import access
 from covid_core.audit import tables
 from covid_core.data import dataset as data
 from covid_core.data import decisions
@@ -195,7 +196,8 @@ def last_one(dataset: Dataset) -> None:
     with st.container(horizontal=True, vertical_alignment="center", border=True, key="decided-last"):
         st.markdown(f":material/check_circle: {shell.plain(done)}", width="content")
         arguments = (dataset.id, numbers)
-        st.button("Undo", icon=":material/undo:", key="decision-undo", on_click=take_back, args=arguments)
+        options = {"icon": ":material/undo:", "on_click": take_back, "args": arguments}
+        shell.button("Undo", access.DECIDE, key="decision-undo", **options)
         st.button("Keep it", icon=":material/close:", key="decision-kept", on_click=st.session_state.pop, args=(LAST,))
 
 
@@ -219,5 +221,5 @@ def buttons(
     for label, proposal in proposals.items():
         icon = next(icon for verb, icon in ICONS.items() if label.startswith(verb))
         too_few = images is not None and images < (2 if label == "Keep together" else 1)
-        if st.button(label, icon=icon, key=f"{key}-{label}", disabled=too_few):
+        if shell.button(label, access.DECIDE, icon=icon, key=f"{key}-{label}", disabled=too_few):
             confirm(dataset, proposal())

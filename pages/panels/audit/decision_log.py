@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from covid_core import access
 from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
 from covid_core.data.decisions import ADD, DISMISS, GROUP, LEAVE_OUT, RELABEL, TAKE_BACK, Decision
@@ -106,7 +107,7 @@ def _take_back(dataset: Dataset, chosen: Sequence[int], valid: Sequence[int]) ->
             (f"Take back the chosen ({len(chosen)})", list(chosen), "take-back"),
             (f"Take back all ({len(valid)})", list(valid), "take-back-all"),
         ):
-            if st.button(label, icon=":material/undo:", key=key, disabled=not numbers):
+            if shell.button(label, access.DECIDE, icon=":material/undo:", key=key, disabled=not numbers):
                 decision_form.confirm_undo(dataset, numbers)
 
 

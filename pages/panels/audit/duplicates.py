@@ -6,6 +6,7 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
+from covid_core import access
 from covid_core.audit import tables
 from covid_core.audit.duplicates import duplicate_pairs
 from covid_core.audit.duplicates.threshold import Limits
@@ -148,7 +149,7 @@ def _group_all(dataset: Dataset, pairs: pd.DataFrame, apart: pd.DataFrame) -> No
         return
     label = f"Keep {'this pair' if len(apart) == 1 else f'{count(len(apart))} listed pairs'} together"
     help_text = "The data set gets a new version. Its group splits put both images of a pair into the same part."
-    if st.button(label, icon=":material/link:", key="group-all", help=help_text):
+    if shell.button(label, access.DECIDE, icon=":material/link:", key="group-all", help=help_text):
         groups = list(zip(apart["first"], apart["second"], strict=True))
         decision_form.confirm(dataset, decision_form.grouping(groups))
 

@@ -378,7 +378,7 @@ def remove_dataset() -> None:
         in_use = info["id"] == st.session_state.get(shell.IN_USE)
         if in_use or info.get("damaged"):
             label = f"Delete {shell.plain(info['name'])}" + (" (damaged)" if info.get("damaged") else "")
-            if st.button(label, key=f"delete-{info['id']}", icon=":material/delete:"):
+            if shell.button(label, access.IMPORT, key=f"delete-{info['id']}", icon=":material/delete:"):
                 _confirm_removal(info)
 
 

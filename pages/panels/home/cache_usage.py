@@ -79,7 +79,7 @@ def _clear_button(entries: list[Entry]) -> None:
         f"Clear **{file_size(cache.total(entries))}**? Data sets, runs and models stay. The next page or run computes "
         "again what it needs."
     )
-    options = {"key": "clear-cache", "on_click": _clear, "args": (cache.KINDS,)}
+    options = {"key": "clear-cache", "on_click": _clear, "args": (cache.KINDS,), "right": access.ADMINISTER}
     shell.confirm("Clear cache", question, "Clear now", ":material/mop:", **options)
 
 
@@ -89,7 +89,7 @@ def _trunks_button(unused: list[Entry]) -> None:
         f"Remove **{file_size(cache.total(unused))}** of exported networks that no run uses any more? A run that needs "
         "one exports it again."
     )
-    options = {"key": "clear-trunks", "on_click": _clear, "args": ((storage.TRUNKS,),)}
+    options = {"key": "clear-trunks", "on_click": _clear, "args": ((storage.TRUNKS,),), "right": access.ADMINISTER}
     shell.confirm("Remove unused networks", question, "Remove now", **options)
 
 

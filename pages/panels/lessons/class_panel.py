@@ -4,6 +4,7 @@ import secrets
 
 import streamlit as st
 
+from covid_core import access
 from covid_core.figures import lessons as figures
 from covid_core.formatting import count, plural
 from covid_core.lessons import classroom
@@ -85,7 +86,8 @@ def overview() -> None:
         if present() == classroom.ALONE:
             st.markdown("**In a class, everybody predicts, and the predictions appear live before the outcome.**")
             with st.container(horizontal=True, vertical_alignment="bottom"):
-                st.button("Open a class", key="open-class", icon=":material/groups:", on_click=_open)
+                options = {"icon": ":material/groups:", "on_click": _open}
+                shell.button("Open a class", access.CLASS, key="open-class", **options)
                 st.text_input("Class code", key="class-code", max_chars=20, width=160)
                 st.button("Join", key="join-class", icon=":material/login:", on_click=_join)
             return
@@ -99,7 +101,8 @@ def overview() -> None:
         st.caption(f"{rights}The class ends by itself {UNUSED} after its last prediction.")
         if is_opened_here:
             question = "Close the class? The predictions of everybody in it are removed."
-            shell.confirm("Close the class", question, "Close now", key="close-class", on_click=_close)
+            options = {"key": "close-class", "on_click": _close, "right": access.LESSON}
+            shell.confirm("Close the class", question, "Close now", **options)
         else:
             st.button("Leave the class", key="leave-class", icon=":material/logout:", on_click=_leave)
 

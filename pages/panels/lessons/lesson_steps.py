@@ -5,6 +5,7 @@ from typing import Any
 
 import streamlit as st
 
+from covid_core import access
 from covid_core.data.dataset import Dataset
 from covid_core.evaluation import metrics
 from covid_core.figures import audit as ladders
@@ -456,8 +457,8 @@ def _reset_popover(lessons: Sequence[Lesson], label: str, key: str) -> None:
         what.insert(0, f"{plural(images, 'image')} and {plural(runs, 'run')}, also a preparation at work")
     reasons = " ".join(sorted(set(filter(None, shared.values()))))
     question = f"Remove {' and '.join(what)}? {reasons} Your own data sets and runs are not changed."
-    icon = ":material/restart_alt:"
-    shell.confirm(label, shell.plain(question), "Reset now", icon, key=key, on_click=_reset, args=(lessons,))
+    options = {"key": key, "on_click": _reset, "args": (lessons,), "right": access.LESSON}
+    shell.confirm(label, shell.plain(question), "Reset now", ":material/restart_alt:", **options)
 
 
 def _reset(lessons: Sequence[Lesson]) -> None:

@@ -42,6 +42,7 @@ def _row(file: BackboneFile, may_change: bool) -> None:
         elif may_change:
             question = f"Remove {shell.plain(file.label)}? Its file in the workspace goes."
             action = {"on_click": backbone_files.remove, "args": (shell.workspace(), file.name)}
+            action["right"] = access.ADMINISTER
             shell.confirm("Remove", question, "Remove for good", key=f"remove-backbone-{file.name}", **action)
 
 

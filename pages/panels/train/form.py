@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pandas as pd
 import streamlit as st
 
-from covid_core import presets, weights
+from covid_core import access, presets, weights
 from covid_core.backbones import BACKBONES, Backbone
 from covid_core.data import label_shift
 from covid_core.data.dataset import Dataset
@@ -123,7 +123,8 @@ def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) 
     with st.container(horizontal=True, vertical_alignment="bottom"):
         field("name")
         label = f"Train {plural(runs, 'run')}" if runs > 1 else "Train"
-        if st.button(label, type="primary", icon=":material/play_arrow:", disabled=spec is None, key="train"):
+        options = {"type": "primary", "icon": ":material/play_arrow:", "disabled": spec is None}
+        if shell.button(label, access.TRAIN, key="train", **options):
             _start(spec)
     estimate = [f"Expected time: {_expected_time(spec, dataset)}.", _drift_in_words(spec, dataset)] if spec else []
     st.caption(" ".join(filter(None, [*estimate, run_view.device_in_words()])))

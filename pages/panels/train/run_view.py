@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from covid_core import access
 from covid_core.errors import CovidCoreError
 from covid_core.figures import training as figures
 from covid_core.formatting import count, duration, file_size, moment, plural, share
@@ -177,14 +178,17 @@ def _stop_button(run: Run, place: str) -> None:
 def _resume_button(run: Run, fault: str) -> None:
     if fault == "device":
         slower = "Goes on after the last finished epoch, without the graphics card. It takes longer."
-        job_panel.resume_button(f"processor-{run.id}", slower, queue.resume, run, True, label="Train on the processor")
+        options = {"label": "Train on the processor"}
+        job_panel.resume_button(f"processor-{run.id}", slower, run.owner, queue.resume, run, True, **options)
     if fault != "diverged":  # it would come to the same
-        job_panel.resume_button(f"resume-{run.id}", "Goes on after the last finished epoch.", queue.resume, run)
+        goes_on = "Goes on after the last finished epoch."
+        job_panel.resume_button(f"resume-{run.id}", goes_on, run.owner, queue.resume, run)
 
 
 def _delete_button(run: Run) -> None:
     question = f"Delete **{shell.plain(run.name)}** with {_content_in_words(run)}? This cannot be undone."
-    if shell.confirm("Delete", question, "Delete for good", key=f"delete-{run.id}"):
+    options = {"right": access.TRAIN, "owner": run.owner}
+    if shell.confirm("Delete", question, "Delete for good", key=f"delete-{run.id}", **options):
         with shell.errors_shown():
             queue.delete(run)
             st.switch_page(PAGE)

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from covid_core import presets
+from covid_core import access, presets
 from covid_core.backbones import backbone_named
 from covid_core.data import label_shift
 from covid_core.data.dataset import Dataset
@@ -68,9 +68,8 @@ def _queue_row(spec: StudySpec, dataset: Dataset) -> StudySpec:
     lacking = presets.lacking_weights(spec, online=False)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input("Name", placeholder=spec.name, max_chars=80, width=320, key="study_name", persist_state="session")
-        clicked = st.button(
-            f"Queue {plural(len(spec.runs), 'run')}", type="primary", icon=":material/playlist_play:", key="queue-study"
-        )
+        options = {"type": "primary", "icon": ":material/playlist_play:", "key": "queue-study"}
+        clicked = shell.button(f"Queue {plural(len(spec.runs), 'run')}", access.TRAIN, **options)
     st.caption(f"Expected time: {form.expected_time(spec.runs, dataset.version)}.")
     if lacking and _offer_random_start(lacking):
         spec = presets.with_random_start(spec, lacking)
@@ -199,7 +198,7 @@ def _actions(study: Study, members: list[run_cache.CachedRun]) -> None:
         st.switch_page("compare.py", query_params={"study": study.id})
     if states & store.ENDED_EARLY:
         every = "Resumes every run that ended early."
-        job_panel.resume_button(f"resume-{study.id}", every, queue.resume_study, shell.workspace(), study)
+        job_panel.resume_button(f"resume-{study.id}", every, study.owner, queue.resume_study, shell.workspace(), study)
     if active := [one.run for one in members if one.is_active]:
         saves = "Each run keeps the best weights of its finished epochs, and can be resumed."
         job_panel.stop_button(active, f"stop-{study.id}", saves, "Stop all")
@@ -208,7 +207,7 @@ def _actions(study: Study, members: list[run_cache.CachedRun]) -> None:
 
 
 def _delete(study: Study, members: list[run_cache.CachedRun]) -> None:
-    with st.popover("Delete", icon=":material/delete:"):
+    with shell.button("Delete", access.TRAIN, study.owner, draw=st.popover, icon=":material/delete:"):
         st.markdown(
             f"Delete **{shell.plain(study.name)}** with its {plural(len(members), 'run')}: models, scores and curves? "
             "This cannot be undone."

@@ -9,7 +9,12 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from covid_core.data.imports.importing import import_folder
+from covid_core.jobs import queue
 from covid_core.lessons import classroom
+from covid_core.runs import store
+from covid_core.runs.store import Status
+from covid_core.specs import TrainingSpec
 from pages.server import access
 
 PROVIDER = {"client_id": "app", "client_secret": "secret", "server_metadata_url": "https://sign-in.invalid/"}
@@ -34,10 +39,16 @@ def listen(workspace, monkeypatch) -> Listen:
     return lambda address: asked.update({"server.address": address})
 
 
-def visited(user: dict[str, object] | None = None, secrets: dict[str, object] | None = None) -> AppTest:
+def visited(
+    user: dict[str, object] | None = None, secrets: dict[str, object] | None = None, page: str = "", **address: str
+) -> AppTest:
     app = AppTest.from_file(str(page_tests.APP), default_timeout=page_tests.PATIENCE)
     app.user = user or {}
     app.secrets = secrets or {}
+    for name, value in address.items():
+        app.query_params[name] = value
+    if page:
+        app.switch_page(f"{page}.py")
     app.run()
     assert not app.exception
     return app
@@ -164,6 +175,22 @@ LISTED = {"administrators": ["ada@example.org"], "trainers": ["bo@example.org"],
 )
 def test_the_lists_of_the_secrets_give_each_visitor_one_role(claims, role):
     assert role_of({"is_logged_in": True, **claims}, {**SIGN_IN, **LISTED}) == role
+
+
+@pytest.mark.parametrize(("name", "is_trainer"), [("bo", True), ("cy", False)])
+def test_a_button_that_a_role_may_not_press_is_disabled_and_says_why(
+    workspace, image_folder, jobs_wait, name, is_trainer
+):
+    dataset = import_folder(workspace, image_folder({"a": 8, "b": 8}))
+    spec = TrainingSpec(dataset=dataset.id, classes=dataset.classes, backbone="baseline_cnn", image_size=32)
+    run = queue.submit_training(workspace, spec)
+    run.write_status(Status(store.STOPPED))
+    visitor = {"is_logged_in": True, "email": f"{name}@example.org"}, {**SIGN_IN, **LISTED}, "train"
+    train = visited(*visitor, dataset=dataset.id).button(key="train")
+    assert train.disabled != is_trainer
+    assert ("Only a trainer" in train.help) != is_trainer
+    resume = visited(*visitor, run=run.id).button(key=f"resume-{run.id}")  # of the administrator at this machine
+    assert resume.disabled and "Only an administrator" in resume.help
 
 
 def test_who_has_signed_in_and_is_on_no_list_is_not_let_in():
