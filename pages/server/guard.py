@@ -8,6 +8,7 @@ address before it refuses a foreign one. Here an origin is the app's own only if
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 import logging
 import re
@@ -22,7 +23,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
 
-HERE = "second-look/connection"  # the script that says why a page stays empty, and what it asks
+from covid_core.formatting import duration, file_size
+
+HERE = "second-look/connection"  # the script that says why a page stays empty or a file is refused, and what it asks
 SCRIPT = Path(__file__).with_name("connection.js")
 PROXY_SECRET = "proxy_secret"  # of the secrets, and the header by which the proxy proves that it is the proxy
 SECRET_HEADER = "x-proxy-secret"
@@ -30,7 +33,7 @@ COOKIE = re.compile(rb"(_streamlit_\w+=)([\w%.~!*()'-]*%7C[\w%.~!*()'-]*)")  # e
 MEDIA = "/media/"
 UPLOADS = "/_stcore/upload_file/"
 WINDOW = 600.0  # seconds in which a visitor may hand in
-MOST_UPLOADED = 2 << 30  # bytes
+MOST_UPLOADED = 2 * 10**9  # bytes
 MOST_SESSIONS = 4096  # that are remembered
 
 
@@ -217,8 +220,12 @@ def upload_refusal(session: str, length: str | None) -> Response | None:
     done, now = _uploaded.setdefault(uploaders[session], deque()), time.monotonic()
     while done and done[0][0] < now - WINDOW:
         done.popleft()
-    if sum(size for _, size in done) + int(length or 0) > MOST_UPLOADED:
-        return _refused(429, "Too much was handed in within ten minutes. Try again later.")
+    over = sum(size for _, size in done) + int(length or 0) - MOST_UPLOADED
+    if over > 0:
+        freed = itertools.accumulate(size for _, size in done)
+        since = next((then for (then, _), size in zip(done, freed, strict=True) if size >= over), now)
+        sentence = f"One visitor hands in at most {file_size(MOST_UPLOADED)} within ten minutes."
+        return _refused(429, f"{sentence} Try again in {duration(since + WINDOW - now)}.")
     done.append((now, int(length or 0)))
     return None
 

@@ -205,6 +205,14 @@ def test_after_ten_minutes_more_can_be_handed_in(session, monkeypatch):
     assert [guard.upload_refusal("mine", "100") is None for _ in range(3)] == [True, False, True]
 
 
+def test_who_has_handed_in_too_much_is_told_when_to_try_again(session, monkeypatch):
+    monkeypatch.setattr(guard, "MOST_UPLOADED", 100)
+    clock = iter([0.0, 60.0, 100.0])
+    monkeypatch.setattr(guard.time, "monotonic", lambda: next(clock))
+    *_, refused = [guard.upload_refusal("mine", length) for length in ("50", "50", "70")]
+    assert b"Try again in 9 min 20 s" in refused.body  # the second file is a minute old by then
+
+
 def test_who_may_not_hand_in_files_is_refused(session):
     guard.admit_uploads("mine", "student", False)
     assert [put("mine", "5"), put("unknown", "5")] == [403, 403]
