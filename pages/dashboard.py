@@ -28,6 +28,7 @@ HOME = SECTIONS[""][0]
 SECTIONS[""].append(st.Page(lambda: st.switch_page(HOME), title="Home", url_path="home", visibility="hidden"))
 
 access.check()
+notices.forgotten_session()  # before any widget is drawn: what is drawn has a state
 page = st.navigation(SECTIONS, position="hidden")
 if not access.may_open(page.url_path or "home"):
     st.switch_page(HOME if access.may_open("home") else "lessons.py")
@@ -41,7 +42,6 @@ with st.sidebar:  # not those of st.navigation: they leave the address of a run 
             st.page_link(member)
 shell.sidebar_foot()
 access.sidebar_foot()
-notices.forgotten_session()
 presentation.begin()
 import_jobs.demonstration_panel(with_ended=page is HOME)
 page.run()

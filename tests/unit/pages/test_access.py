@@ -103,6 +103,10 @@ def test_who_has_signed_in_is_let_in_and_told_as_whom(listen, address):
     assert [one.value for one in app.sidebar.caption][-1] == r"Signed in as Ada \*Lovelace\*, viewer"
 
 
+def test_who_has_just_signed_in_is_not_told_of_a_forgotten_session():
+    assert not visited(ADA, SIGN_IN).toast
+
+
 def test_signing_out_closes_the_pages():
     app = visited(ADA, SIGN_IN)
     app.button(key="sign-out").click().run()
