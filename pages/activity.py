@@ -12,6 +12,7 @@ from pages.shared import shell
 MOST = 2000  # lines on the page; the file has them all
 FEW, TALL = 10, 620  # lines for which a table is as high as they are; pixels of a longer one
 EVERYBODY = "Everybody"
+WIDTHS = {"When": 110, "Who": 200, "Action": 195, "ID": 190, "Role": 115}  # pixels; together a page of 1280
 
 
 def main() -> None:
@@ -32,7 +33,9 @@ def main() -> None:
     chosen = [
         one for one in lines if who in (EVERYBODY, one.who) and (not refused or one.did.startswith(activity.REFUSED))
     ]
-    shell.table(_table(chosen), "activity", height=TALL if len(chosen) > FEW else "auto")
+    columns = {name: st.column_config.Column(width=width) for name, width in WIDTHS.items()}
+    height = TALL if len(chosen) > FEW else "auto"
+    shell.table(_table(chosen), "activity", height=height, column_config=columns)
     st.caption(
         f"The file {activity.FILE} in the workspace holds every line. "
         "The command second-look activity --forget DAYS removes old ones."
@@ -52,7 +55,7 @@ def _table(lines: list[activity.Line]) -> pd.DataFrame:
     rows = [
         (moment(datetime.fromisoformat(one.when).timestamp()), one.who, one.did, one.what, one.role) for one in lines
     ]
-    return pd.DataFrame(rows, columns=["When", "Who", "Action", "ID", "Role"])
+    return pd.DataFrame(rows, columns=list(WIDTHS))
 
 
 main()
