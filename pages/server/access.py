@@ -31,6 +31,7 @@ LISTS = {"administrators": Role.ADMIN, "trainers": Role.TRAINER, "viewers": Role
 NAMES = ("name", "email", "preferred_username", "sub")  # claims that say who somebody is, the plainest first
 IDENTITY = ("email", "preferred_username", "sub")  # claims that the lists may hold
 NO_PROVIDER = ("client_kwargs",)  # sections of [auth] that are settings
+CALLBACK = "oauth2callback"  # where the provider sends who has signed in
 SHORTEST_SECRET = 32  # characters; with it everybody could write his own sign-in
 EVERYBODY = Actor("everybody", Role.TRAINER)  # beyond this machine, where the protection is switched off
 NOBODY = Actor("nobody", Role.NOBODY)
@@ -177,6 +178,10 @@ def _sign_in_buttons(sign_in: Mapping[str, Any]) -> None:
     if opened.netloc and (opened.scheme, opened.netloc) != (back.scheme, back.netloc):
         address = f"{back.scheme}://{back.netloc}"
         st.warning(f"The sign-in leads to {shell.plain(address)}. Open that address.", icon=":material/warning:")
+    base = (st.get_option("server.baseUrlPath") or "").strip("/")
+    if base and back.path != f"/{base}/{CALLBACK}":
+        sentence = f"The redirect_uri of the secrets has to end in /{base}/{CALLBACK}, or nobody comes back."
+        st.warning(shell.plain(sentence), icon=":material/warning:")
     named = [name for name, one in sign_in.items() if isinstance(one, Mapping) and name not in NO_PROVIDER]
     for provider in named if named and "client_id" not in sign_in else [None, *named]:
         label = f"Sign in with {shell.plain(provider)}" if provider else "Sign in"

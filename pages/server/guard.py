@@ -32,6 +32,10 @@ SECRET_HEADER = "x-proxy-secret"
 COOKIE = re.compile(rb"(_streamlit_\w+=)([\w%.~!*()'-]*%7C[\w%.~!*()'-]*)")  # encoded; a separator of values is "|"
 MEDIA = "/media/"
 UPLOADS = "/_stcore/upload_file/"
+SIGN_IN = ("/auth/login", "/oauth2callback")  # of Streamlit, which says "Authentication error" where they fail
+NO_SIGN_IN = (
+    "The sign-in failed: its provider does not answer, or not as the secrets describe it. The server's log says why."
+)
 WINDOW = 600.0  # seconds in which a visitor may hand in
 MOST_UPLOADED = 2 * 10**9  # bytes
 MOST_SESSIONS = 4096  # that are remembered
@@ -127,13 +131,18 @@ class Guard:
         await self._answered({**scope, "headers": plain}, receive, collected)
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What Streamlit answers. A bug of it is answered here: the server's own answer to it has no headers."""
-        started = False
+        """What Streamlit answers. A bug of it is answered here: the server's own answer to it has no headers. So is a
+        sign-in that fails."""
+        started = failed = False
 
         async def noted(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
+            nonlocal started, failed
+            is_first, started = not started, True
+            if is_first and message["status"] >= 400 and scope["path"].endswith(SIGN_IN):
+                failed = True
+                await PlainTextResponse(NO_SIGN_IN, 502)(scope, receive, send)
+            elif not failed:
+                await send(message)
 
         try:
             await self.app(scope, receive, noted)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import services
 from app_server import ROOT, App
-from behind_proxies import served, walk
+from behind_proxies import hand_in, served, walk
 from playwright.sync_api import Browser, Page, expect
 
 DOCUMENT = (ROOT / "docs" / "sharing.md").read_text(encoding="utf-8")
@@ -177,3 +177,12 @@ def test_a_line_that_is_missing_is_named_on_the_empty_page(missing: str, folder:
     with served(folder, OWN_NAME) as app, proxied("nginx", settings.replace(line, ""), folder, app) as address:
         page.goto(address)
         expect(page.get_by_role("alert")).to_contain_text(words)
+
+
+def test_a_limit_of_the_web_server_is_named_where_a_file_is_larger(folder: Path, page: Page):
+    settings = block("nginx")
+    assert "client_max_body_size 65m;" in settings
+    settings = settings.replace("client_max_body_size 65m;", "client_max_body_size 1k;")
+    with served(folder, OWN_NAME) as app, proxied("nginx", settings, folder, app) as address:
+        hand_in(page, address)
+        expect(page.get_by_role("alert").filter(has_text="web server")).to_be_visible()

@@ -103,6 +103,13 @@ def test_who_has_signed_in_is_let_in_and_told_as_whom(listen, address):
     assert [one.value for one in app.sidebar.caption][-1] == r"Signed in as Ada \*Lovelace\*, viewer"
 
 
+@pytest.mark.parametrize(("path", "warnings"), [("", 0), ("look", 1)])
+def test_an_address_to_come_back_to_that_lacks_the_path_is_named(monkeypatch, path, warnings):
+    real = st.get_option
+    monkeypatch.setattr(st, "get_option", lambda name: path if name == "server.baseUrlPath" else real(name))
+    assert len(visited({}, SIGN_IN).warning) == warnings
+
+
 def test_who_has_just_signed_in_is_not_told_of_a_forgotten_session():
     assert not visited(ADA, SIGN_IN).toast
 

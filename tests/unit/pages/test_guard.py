@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 from streamlit import config
 
 from pages.server import guard
@@ -175,6 +175,25 @@ def test_a_user_is_named_by_the_proxy_alone(options, monkeypatch, stored, presen
 )
 def test_cookies_that_a_proxy_has_encoded_are_read_as_they_were(sent, meant):
     assert guard.with_plain_cookies([(b"cookie", sent)]) == [(b"cookie", meant)]
+
+
+# A sign-in that fails
+
+
+@pytest.mark.parametrize(("path", "answered"), [("/look/auth/login", 502), ("/oauth2callback", 502), ("/media/x", 400)])
+def test_a_sign_in_that_fails_is_answered_in_a_sentence(path, answered):
+    sent: list[dict[str, object]] = []
+
+    async def behind(scope, receive, send):
+        await PlainTextResponse("Authentication error", 400)(scope, receive, send)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "path": path, "headers": [(b"host", HOST.encode())], "method": "GET"}
+    finished(Guard(behind)(scope, None, send))
+    assert [one["status"] for one in sent if "status" in one] == [answered]
+    assert (guard.NO_SIGN_IN.encode() in [one.get("body") for one in sent]) == (answered == 502)
 
 
 # Uploads
