@@ -23,7 +23,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
 
-from covid_core.formatting import duration, file_size
+from covid_core.formatting import file_size, roughly
 
 HERE = "second-look/connection"  # the script that says why a page stays empty or a file is refused, and what it asks
 SCRIPT = Path(__file__).with_name("connection.js")
@@ -37,6 +37,7 @@ NO_SIGN_IN = (
     "The sign-in failed: its provider does not answer, or not as the secrets describe it. The server's log says why."
 )
 WINDOW = 600.0  # seconds in which a visitor may hand in
+LATER = 30.0  # seconds that are added to a time that is told in whole minutes
 MOST_UPLOADED = 2 * 10**9  # bytes
 MOST_SESSIONS = 4096  # that are remembered
 
@@ -234,7 +235,7 @@ def upload_refusal(session: str, length: str | None) -> Response | None:
         freed = itertools.accumulate(size for _, size in done)
         since = next((then for (then, _), size in zip(done, freed, strict=True) if size >= over), now)
         sentence = f"One visitor hands in at most {file_size(MOST_UPLOADED)} within ten minutes."
-        return _refused(429, f"{sentence} Try again in {duration(since + WINDOW - now)}.")
+        return _refused(429, f"{sentence} Try again in {roughly(since + WINDOW - now + LATER)}.")
     done.append((now, int(length or 0)))
     return None
 

@@ -229,7 +229,7 @@ def test_who_has_handed_in_too_much_is_told_when_to_try_again(session, monkeypat
     clock = iter([0.0, 60.0, 100.0])
     monkeypatch.setattr(guard.time, "monotonic", lambda: next(clock))
     *_, refused = [guard.upload_refusal("mine", length) for length in ("50", "50", "70")]
-    assert b"Try again in 9 min 20 s" in refused.body  # the second file is a minute old by then
+    assert b"Try again in 10 min." in refused.body  # 9:20; the second file is a minute old by then
 
 
 def test_who_may_not_hand_in_files_is_refused(session):
