@@ -4,8 +4,11 @@ Imported before anything computes; what tests start inherits it.
 """
 
 import os
+import sys
 
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # where it is set, each process compiles anew all that it imports
+sys.dont_write_bytecode = False
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # on busy cores t-SNE took six times the processor's time else
 if WORKERS > 1:
     # of TensorFlow, one thread each saved a sixth of the time of tests that train, three processes on two cores

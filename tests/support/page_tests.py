@@ -10,7 +10,7 @@ from pages.shared import shell
 
 ENTRIES = {term.markdown for term in GLOSSARY.values()}
 APP = Path(__file__).parents[2] / "pages" / "dashboard.py"
-PATIENCE = 600  # seconds for one run of a page: it ends a page that hangs, and judges no machine
+PATIENCE = 120  # seconds for one run of a page: it ends a page that hangs, and judges no machine
 
 
 def opened(page: str = "", session: Mapping[str, object] | None = None, **address: str) -> AppTest:

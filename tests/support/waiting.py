@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-LONG = 600  # seconds until something counts as hung
+LONG = 120  # seconds until something counts as hung
 
 
 def until(comes_about: Callable[[], object], what: str) -> None:
