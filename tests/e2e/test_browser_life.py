@@ -124,6 +124,7 @@ def further(page: Page) -> None:
     page.keyboard.press("ArrowRight")
 
 
+SOAK = {"a tab of Audit", "a view of Compare", "an example", "another run of Predict"}  # go the way of one beside them
 STEPS = {
     "another page": ("dataset", side("Audit")),
     "a tab of Data set": ("dataset", tab("Images")),
@@ -148,7 +149,7 @@ def is_back(page: Page, before: dict[str, Any], left: str) -> bool:
     return shown(page) == before
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [pytest.param(one, marks=[pytest.mark.soak] * (one in SOAK)) for one in STEPS])
 def test_back_and_forward_change_what_is_shown_as_the_address_does(page: Page, app: App, run: store.Run, step: str):
     address, act = STEPS[step]
     page.goto(f"{app.url}/{address.format(run=run.id, dataset=run.dataset.id)}")
@@ -163,11 +164,11 @@ def test_back_and_forward_change_what_is_shown_as_the_address_does(page: Page, a
 
 
 RELOADED = (
-    "dataset?dataset={dataset}&tab=Pixels",
+    pytest.param("dataset?dataset={dataset}&tab=Pixels", marks=pytest.mark.soak),
     "dataset?dataset={dataset}&tab=Images&image=COVID%2FCOVID-11.png",
     "audit?dataset={dataset}&tab=Map",
     "train?run={run}",
-    "compare?view=Per+class",
+    pytest.param("compare?view=Per+class", marks=pytest.mark.soak),
     "compare?runs={run}",
     "predict?run={run}&image=COVID%2FCOVID-10.png&coverage=80",
     "lessons?lesson=twin&step=2",

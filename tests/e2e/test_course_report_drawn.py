@@ -9,8 +9,6 @@ from states import PATIENCE
 
 from covid_core.commands import main
 
-WIDTHS = [1280, 390]
-
 
 @pytest.fixture(scope="module")
 def report(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -22,9 +20,9 @@ def report(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written
 
 
-@pytest.fixture(params=WIDTHS)
-def page(request: pytest.FixtureRequest, browser: Browser, report: Path) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": request.param, "height": 844})
+@pytest.fixture
+def page(browser: Browser, report: Path) -> Iterator[Page]:
+    opened = browser.new_page(viewport={"width": 1280, "height": 844})
     opened.faults = []
     opened.on("pageerror", lambda error: opened.faults.append(str(error)))
     opened.on("console", lambda message: opened.faults.append(message.text) if message.type == "error" else None)
@@ -41,7 +39,9 @@ def test_every_figure_is_drawn_within_the_page_and_nothing_is_loaded(page: Page)
     plots = page.locator("[role=img][aria-label]")
     expect(page.locator("[role=img] .svg-container")).to_have_count(plots.count(), timeout=PATIENCE)
     assert plots.count() > 8 and not page.faults
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
     assert page.locator("img").evaluate_all("images => images.every(one => one.naturalWidth && one.alt)")
 
 

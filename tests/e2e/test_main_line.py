@@ -91,13 +91,6 @@ def test_a_deep_link_as_the_first_visit_opens_the_whole_app(page: Page, app: App
     expect(page.get_by_text("For research and teaching.", exact=False).first).to_be_visible()
 
 
-def test_the_data_set_page_answers_with_counts_and_says_that_images_are_synthetic(page: Page, app: App):
-    page.goto(f"{app.url}/dataset")
-    expect(page.get_by_text(f"{FEW_IMAGES} images in 3 classes", exact=False)).to_be_visible()
-    expect(page.get_by_text("These images are synthetic", exact=False)).to_be_visible()
-    expect(page.locator(".js-plotly-plot").first).to_be_visible()
-
-
 def test_a_image_of_the_gallery_opens_large(page: Page, app: App):
     page.goto(f"{app.url}/dataset?tab=Images")
     expect(page.get_by_alt_text(re.compile("^Image .*COVID-[0-9]+, labelled")).first).to_be_visible()
@@ -121,12 +114,6 @@ def test_a_training_is_watched_to_its_end(page: Page, app: App, workspace: Works
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
 
 
-def test_the_comparison_shows_the_run_beside_the_majority_class(page: Page, app: App):
-    page.goto(f"{app.url}/compare")
-    expect(page.get_by_text(re.compile("By hand.*of .* test images")).first).to_be_visible()
-    expect(page.get_by_text(re.compile("majority baseline")).first).to_be_visible()
-
-
 def test_an_uploaded_image_gets_scores_and_its_hottest_place(page: Page, app: App, tmp_path: Path):
     image = tmp_path / "from the ward.png"
     image.write_bytes(png_bytes(image_at(3, images=12, seed=9).pixels))
@@ -135,14 +122,6 @@ def test_an_uploaded_image_gets_scores_and_its_hottest_place(page: Page, app: Ap
     expect(page.get_by_text("has the highest", exact=False).first).to_be_visible()
     expect(page.get_by_text("The hottest place", exact=False)).to_be_visible()
     expect(page.get_by_text("Not a medical device", exact=False).first).to_be_visible()
-
-
-def test_a_bad_upload_is_refused_in_one_sentence(page: Page, app: App, tmp_path: Path):
-    letter = tmp_path / "letter.png"
-    letter.write_text("Dear colleague")
-    page.goto(f"{app.url}/predict")
-    page.locator("input[type=file]").set_input_files(letter)
-    expect(page.get_by_text("The file is not a readable PNG, JPEG, TIFF or DICOM image.", exact=False)).to_be_visible()
 
 
 def test_a_reload_in_mid_training_shows_it_still_training(page: Page, app: App, long_run: store.Run):

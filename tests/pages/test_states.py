@@ -43,7 +43,7 @@ STATES = {
     },
     "full": {
         "home": ("140 images in 2 data sets, 3 trained models.", "Compare the models"),
-        "dataset": ("89 images in 3 classes",),
+        "dataset": ("89 images in 3 classes", "These images are synthetic"),
         "audit": ("89 images have findings of 3 kinds", "5 pairs of images show the same picture"),
         "train": ("Nothing trains now. 3 runs have ended.", "Train"),
         "compare": ("Longer is the best of 3 runs: 87.0 %", "Try it on an image"),

@@ -110,6 +110,14 @@ def onnx_of(network: Any, output: Any, path: Path) -> Path:
     return saved(path, nodes, arrays, ["n", network.input.shape[3], "height", "width"], wanted)
 
 
+def litert_of(keras_file: Path, path: Path) -> None:
+    """The model in a Keras file as a LiteRT file."""
+    import keras
+    import tensorflow as tf
+
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(keras.models.load_model(keras_file)).convert())
+
+
 Operator = tuple[str, list[np.ndarray], dict[str, Any]]
 
 

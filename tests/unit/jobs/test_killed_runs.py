@@ -19,7 +19,7 @@ from covid_core.work import silent
 
 pytestmark = pytest.mark.slow
 
-HEAD_EPOCHS, TAIL_EPOCHS = 600, 8  # an epoch of the head takes milliseconds: enough to be caught in the middle
+HEAD_EPOCHS, TAIL_EPOCHS = 200, 6  # an epoch of the head takes milliseconds: enough to be caught in the middle
 
 
 @pytest.fixture(scope="module")
