@@ -290,11 +290,6 @@ def completed(
     return Layout(root, dict(listed), dict(others), patients=pattern, anew=anew, wanted=spec.classes, **more)
 
 
-def layout_of(root: Path, spec: LayoutSpec = EVERYTHING) -> Layout:
-    """What the files below a folder mean. Raises DataError as ``understood`` and ``names_below``."""
-    return understood(names_below(root), called(root), spec)
-
-
 def called(root: Path) -> str:
     """What a folder or archive is called in sentences: its name alone, which tells nobody where this machine has it."""
     return root.resolve().name or str(root)

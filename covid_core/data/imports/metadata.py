@@ -59,7 +59,6 @@ GUESSES = {  # names that tables of one's own give to columns, without case, spa
     "reader": "reader readerid radid radiologist annotator",
 }
 POSITIVE, UNCERTAIN = {"1", "1.0", "true", "yes"}, {"-1", "-1.0"}
-NEGATIVE = {"0", "0.0", "false", "no", ""}
 YEARS = {"Y": 1, "M": 12, "W": 52.18, "D": 365.25}  # units of a DICOM age, in a year
 DATE = r"((?:18|19|20)\d\d)((?:0[1-9]|1[0-2])[0-3]\d)?"  # digits alone: year, then month and day where they are there
 OLDEST = 120  # years; ChestX-ray14 has ages of 155 to 414, which are errors

@@ -1,15 +1,13 @@
 """The sections of a course report, in their order: to add one, add a row."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
 from covid_core.reports.course import comparing, data_set, insights, methods, networks
 from covid_core.reports.course.document import Block, Document, Section
-from covid_core.reports.course.subject import Subject, subject_of
-from covid_core.runs.store import Run, Study
-from covid_core.work import Progress, part_of, silent
-from covid_core.workspace import Workspace
+from covid_core.reports.course.subject import Subject
+from covid_core.work import Progress, silent
 
 
 class Row(NamedTuple):
@@ -32,18 +30,6 @@ SECTIONS = (
     Row("insights", "Insights", insights.blocks),
     Row("methods", "Methods", methods.blocks),
 )
-
-
-def course_document(
-    workspace: Workspace, runs: Sequence[Run], study: Study | None = None, progress: Progress = silent
-) -> Document:
-    """The report of some runs, or of those of a study, in the order in which they are given.
-
-    Raises InvalidChoice where none of them is finished, RunDamaged and DataError.
-    """
-    return document_of(
-        subject_of(workspace, runs, study, progress=part_of(progress, 0, 0.7)), part_of(progress, 0.7, 1)
-    )
 
 
 def document_of(subject: Subject, progress: Progress = silent) -> Document:

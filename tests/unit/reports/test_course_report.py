@@ -16,7 +16,8 @@ from covid_core.formatting import interval, p_value, points, share
 from covid_core.reports.course import html as rendering
 from covid_core.reports.course.document import Bullets, Chart, Discussion, Document, Paragraph, Picture, Section, Table
 from covid_core.reports.course.formats import FORMATS
-from covid_core.reports.course.sections import SECTIONS, course_document
+from covid_core.reports.course.sections import SECTIONS, document_of
+from covid_core.reports.course.subject import subject_of
 from covid_core.runs import architecture, candidates, store
 from covid_core.workspace import Workspace
 
@@ -37,6 +38,10 @@ RUNS = {  # name: skill and settings
 def runs(place) -> list[store.Run]:
     tables = [(name, all_parts(SIZES, skill, seed=n), s) for n, (name, (skill, s)) in enumerate(RUNS.items())]
     return [made_run(place, table, name, **settings) for name, table, settings in tables]
+
+
+def course_document(*arguments) -> Document:
+    return document_of(subject_of(*arguments))
 
 
 @pytest.fixture(scope="module")
