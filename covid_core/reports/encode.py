@@ -95,10 +95,6 @@ def _layout(one: Layout) -> Fields:
     }
 
 
-def _merge(one: Merge) -> Fields:
-    return {"counts": one.counts.sum(axis=1).to_dict(), "members": one.records, "classes": one.table}
-
-
 def _audit(one: DatasetAudit) -> Fields:
     return {
         "summary": one.quality.summary,
@@ -256,7 +252,7 @@ EXCEPTIONS: dict[type, Callable[[Any], Any]] = {
     LabelCheck: _labels,
     Ladder: _ladder,
     Layout: _layout,
-    Merge: _merge,
+    Merge: lambda one: {"counts": one.counts.sum(axis=1).to_dict(), "members": one.records, "classes": one.table},
     Map: _map,
     Gap: comparison_text.gap,
     ImageChoice: run_text.images,

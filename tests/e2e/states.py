@@ -1,8 +1,11 @@
 """States of a page that tests wait for, in place of seconds."""
 
 import itertools
+from collections.abc import Container, Iterable
 from pathlib import Path
+from typing import Any
 
+import pytest
 from playwright.sync_api import Locator, Page, TimeoutError, expect
 from waiting import until
 
@@ -12,6 +15,11 @@ FRAMES = (
     "frames => new Promise(done => { const next = () => frames-- ? requestAnimationFrame(next) : done(); next(); })"
 )
 DRAWN = 3  # frames after which what was typed or moved is on the screen
+
+
+def sampled(names: Iterable[str], of_every_day: Container[str]) -> list[Any]:
+    """Names as parameters of a test; those that differ little from one of every day are left to the soak tests."""
+    return [pytest.param(one, marks=[] if one in of_every_day else [pytest.mark.soak], id=one) for one in names]
 
 
 def idle(page: Page) -> None:

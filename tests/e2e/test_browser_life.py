@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from app_server import App
 from playwright.sync_api import BrowserContext, Page, WebSocketRoute, expect
-from states import idle
+from states import idle, sampled
 from trained_runs import sibling
 from waiting import until
 
@@ -124,7 +124,7 @@ def further(page: Page) -> None:
     page.keyboard.press("ArrowRight")
 
 
-SOAK = {"a tab of Audit", "a view of Compare", "an example", "another run of Predict"}  # go the way of one beside them
+OF_EVERY_DAY = {"another page", "an image", "another data set", "a run of Compare", "another coverage"}
 STEPS = {
     "another page": ("dataset", side("Audit")),
     "a tab of Data set": ("dataset", tab("Images")),
@@ -149,7 +149,7 @@ def is_back(page: Page, before: dict[str, Any], left: str) -> bool:
     return shown(page) == before
 
 
-@pytest.mark.parametrize("step", [pytest.param(one, marks=[pytest.mark.soak] * (one in SOAK)) for one in STEPS])
+@pytest.mark.parametrize("step", sampled(STEPS, OF_EVERY_DAY))
 def test_back_and_forward_change_what_is_shown_as_the_address_does(page: Page, app: App, run: store.Run, step: str):
     address, act = STEPS[step]
     page.goto(f"{app.url}/{address.format(run=run.id, dataset=run.dataset.id)}")
@@ -163,20 +163,19 @@ def test_back_and_forward_change_what_is_shown_as_the_address_does(page: Page, a
     until(lambda: shown(page) == after, f"the page as it became: {after}")
 
 
-RELOADED = (
-    pytest.param("dataset?dataset={dataset}&tab=Pixels", marks=pytest.mark.soak),
+RELOADED_EVERY_DAY = (
     "dataset?dataset={dataset}&tab=Images&image=COVID%2FCOVID-11.png",
-    "audit?dataset={dataset}&tab=Map",
-    "train?run={run}",
-    pytest.param("compare?view=Per+class", marks=pytest.mark.soak),
     "compare?runs={run}",
     "predict?run={run}&image=COVID%2FCOVID-10.png&coverage=80",
-    "lessons?lesson=twin&step=2",
-    "?glossary=all",
+)
+RELOADED = (
+    *RELOADED_EVERY_DAY,
+    *("dataset?dataset={dataset}&tab=Pixels", "audit?dataset={dataset}&tab=Map", "train?run={run}"),
+    *("compare?view=Per+class", "lessons?lesson=twin&step=2", "?glossary=all"),
 )
 
 
-@pytest.mark.parametrize("address", RELOADED)
+@pytest.mark.parametrize("address", sampled(RELOADED, RELOADED_EVERY_DAY))
 def test_a_reload_shows_all_that_has_an_address(page: Page, app: App, run: store.Run, address: str):
     page.goto(f"{app.url}/{address.format(run=run.id, dataset=run.dataset.id)}")
     before = shown(page)

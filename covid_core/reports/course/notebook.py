@@ -152,14 +152,10 @@ def _cell(block: Block) -> Iterator[NotebookNode]:
         case Picture():
             shown = f"![{in_markdown(block.alt)}](attachment:{block.key}.png)\n\n*{in_markdown(block.caption)}*"
             kind = "image/jpeg" if block.content.startswith(b"\xff\xd8") else "image/png"
-            attached = {f"{block.key}.png": {kind: _base64(block.content)}}
+            attached = {f"{block.key}.png": {kind: base64.b64encode(block.content).decode()}}
             yield nb.new_markdown_cell(shown, attachments=attached)
         case Chart():
             yield nb.new_markdown_cell(f"**{in_markdown(block.title)}.** {in_markdown(block.alt)}")
-
-
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
 
 
 def _table(block: Table) -> str:
