@@ -1,16 +1,20 @@
 """How long work runs: in order, on all cores, with bounded memory, telling how far it is."""
 
+import contextlib
 import itertools
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
+from pathlib import Path
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-NICENESS = 10  # the pages stay quick while a worker trains, or a file keeps its reader busy
+NICENESS = 5  # the pages stay quick while a worker trains: of a core that both want they get three parts of four
+TRIES = 5  # at the niceness of a session
 
 Progress = Callable[[float, str], None]
 """Called with the share done in [0, 1] and a short text. It may raise Stopped to end the work."""
@@ -52,7 +56,26 @@ def ordered_map(
             future.cancel()
 
 
-def lower_priority() -> None:
-    """Let pages go before this process. Where the platform has no niceness, nothing changes."""
-    if hasattr(os, "nice"):
-        os.nice(max(0, NICENESS - os.nice(0)))  # once, also in a process that such a one started
+def lower_priority(process: int = 0) -> None:
+    """Let pages go before a process, by its id; 0 is this one. Where the platform has no niceness, nothing changes."""
+    if hasattr(os, "setpriority"):
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            os.setpriority(os.PRIO_PROCESS, process, max(NICENESS, os.getpriority(os.PRIO_PROCESS, process)))
+
+
+def lower_session(process: int) -> None:
+    """Let pages go before a process that was just started in a session of its own, and before all that it starts.
+
+    Where Linux groups processes by their session, niceness counts within the group alone, and the group has one of its
+    own (sched(7), "The autogroup feature"): without it, a training takes as much of the processor as the pages.
+    """
+    lower_priority(process)
+    for _ in range(TRIES):
+        try:
+            Path(f"/proc/{process}/autogroup").write_text(str(NICENESS), encoding="ascii")
+        except BlockingIOError:  # Linux changes one group in a tenth of a second, but for root
+            time.sleep(0.1)
+        except OSError:  # there are no such groups, or the process has ended
+            return
+        else:
+            return

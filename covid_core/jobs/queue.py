@@ -23,6 +23,7 @@ from covid_core.jobs.kinds import Kind, Request
 from covid_core.runs import backbone_files, store
 from covid_core.runs.store import JobFolder, Run, Status, Study
 from covid_core.specs import StudySpec, TrainingSpec
+from covid_core.work import lower_session
 from covid_core.workspace import Workspace, new_id
 
 Trained = TypeVar("Trained", Run, TrainingSpec)
@@ -259,6 +260,7 @@ def launch(*folders: JobFolder) -> None:
             env=_worker_environment(folders[0]),
             **_detached(),
         )
+    lower_session(process.pid)
     for folder, attempt, log_bytes in zip(folders, attempts, logs, strict=True):
         folder.write_launch(process.pid, attempt, log_bytes)
     threading.Thread(target=process.wait, daemon=True).start()  # an end that nobody notes leaves a zombie

@@ -20,7 +20,6 @@ from covid_core.jobs.reporter import Reporter
 from covid_core.jobs.run_training import LOCK_PATIENCE, train
 from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Run
-from covid_core.work import lower_priority
 from covid_core.workspace import Workspace
 
 SLOT_POLL = 0.5  # seconds between looks at the queue
@@ -31,7 +30,6 @@ def main(words: Sequence[str], enter: Callable[[Path], None] = lambda path: None
 
     ``enter`` is told each folder before its job. Returns the exit code: 1 when one failed.
     """
-    lower_priority()
     codes = []
     for path, attempt in zip(map(Path, words[::2]), map(int, words[1::2]), strict=True):
         enter(path)

@@ -75,7 +75,6 @@ def reporter_of(run) -> Reporter:
 
 def work(monkeypatch, run, training) -> Status:
     """Do a run's work in this process, with ``training`` in place of the training."""
-    monkeypatch.setattr(worker, "lower_priority", lambda: None)
     monkeypatch.setattr(worker, "train", lambda workspace, run, reporter: training(reporter))
     worker.do(run.path, 1)
     return run.status()
@@ -391,7 +390,6 @@ def test_several_runs_are_done_in_turn_and_a_failed_one_takes_no_other_along(wor
             raise RunError("No.")
         return True
 
-    monkeypatch.setattr(worker, "lower_priority", lambda: None)
     monkeypatch.setattr(worker, "train", train)
     code = worker.main([word for run in runs for word in (str(run.path), "1")])
     assert code == 1
