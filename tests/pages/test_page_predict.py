@@ -536,6 +536,30 @@ def test_an_uploaded_image_gets_the_scores_that_the_predictor_gives(with_trained
     assert probability(float(expected.numbers.max())) in words(page)
 
 
+@pytest.fixture
+def downloads(monkeypatch) -> dict[str, bytes]:
+    """What the page's downloads hold, by file name; each is made as if it were clicked."""
+    made: dict[str, bytes] = {}
+
+    def download_button(_label, data, file_name, *_, **__):
+        content = data() if callable(data) else data
+        made[file_name] = content if isinstance(content, bytes) else content.encode()
+
+    monkeypatch.setattr(shell.st, "download_button", download_button)
+    return made
+
+
+@pytest.mark.slow
+def test_no_download_tells_of_the_patient_and_only_the_list_names_the_file(with_trained, downloads):
+    pixels = read_image(noise(1)).pixels
+    patient = dict.fromkeys(("PatientID", "StudyDescription", "InstitutionName"), "CANARY")
+    files = [(f"NAMED-{number}.dcm", as_dicom(np.roll(pixels, number), **patient)) for number in range(2)]
+    upload(opened("predict"), *files)
+    assert [name for name in downloads if name.startswith("second-look-")] and "work-list.csv" in downloads
+    assert not [name for name, content in downloads.items() if b"CANARY" in content.upper()]
+    assert [name for name, content in downloads.items() if b"NAMED" in content] == ["work-list.csv"]
+
+
 @pytest.mark.slow
 def test_a_bad_file_among_good_ones_stops_nothing(with_trained):
     page = upload(opened("predict"), ("a.png", noise(1)), ("b.png", b"broken"), ("c.png", noise(2)))
