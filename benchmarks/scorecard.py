@@ -8,8 +8,10 @@ slope over 5 minutes. ``--data`` takes real images, one folder per class, for th
 ``--table`` also writes the checks as a table in Markdown. Needs requirements-dev.txt and Chromium; strace for check 19.
 """
 
+import contextlib
 import json
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -35,6 +37,18 @@ SOAK = 29
 
 
 @dataclass(frozen=True)
+class Tests:
+    """A measurement that is a set of this project's tests. ``note``: what they do not cover."""
+
+    chosen: tuple[str, ...]
+    note: str = ""
+
+    def __call__(self, place: Place) -> Measured:
+        found = place.tests(*self.chosen)
+        return replace(found, reason=" ".join(filter(None, (found.reason, self.note))))
+
+
+@dataclass(frozen=True)
 class Check:
     """One row: what is measured, what is to be reached, and the measurement."""
 
@@ -43,14 +57,8 @@ class Check:
     measure: Callable[[Place], Measured]
 
 
-def tests(*chosen: str, note: str = "") -> Callable[[Place], Measured]:
-    """A check that is a set of this project's tests. ``note``: what they do not cover."""
-
-    def measure(place: Place) -> Measured:
-        found = place.tests(*chosen)
-        return replace(found, reason=" ".join(filter(None, (found.reason, note))))
-
-    return measure
+def tests(*chosen: str, note: str = "") -> Tests:
+    return Tests(chosen, note)
 
 
 CHECKS: dict[int, Check] = {
@@ -93,27 +101,40 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="shorter loops: within 10 minutes on two cores")
     parser.add_argument("--only", nargs="+", type=int, choices=CHECKS, default=list(CHECKS), help="these checks")
     parser.add_argument("--table", type=Path, help="a file for the table in Markdown")
-    chosen = parser.parse_args()
+    chosen, begin = parser.parse_args(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder), chosen.quick, chosen.data)
         answers = {answer["check"]: answer for answer in measured(place, chosen.only)}
+    used = sum(sum(resource.getrusage(whose)[:2]) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    measuring.tell(f"Took {time.monotonic() - begin:.0f} s, and {used:.0f} s of processor, detached workers left out.")
     if chosen.table:
         chosen.table.write_text(table(answers), encoding="utf-8")
     sys.exit(any(answer["held"] is False for answer in answers.values()))
 
 
 def measured(place: Place, numbers: Iterable[int]) -> list[dict[str, Any]]:
-    """All checks, the soak beside those that are not timed; each line is shown when it is there."""
+    """All checks; the soak and the tests of this project beside those that are not timed. Each line is shown when it is
+    there."""
     wanted = [number for number in numbers if number != SOAK]
-    soak = None
+    by_tests = [number for number in wanted if isinstance(CHECKS[number].measure, Tests)]
+    chosen = [one for number in by_tests for one in CHECKS[number].measure.chosen]
+    beside = [load.in_background(partial(_run_tests, place, chosen))]
     if SOAK in numbers:
         measuring.tell(f"Trained for the checks: {place.run.name}")  # before two threads want it
-        soak = load.in_background(partial(answered, place, SOAK))
-    done = [shown(answered(place, number)) for number in wanted if number not in TIMED]
-    if soak:
-        done.append(shown(soak()))
+        beside.insert(0, load.in_background(partial(answered, place, SOAK)))
+    alone = [number for number in wanted if number not in (*TIMED, *by_tests)]
+    done = [shown(answered(place, number)) for number in alone]
+    waited = [wait() for wait in reversed(beside)]
+    done += [shown(answered(place, number)) for number in by_tests]
+    done += [shown(answer) for answer in waited if answer]
     done += [shown(answered(place, number)) for number in wanted if number in TIMED]
     return sorted(done, key=lambda answer: answer["check"])
+
+
+def _run_tests(place: Place, chosen: list[str]) -> None:
+    """In one process, since others work; where that breaks off, each check runs its own."""
+    with contextlib.suppress(Unmeasured):
+        place.run_tests(chosen, processes=1)
 
 
 def answered(place: Place, number: int) -> dict[str, Any]:

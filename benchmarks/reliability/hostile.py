@@ -7,11 +7,12 @@ from typing import Any
 from urllib.parse import quote
 
 import psutil
+from playwright.sync_api import expect
 
 from benchmarks.reliability.place import Measured, Place, Unmeasured
 from benchmarks.reliability.privacy import server_process
 from benchmarks.reliability.session import Session
-from benchmarks.screens.pages import chromium
+from benchmarks.screens.pages import PATIENCE, chromium
 
 FILES, SECONDS = {True: 100_000, False: 100_000}, {True: 45, False: 1800}
 MOST_MB, MOST_SECONDS, MOST_RATIO = 512, 5, 1.2
@@ -46,6 +47,7 @@ def upload(place: Place) -> dict[str, Any]:
 
     if "upload" not in place.notes:
         with place.server("hostile") as app, chromium() as browser:
+            expect.set_options(timeout=1000 * PATIENCE)
             server = server_process(app)
             before = _memory(server)
             place.notes["upload"] = uploads.cost(browser, app, place.run.id, times=3 if place.quick else 10)
@@ -80,7 +82,7 @@ def paths(place: Place) -> Measured:
     if strace is None:
         raise Unmeasured("strace is not installed.")
     trace, asked = place.folder / "paths.txt", 0
-    with place.server("paths", [strace, "-f", "-qq", "-e", "trace=%file", "-o", str(trace)]) as app:
+    with place.server("paths", [strace, "-f", "--seccomp-bpf", "-qq", "-e", "trace=%file", "-o", str(trace)]) as app:
         (place.folder / OUTSIDE).mkdir()
         with Session(app.url) as one:
             for page, names in PARAMETERS.items():

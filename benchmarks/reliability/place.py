@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as xml
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class Place:
     quick: bool
     data: Path | None = None
     notes: dict[str, Any] = field(default_factory=dict)  # what two checks measure at once
+    ran: dict[str, list[str]] = field(default_factory=dict)  # how the tests of a file, or of a name, ended
 
     @cached_property
     def workspace(self) -> Workspace:
@@ -73,18 +75,36 @@ class Place:
             app.kill_workers()
 
     def tests(self, *chosen: str) -> Measured:
-        """Run tests of this project: how many of them pass. Held where all do; a skipped one is not held."""
+        """Tests of this project, each a file or FILE::NAME: how many of them pass. Held where all do; a skipped one is
+        not held."""
+        self.run_tests([one for one in chosen if one not in self.ran])
+        count = Counter(outcome for one in chosen for outcome in self.ran[one])
+        tests, broken = count.total(), count["failure"] + count["error"]
+        held = count["passed"] == tests > 0 or (False if broken else None)
+        reason = f"{count['skipped']} skipped" if count["skipped"] else ""
+        return Measured({"tests_passed": count["passed"], "tests": tests}, held, reason)
+
+    def run_tests(self, chosen: Sequence[str], processes: int = 2) -> None:
+        """Run them all at once, since to start takes longer than most of them, and note how each ended."""
+        if not chosen:
+            return
         report = self.folder / "tests.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "", f"--junitxml={report}"]
-        done = subprocess.run([*command, *chosen], cwd=measuring.ROOT, stdout=subprocess.DEVNULL, check=False)
+        options = ["-q", "-p", "no:cacheprovider", "-m", "", "-n", str(processes), "-o", "junit_family=xunit1"]
+        command = [sys.executable, "-m", "pytest", *options, f"--junitxml={report}", *chosen]
+        done = subprocess.run(command, cwd=measuring.ROOT, stdout=subprocess.DEVNULL, check=False)
         if done.returncode not in (0, 1):
             raise Unmeasured(f"pytest ended with {done.returncode}: {' '.join(chosen)}")
-        suite = next(xml.parse(report).iter("testsuite"))
-        count = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
-        passed = count["tests"] - count["failures"] - count["errors"] - count["skipped"]
-        held = passed == count["tests"] > 0 or (None if count["failures"] + count["errors"] == 0 else False)
-        reason = f"{count['skipped']} skipped" if count["skipped"] else ""
-        return Measured({"tests_passed": passed, "tests": count["tests"]}, held, reason)
+        cases = list(xml.parse(report).iter("testcase"))
+        self.ran |= {one: [_outcome(case) for case in cases if _is_of(case, one)] for one in chosen}
+
+
+def _is_of(case: xml.Element, chosen: str) -> bool:
+    path, _, name = chosen.partition("::")
+    return case.get("file") == path and name in ("", case.get("name", "").partition("[")[0])
+
+
+def _outcome(case: xml.Element) -> str:
+    return next((part.tag for part in case if part.tag in ("failure", "error", "skipped")), "passed")
 
 
 def _train(root: Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def connections(place: Place) -> Measured:
     if strace is None:
         raise Unmeasured("strace is not installed.")
     trace = place.folder / "connections.txt"
-    before = [strace, "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(trace)]
+    before = [strace, "-f", "--seccomp-bpf", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(trace)]
     with place.server("walked", before) as app, browser_page() as page:
         asked: set[str] = set()
         page.on("request", lambda request: asked.add(request.url))
