@@ -1,6 +1,7 @@
 """Runs as they are now. A run is opened once and read again only when one of its files has changed."""
 
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,6 +20,7 @@ from covid_core.runs.store import BrokenRun, Run, Status, Study
 from covid_core.workspace import Workspace, list_folders
 
 ACTIVE = (store.QUEUED, store.RUNNING)
+FRESH = 0.5  # seconds for which a process that was seen is believed to live: all sessions of the server look once
 MOST_REPEATS = 2000  # about 10 KB each
 MOST_COMPARISONS = 64
 
@@ -28,7 +30,7 @@ class CachedRun:
     """A run, its state when it was read, and its result, empty until there is one.
 
     ``stamp`` is another one whenever a file of the run was written. ``place`` counts the runs that the queue takes
-    before this one.
+    before this one. ``checked`` is when its process was last seen, on the monotonic clock.
     """
 
     run: Run
@@ -36,6 +38,7 @@ class CachedRun:
     result: dict[str, Any]
     stamp: str = field(default="", repr=False)
     place: int = 0
+    checked: float = field(default=-FRESH, repr=False, compare=False)
 
     @property
     def is_active(self) -> bool:
@@ -124,9 +127,10 @@ def _current(workspace: Workspace, folder: Path, cached: dict[str, CachedRun]) -
     stamp = stamp_of(folder)  # before anything is read: what changes meanwhile is read again next time
     last = cached.get(folder.name)
     if last is not None and last.stamp == stamp:
-        if last.status.is_usable:
-            return last
-        return replace(last, status=last.run.status())  # a process may have died without writing a word
+        now = time.monotonic()
+        if not last.status.is_usable and now - last.checked >= FRESH:  # it may have died without writing a word
+            last = cached[folder.name] = replace(last, status=last.run.status(), checked=now)
+        return last
     run = store.open_run(workspace, folder.name)
     cached[folder.name] = CachedRun(run, run.status(), run.result, stamp)
     return cached[folder.name]

@@ -79,6 +79,16 @@ def test_a_process_that_died_without_a_word_is_seen(workspace):
     assert states() == {"mine": store.INTERRUPTED}
 
 
+def test_all_sessions_together_ask_for_a_process_twice_a_second_at_most(workspace, monkeypatch):
+    run = made_run(workspace, all_parts(SIZES, 1), state=store.QUEUED)
+    asked = []
+    monkeypatch.setattr(Run, "status", lambda _run: asked.append(1) or Status(store.QUEUED))
+    for now, times in ((100.0, 1), (100.1, 2), (100.5, 2), (100.7, 3)):
+        monkeypatch.setattr(run_cache.time, "monotonic", lambda now=now: now)
+        assert [one.run.id for one in run_cache.listed()[0]] == [run.id]
+        assert len(asked) == times
+
+
 def test_a_run_that_is_deleted_is_gone(workspace):
     run = made_run(workspace, all_parts(SIZES, 1))
     assert run_cache.listed()[0]
