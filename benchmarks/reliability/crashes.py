@@ -16,7 +16,6 @@ ten times as fast, as every epoch waits for the disk; the calls are the same.
 
 import argparse
 import contextlib
-import importlib
 import json
 import math
 import os
@@ -26,7 +25,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -275,7 +273,6 @@ def kills(home: Path, count: int, seed: int = 0, seconds: float = math.inf) -> d
         difference = _difference(home, ended[-1])
     return {
         **figures,
-        "forked": queue.launch is _forked,
         "killed_when": dict(states),
         "slowest_seconds": round(max(slowest), 3),
         "most_epochs_lost": max(lost),
@@ -283,19 +280,6 @@ def kills(home: Path, count: int, seed: int = 0, seconds: float = math.inf) -> d
         "histories_whole": whole_histories,
         "largest_difference": difference,
     }
-
-
-def _forked(run: Run) -> None:
-    """``queue.launch`` by a fork of this process: all that a worker imports is there, so that kills hit its work."""
-    attempt, log_bytes = run.next_attempt(), run.log_bytes
-    if (pid := os.fork()) == 0:
-        os.setsid()
-        try:
-            os._exit(worker.main([str(run.path), str(attempt)], worker._log_into))
-        finally:
-            os._exit(1)
-    run.write_launch(pid, attempt, log_bytes)
-    threading.Thread(target=os.waitpid, args=(pid, 0), daemon=True).start()
 
 
 def _seconds_of_a_training(workspace: Workspace) -> float:
@@ -495,7 +479,6 @@ def main() -> None:
     parser.add_argument("--do", nargs="+", choices=STEPS, help="do the work of these steps, and measure nothing")
     parser.add_argument("--home", type=Path, help="the trained workspace, or that of --do")
     parser.add_argument("--kills", type=int, default=200, help="trainings to kill")
-    parser.add_argument("--forked", action="store_true", help="fork workers, which takes less than to start them")
     parser.add_argument("--seconds", type=float, default=math.inf, help="end the kills when so much time is up")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS), help="publishes to end at each call")
@@ -513,9 +496,6 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         options.scratch = Path(folder)
-        if options.forked:
-            importlib.import_module("covid_core.nets.training")
-            queue.launch = _forked
         home = Workspace(options.home or options.scratch / "trained")
         for part in options.parts or PARTS:
             for figures in PARTS[part](home, options):
