@@ -400,7 +400,6 @@ def test_several_runs_are_done_in_turn_and_a_failed_one_takes_no_other_along(wor
 def test_two_workers_with_the_same_runs_do_each_once(workspace, monkeypatch):
     runs = [made_run(workspace, TABLE, state=store.QUEUED) for _ in range(10)]
     seen = []
-    monkeypatch.setattr(worker, "lower_priority", lambda: None)
     monkeypatch.setattr(worker, "train", lambda workspace, run, reporter: seen.append(run.id) or True)
     in_threads([lambda: worker.main([word for run in runs for word in (str(run.path), "1")])] * 2)
     assert sorted(seen) == sorted(run.id for run in runs)
