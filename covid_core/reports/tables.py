@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from covid_core import presets
 from covid_core.formatting import count, in_full, plural, with_hyphens
 from covid_core.specs import IMBALANCE_LABELS, OPTIMIZER_LABELS, TrainingSpec
 
@@ -76,18 +77,24 @@ def hyperparameters_as_text(names: Iterable[str], specs: Iterable[TrainingSpec])
 
 
 def distinct_name(spec: TrainingSpec, others: Iterable[TrainingSpec]) -> str:
-    """A name that says what differs: the backbone, and the settings unlike those of the closest other run with it.
+    """A name that says what differs: the backbone, the recipe for images from elsewhere, and the settings unlike those
+    of the closest other run with both.
 
     Args:
         spec: of a run without a name.
         others: specs of the runs that are there.
     """
-    label, chosen = spec.network.label, _choices(spec)
-    of_others = [_choices(other) for other in others if other.backbone == spec.backbone]
+    label, chosen = _with_recipe(spec), _choices(spec)
+    of_others = [_choices(other) for other in others if _with_recipe(other) == label]
     differing = [[name for name in chosen if chosen[name] != other[name]] for other in of_others]
     settings = min(differing, key=len, default=[])
     further = "".join(f", {name.lower()} {_short(chosen[name])}" for name in settings[:MOST_SETTINGS])
     return f"{label}{further}"[:LONGEST_NAME].rstrip(" ,")
+
+
+def _with_recipe(spec: TrainingSpec) -> str:
+    holds = presets.recipe_of(spec) == presets.SAFER
+    return f"{spec.network.label}, {presets.RECIPES[presets.SAFER].label.lower()}" if holds else spec.network.label
 
 
 def _short(value: Any) -> str:

@@ -5,6 +5,7 @@ import json
 import pytest
 from made_runs import course_like_runs
 
+from covid_core import presets
 from covid_core.commands.main import main
 from covid_core.errors import InvalidChoice
 from covid_core.reports import tables
@@ -63,3 +64,12 @@ def test_a_new_run_is_named_by_what_differs_from_the_closest_one(workspace):
     assert tables.distinct_name(slower, [spec]) == "Baseline CNN, learning rate 0.0001"
     larger = slower.model_copy(update={"batch_size": 64})
     assert tables.distinct_name(larger, [spec, slower]) == "Baseline CNN, batch size 64"
+
+
+def test_a_run_for_images_from_elsewhere_is_named_so(workspace):
+    spec = course_like_runs(workspace, 1)[0].spec
+    elsewhere = presets.with_recipe(spec, presets.SAFER)
+    assert tables.distinct_name(elsewhere, [spec]) == "Baseline CNN, holds elsewhere"
+    assert tables.distinct_name(spec, [elsewhere]) == "Baseline CNN"
+    slower = elsewhere.model_copy(update={"learning_rate": 1e-4})
+    assert tables.distinct_name(slower, [spec, elsewhere]) == "Baseline CNN, holds elsewhere, learning rate 0.0001"
