@@ -121,12 +121,11 @@ def measured(place: Place, numbers: Iterable[int]) -> list[dict[str, Any]]:
     beside = [load.in_background(partial(_run_tests, place, chosen))]
     if SOAK in numbers:
         measuring.tell(f"Trained for the checks: {place.run.name}")  # before two threads want it
-        beside.insert(0, load.in_background(partial(answered, place, SOAK)))
+        beside.append(load.in_background(lambda: shown(answered(place, SOAK))))
     alone = [number for number in wanted if number not in (*TIMED, *by_tests)]
     done = [shown(answered(place, number)) for number in alone]
-    waited = [wait() for wait in reversed(beside)]
-    done += [shown(answered(place, number)) for number in by_tests]
-    done += [shown(answer) for answer in waited if answer]
+    _, *soaked = (wait() for wait in beside)
+    done += [*soaked, *(shown(answered(place, number)) for number in by_tests)]
     done += [shown(answered(place, number)) for number in wanted if number in TIMED]
     return sorted(done, key=lambda answer: answer["check"])
 

@@ -21,7 +21,7 @@ VISITORS, STUDENTS, JOBS = 20, 30, 50
 ROUNDS = {True: 2, False: 10}  # quick or not: how often each visitor goes through the pages
 PAUSE = 5.0  # seconds that a visitor reads a page, on average
 SECONDS = {True: 300, False: 3600}  # of the soak
-WARM_UP = {True: 60, False: 600}
+WARM_UP = {True: 180, False: 600}  # Streamlit keeps a session for two minutes after its end
 PAGES = ("", "dataset", "audit", "train", "compare", "lessons")
 MOST_SECONDS = 3.0
 LESSON = "lesson=tag&step=1"

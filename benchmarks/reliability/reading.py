@@ -96,14 +96,14 @@ def foreign(place: Place) -> Measured:
     workspace = Workspace(place.folder / "real")
     _, imported = measuring.command_line("import", str(place.data), home=workspace.root)
     words = ("--backbone", "mobilenet_v2", "--set", "image_size=128", "--set", "epochs=5", "--wait")
-    _, told = measuring.command_line("train", imported["id"], *words, home=workspace.root)
-    run = store.open_run(workspace, told["id"])
+    _, told = measuring.command_line("train", imported["dataset"], *words, home=workspace.root)
+    run = store.open_run(workspace, told["run"])
     predictor = Predictor.open(workspace, run)
     shown = [*pictures.found()[0], *pictures.drawn()]
     refused = refusals.share_refused(list(refusals.assessed(predictor, [one.pixels for one in shown])))
     wrongly = refusals.share_refused(list(refusals.assessed(predictor, refusals.test_part(workspace, run)[1])))
-    figure = {"foreign": refused["refused"], "pictures": refused["n"]}
-    figure |= {"chest_images_refused": wrongly["refused"], "chest_images": wrongly["n"]}
+    figure = {"foreign_refused": round(refused["refused"], 3), "pictures": refused["n"]}
+    figure |= {"chest_images_refused": round(wrongly["refused"], 3), "chest_images": wrongly["n"]}
     return Measured(figure, refused["refused"] >= 0.9 and wrongly["refused"] <= 0.05)
 
 
