@@ -18,9 +18,12 @@ from app_server import ROOT, App
 from behind_proxies import hand_in, served, walk
 from playwright.sync_api import Browser, Page, expect
 
+from pages.shared.shell import WORD_JOINER
+
 DOCUMENT = (ROOT / "docs" / "sharing.md").read_text(encoding="utf-8")
 NAME = "second-look.example.org"
 PROXIES = ("nginx", "caddy")
+AT = f"{WORD_JOINER}@example.org"  # an address is shown as text, not as a link
 
 
 def block(language: str, place: int = 0) -> str:
@@ -110,7 +113,7 @@ def test_whom_the_web_server_names_is_let_in_with_his_role(folder: Path, page: P
             with page.context.browser.new_context(ignore_https_errors=True, http_credentials=known) as context:
                 entered = context.new_page()
                 entered.goto(address)
-                expect(entered.get_by_text("Signed in as bo@example.org, trainer")).to_be_visible()
+                expect(entered.get_by_text(f"Signed in as bo{AT}, trainer")).to_be_visible()
         page.set_extra_http_headers({"X-User": "ada@example.org", "X-Proxy-Secret": "guessed"})
         page.goto(app.url)  # past the proxy
         expect(page.get_by_role("alert")).to_contain_text("names no user")
@@ -141,7 +144,7 @@ def test_people_sign_in_behind_another_name_and_path(name: str, role: str, folde
         page.goto(f"{address}/look/")
         page.get_by_role("button", name="Sign in").click()
         page.get_by_role("button", name=name, exact=True).first.click()
-        expect(page.get_by_text(f"Signed in as {name}@example.org, {role}")).to_be_visible()
+        expect(page.get_by_text(f"Signed in as {name}{AT}, {role}")).to_be_visible()
         for title in ("Data set", "Audit", "Train", "Compare", "Predict", "Lessons"):
             page.get_by_role("link", name=title, exact=True).click()
             expect(page.get_by_role("heading", level=1)).to_be_visible()
