@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, TimeoutError, expect
 from waiting import until
 
-PATIENCE = 120_000  # milliseconds until a state that does not come is given up; no measure of any machine
+PATIENCE = 300_000  # milliseconds until a state that does not come is given up; no measure of any machine
 IDLE = "[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-script-state=notRunning]"
 FRAMES = (
     "frames => new Promise(done => { const next = () => frames-- ? requestAnimationFrame(next) : done(); next(); })"

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-LONG = 120  # seconds until something counts as hung
+LONG = 300  # seconds until something counts as hung; a worker goes after all other processes
 
 
 def until(comes_about: Callable[[], object], what: str) -> None:
