@@ -50,7 +50,6 @@ def test_compare_has_the_verdict_beside_the_accuracy_and_the_audit_in_a_tab(page
     assert VERDICTS.search(found["verdict"])
 
 
-@pytest.mark.soak  # as on the page of the run
 def test_an_audit_that_is_started_in_compare_is_followed_there(page: Page, app: App, run: store.Run):
     made = model_audit.stored(run)["made"]
     page.goto(f"{app.url}/compare?view=Evidence+check")
