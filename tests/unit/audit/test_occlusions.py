@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from covid_core.audit.model.occlusions import COVERS, ring, tags
+from covid_core.images import inpainting
 from covid_core.images.inpainting import filled, swapped, widened
 
 SIZE = 64
@@ -83,3 +85,12 @@ def test_the_frame_stays_and_the_lungs_are_those_of_the_other_image_at_their_pla
     assert (made[~widened(here)] == 100).all()
     inner = box(20, 44, 14, 50)
     assert np.abs(made[inner].astype(int) - 50).max() <= 1  # as much darker than what is around them now
+
+
+def test_an_image_is_stretched_as_an_affine_transform_would():
+    image = np.random.default_rng(3).integers(0, 256, (40, 40), np.uint8)
+    source, target = np.array([5.0, 30, 8, 33]), np.array([2.0, 36, 10, 29])
+    scale = (source[1] - source[0]) / (target[1] - target[0]), (source[3] - source[2]) / (target[3] - target[2])
+    offset = source[0] - scale[0] * target[0], source[2] - scale[1] * target[2]
+    expected = ndimage.affine_transform(image.astype(np.float64), scale, offset, order=1, mode="nearest")
+    assert np.allclose(inpainting._moved(image, source, target), expected, atol=1e-3)
