@@ -20,7 +20,7 @@ PACKAGES = (  # lowest first: each imports only what stands before it
     *("errors", "formatting", "hashing", "files", "work", "workspace", "access"),
     *("backbones", "specs", "cache", "derived", "glossary"),
     *("images", "evaluation", "synthetic", "data", "runs", "weights", "presets", "inference", "nets", "audit"),
-    *("figures", "reports", "jobs", "lessons", "commands", "__main__"),
+    *("figures", "reports", "exchange", "executors", "jobs", "lessons", "commands", "__main__"),
 )
 JOBS_ONLY = ("sklearn", "openTSNE")  # 1 s to import: in functions that jobs call
 MOST_FILES = 15  # of Python in one folder

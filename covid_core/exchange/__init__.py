@@ -1,0 +1,1 @@
+"""What leaves a workspace, and what comes in from others."""

@@ -1,0 +1,1 @@
+"""Where jobs run: on this computer, or on an engine of many."""
