@@ -23,8 +23,10 @@ def sampled(names: Iterable[str], of_every_day: Container[str]) -> list[Any]:
 
 
 def idle(page: Page) -> None:
-    """The server has run the page to its end, so that a click is not lost to a page that is drawn anew."""
+    """The server has run the page to its end, so that a click is not lost to a page that is drawn anew, and the browser
+    has fetched what draws each element."""
     expect(page.locator(IDLE)).to_be_attached()
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
     frames(page)
 
 
