@@ -78,6 +78,8 @@ def _import(workspace: Workspace) -> None:
 
 
 def _add(workspace: Workspace) -> None:
+    if len(open_dataset(workspace, _dataset(workspace)).images) > IMAGES:
+        return  # done, before the fault
     other = Workspace(workspace.root.with_name(f"{workspace.root.name}-other"))
     shutil.rmtree(other.root, ignore_errors=True)
     images = importing.import_phantom(other, FEW, seed=2)

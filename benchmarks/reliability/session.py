@@ -5,11 +5,13 @@ It opens pages, hands files in and presses nothing else. What a browser draws is
 
 import http.client
 import time
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.Common_pb2 import FileURLs
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.sync.client import ClientConnection, connect
@@ -24,7 +26,7 @@ class Session:
     def __init__(self, url: str):
         self.host = urlsplit(url).netloc
         self.token = self._token()
-        self.socket: ClientConnection = connect(
+        connection = connect(
             f"ws://{self.host}/_stcore/stream",
             subprotocols=["streamlit"],
             origin=f"http://{self.host}",
@@ -32,6 +34,8 @@ class Session:
             max_size=None,
             ping_interval=None,
         )
+        self._life = ExitStack()
+        self.socket: ClientConnection = self._life.enter_context(connection)
         self.page, self.query = "", ""
         self.widgets: dict[str, WidgetState] = {}
 
@@ -39,7 +43,7 @@ class Session:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.socket.close()
+        self._life.close()
 
     def open(self, page: str, query: str = "") -> tuple[float, list[Any]]:
         """Go to a page; its seconds until the server is done, and the elements that it sent.
@@ -53,14 +57,9 @@ class Session:
         """Upload a file into the page's drop zone, the first among ``elements``; as ``open``, the transfer included."""
         begin = time.perf_counter()
         zone = next(one.file_uploader for one in elements if one.WhichOneof("type") == "file_uploader")
-        message = BackMsg()
-        message.file_urls_request.request_id = "1"
-        message.file_urls_request.file_names.append(name)
-        self.socket.send(message.SerializeToString())
-        while (answer := self._received()).WhichOneof("type") != "file_urls_response":
-            pass
-        urls = answer.file_urls_response.file_urls[0]
-        self._put(urls.upload_url, name, content)
+        urls = self.place_for(name)
+        if (status := self.put(urls.upload_url, name, content)) >= 300:
+            raise RuntimeError(f"The server refused an upload of {len(content)} bytes with {status}.")
         state = WidgetState(id=zone.id)
         info = state.file_uploader_state_value.uploaded_file_info.add(name=name, size=len(content))
         info.file_id = urls.file_id
@@ -68,6 +67,29 @@ class Session:
         self.widgets[zone.id] = state
         _, drawn = self._rerun()
         return time.perf_counter() - begin, drawn
+
+    def place_for(self, name: str) -> FileURLs:
+        """Where the server takes a file of this name from this session."""
+        message = BackMsg()
+        message.file_urls_request.request_id = "1"
+        message.file_urls_request.file_names.append(name)
+        self.socket.send(message.SerializeToString())
+        while (answer := self._received()).WhichOneof("type") != "file_urls_response":
+            pass
+        return answer.file_urls_response.file_urls[0]
+
+    def put(self, path: str, name: str, content: bytes, has_token: bool = True) -> int:
+        """Upload a file to a path of the server; the status of its answer."""
+        edge = "a-line-that-no-file-holds"
+        head = f'--{edge}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n\r\n'
+        body = head.encode() + content + f"\r\n--{edge}--\r\n".encode()
+        headers = {"X-Xsrftoken": self.token, "Cookie": f"_streamlit_xsrf={self.token}"} if has_token else {}
+        headers["Content-Type"] = f"multipart/form-data; boundary={edge}"
+        connection = http.client.HTTPConnection(self.host, timeout=PATIENCE)
+        connection.request("PUT", path, body, headers)
+        status = connection.getresponse().status
+        connection.close()
+        return status
 
     def _rerun(self) -> tuple[float, list[Any]]:
         message = BackMsg()
@@ -96,17 +118,3 @@ class Session:
         cookie = connection.getresponse().getheader("Set-Cookie") or ""
         connection.close()
         return cookie.partition("_streamlit_xsrf=")[2].partition(";")[0]
-
-    def _put(self, path: str, name: str, content: bytes) -> None:
-        """Raises RuntimeError where the server refuses the file."""
-        edge = "a-line-that-no-file-holds"
-        head = f'--{edge}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n\r\n'
-        body = head.encode() + content + f"\r\n--{edge}--\r\n".encode()
-        headers = {"X-Xsrftoken": self.token, "Cookie": f"_streamlit_xsrf={self.token}"}
-        headers["Content-Type"] = f"multipart/form-data; boundary={edge}"
-        connection = http.client.HTTPConnection(self.host, timeout=PATIENCE)
-        connection.request("PUT", path, body, headers)
-        status = connection.getresponse().status
-        connection.close()
-        if status >= 300:
-            raise RuntimeError(f"The server refused an upload of {len(content)} bytes with {status}.")

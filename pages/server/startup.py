@@ -4,9 +4,12 @@ Streamlit runs a page when the first browser has connected, and imports nothing 
 long to load as pandas, so both happen at the same time.
 """
 
+import asyncio
+import ctypes
 import gc
 import importlib
 import pkgutil
+import sys
 import threading
 import webbrowser
 from collections.abc import AsyncIterator
@@ -19,6 +22,7 @@ from pages import panels, shared
 LOCAL = "localhost"
 EVERYWHERE = ("0.0.0.0", "::", "")  # addresses to listen at that no browser can open
 TABLES = "pyarrow.dataset"  # pandas loads it with the first table
+RETURN = 60.0  # seconds between two returns of freed memory to the system
 
 _importing: threading.Thread | None = None
 
@@ -31,7 +35,17 @@ async def while_the_browser_loads(_app: st.App) -> AsyncIterator[None]:
     _importing.start()
     if not st.get_option("server.headless"):
         threading.Thread(target=webbrowser.open, args=(address(),), name="open-browser", daemon=True).start()
+    returning = asyncio.create_task(_return_freed_memory())
     yield
+    returning.cancel()
+
+
+async def _return_freed_memory() -> None:
+    """Sessions that end leave gaps between what lives. glibc keeps these gaps, and the server seems to grow."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    while trim is not None:
+        await asyncio.sleep(RETURN)
+        await asyncio.to_thread(trim, 0)
 
 
 def wait() -> None:

@@ -2,12 +2,15 @@
 
 import tomllib
 
+import pytest
 from app_server import ROOT, App
 from playwright.sync_api import ConsoleMessage, Page, expect
 from states import idle
 
 from benchmarks.reliability import exposure
+from benchmarks.reliability.session import Session
 
+REFUSED = 403
 PAGES = tomllib.loads((ROOT / "pages" / "navigation.toml").read_text(encoding="utf-8"))
 
 
@@ -18,6 +21,25 @@ def test_no_page_but_its_own_opens_a_connection(app: App):
 
 def test_it_listens_on_this_machine_alone(app: App):
     assert not exposure.sockets_off_loopback(app.pid)
+
+
+@pytest.mark.parametrize(
+    ("session", "has_token"), [("", False), ("anothers", True)], ids=["no token", "another session"]
+)
+def test_a_file_that_no_page_of_ones_own_handed_in_is_refused(app: App, session: str, has_token: bool):
+    with Session(app.url) as one:
+        one.open("predict")
+        path = one.place_for("a.png").upload_url
+        foreign = path.replace(path.split("/")[-2], session) if session else path
+        assert one.put(foreign, "a.png", b"content", has_token) == REFUSED
+        assert one.put(path, "a.png", b"content") < REFUSED
+
+
+def test_neither_files_nor_an_interface_for_programs_are_served():
+    settings = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+    assert not settings["server"]["enableStaticServing"]
+    assert not settings["server"]["enableAgentApi"]
+    assert settings["client"]["toolbarMode"] == "minimal"
 
 
 def test_every_answer_has_the_protective_headers(app: App):

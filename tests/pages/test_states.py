@@ -118,3 +118,13 @@ def test_a_page_shows_the_state_and_no_error_beside(request, state, page):
     on_it = shown(app)
     assert [element for element in STATES[state][page] if element not in on_it] == [], on_it
     assert len(app.error) == (DAMAGED_IMAGES in STATES[state][page])
+
+
+@pytest.mark.parametrize("page", ["train", "compare", "predict"])
+def test_a_run_that_another_tab_deletes_is_gone_from_a_page_that_shows_it(full, page):
+    runs, _ = store.list_runs(full)
+    shown = opened(page, **({"runs": runs[0].id} if page == "compare" else {"run": runs[0].id}))
+    queue.delete(runs[0])
+    shown.run()
+    assert not shown.exception
+    assert runs[0].name not in [option for box in shown.selectbox for option in box.options]
