@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from covid_core.evaluation import comparison
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.recalibration import FEWEST, MOST, USUAL
 from covid_core.formatting import plural, share
+from covid_core.images.codec import content_of
 from covid_core.inference import external_test
 from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import BackboneRequest, ModelAuditRequest, ReferenceRequest, SegmenterRequest
@@ -127,20 +129,12 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     predictor = Predictor.open(workspace, run)
     reports = Path(options.report) if options.report else None
     about = {"coverage": options.coverage, "window": options.window, "anyway": options.anyway, "reports": reports}
-    rows = image_report.of_files(workspace, run, predictor, options.files, **about)
-    synthetic = run.dataset.synthetic
-    lines = [*map(prediction_text.line, rows), run_text.scale(run, predictor.calibration)]
-    if synthetic:
+    contents = [(path, partial(content_of, path)) for path in options.files]
+    answer = image_report.of_files(workspace, run, predictor, contents, **about)
+    lines = [*map(prediction_text.line, answer["images"]), run_text.scale(run, predictor.calibration)]
+    if answer["trained_on_synthetic"]:
         lines.append("Trained on synthetic images: a prediction for a real image means nothing.")
-    return {
-        "run": run.id,
-        "trained_on_synthetic": synthetic,
-        "coverage": options.coverage,
-        "calibration": run_figures.calibration_of(run),
-        "images": rows,
-        "failed": any("error" in row for row in rows),
-        "text": "\n".join(lines),
-    }
+    return {**answer, "text": "\n".join(lines)}
 
 
 @verb("reference", "run", WAIT)

@@ -23,14 +23,14 @@ from covid_core.evaluation.assessment import groups_of
 from covid_core.figures.theme import class_colours
 from covid_core.formatting import count, decimals, plural, probability, share
 from covid_core.images import sandbox
-from covid_core.images.codec import GreyImage, content_of, data_url, fitted, jpeg_bytes, png_bytes
+from covid_core.images.codec import GreyImage, data_url, fitted, jpeg_bytes, png_bytes
 from covid_core.inference import lungs
 from covid_core.inference.assessment import Assessment, assess, examined, place, warnings_of
 from covid_core.inference.gate import Check
 from covid_core.inference.heatmap import overlaid, share_inside
 from covid_core.inference.lungs import LungOutline
 from covid_core.inference.predictor import Predictor
-from covid_core.reports import evidence_text, prediction_text
+from covid_core.reports import evidence_text, prediction_text, run_figures
 from covid_core.reports.comparison_text import in_words
 from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs.store import Run
@@ -168,20 +168,20 @@ def of_files(
     workspace: Workspace,
     run: Run,
     predictor: Predictor,
-    paths: Iterable[str],
+    contents: Iterable[tuple[str, Callable[[], bytes]]],
     *,
     coverage: float,
     window: int = 0,
     anyway: bool = False,
     reports: Path | None = None,
-) -> list[dict[str, Any]]:
-    """One answer per file, what needs a look first on top.
+) -> dict[str, Any]:
+    """What a run makes of image files of strangers, what needs a look first on top, and what the run is.
 
     Args:
         workspace: of the run.
         run: the run.
         predictor: the same, opened.
-        paths: of the files.
+        contents: what each is called, and what reads its bytes, or raises ImageError.
         coverage: how often the prediction set has to hold the true class.
         window: which of the windows of an image it is read through.
         anyway: whether numbers are shown of an image that failed a check.
@@ -190,16 +190,24 @@ def of_files(
     Raises InvalidChoice for a coverage that cannot be had and a folder that cannot be written into.
     """
     rows, evidence = [], evidence_text.of(run)
-    for path in paths:
-        about = {"name": path, "run": run.name, "coverage": coverage, "anyway": anyway}
+    for name, content in contents:
+        about = {"name": name, "run": run.name, "coverage": coverage, "anyway": anyway}
         try:
-            image = sandbox.read_image(content_of(path), window)
+            image = sandbox.read_image(content(), window)
             one = examined(workspace, run, assess(predictor, image, **about), image)
         except ImageError as error:
             one = Assessment(error=str(error), **about)
         report = {"report": str(_written(workspace, run, one, reports))} if reports and one.image else {}
         rows.append((place([one]), {**to_json(one, evidence), **report}))
-    return [answer for _, answer in sorted(rows, key=lambda row: row[0])]
+    images = [answer for _, answer in sorted(rows, key=lambda row: row[0])]
+    return {
+        "run": run.id,
+        "trained_on_synthetic": run.dataset.synthetic,
+        "coverage": coverage,
+        "calibration": run_figures.calibration_of(run),
+        "images": images,
+        "failed": any("error" in one for one in images),
+    }
 
 
 def to_json(assessment: Assessment, evidence: EvidenceCheck) -> dict[str, Any]:

@@ -20,13 +20,12 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from covid_core import access
 from covid_core.access import Actor, Role
+from covid_core.access.web import LOOPBACK, OVERRIDE
 from covid_core.errors import UnknownId
 from covid_core.lessons import classroom
 from pages.server import guard
 from pages.shared import shell
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-OVERRIDE = "SECOND_LOOK_ALLOW_REMOTE"
 LISTS = {"administrators": Role.ADMIN, "trainers": Role.TRAINER, "viewers": Role.VIEWER}  # of addresses, in the secrets
 NAMES = ("name", "email", "preferred_username", "sub")  # claims that say who somebody is, the plainest first
 IDENTITY = ("email", "preferred_username", "sub")  # claims that the lists may hold

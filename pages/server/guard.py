@@ -8,14 +8,11 @@ address before it refuses a foreign one. Here an origin is the app's own only if
 import base64
 import hashlib
 import hmac
-import itertools
 import json
 import logging
 import re
-import time
-from collections import deque
 from pathlib import Path
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
 import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
@@ -23,7 +20,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
 
-from covid_core.formatting import file_size, roughly
+from covid_core.access import web
+from covid_core.access.web import is_own_origin
 
 HERE = "second-look/connection"  # the script that says why a page stays empty or a file is refused, and what it asks
 SCRIPT = Path(__file__).with_name("connection.js")
@@ -36,9 +34,6 @@ SIGN_IN = ("/auth/login", "/oauth2callback")  # of Streamlit, which says "Authen
 NO_SIGN_IN = (
     "The sign-in failed: its provider does not answer, or not as the secrets describe it. The server's log says why."
 )
-WINDOW = 600.0  # seconds in which a visitor may hand in
-LATER = 30.0  # seconds that are added to a time that is told in whole minutes
-MOST_UPLOADED = 2 * 10**9  # bytes
 MOST_SESSIONS = 4096  # that are remembered
 
 
@@ -50,30 +45,18 @@ def _inline_scripts() -> list[str]:
 
 
 POLICY = {  # of contents; Streamlit styles its elements inline
-    "default-src": "'self'",
+    **web.POLICY,
     "script-src": " ".join(("'self'", "blob:", *_inline_scripts())),
-    "style-src": "'self' 'unsafe-inline'",
     "img-src": "'self' data: blob:",
     "font-src": "'self' data:",
     "connect-src": "'self' data: blob:",
     "worker-src": "'self' blob:",
     "frame-src": "'self' blob: data:",
-    "object-src": "'none'",
-    "base-uri": "'self'",
-    "form-action": "'self'",
-    "frame-ancestors": "'none'",
 }
-HEADERS = {
-    "content-security-policy": "; ".join(f"{name} {allowed}" for name, allowed in POLICY.items()),
-    "x-frame-options": "DENY",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "permissions-policy": "camera=(), geolocation=(), microphone=()",
-}
+HEADERS = web.headers(POLICY)
 
 uploaders: dict[str, str] = {}  # session: the visitor in it who may hand in files; the pages write it
-_uploaded: dict[str, deque[tuple[float, int]]] = {}
+_uploaded = web.Allowance()
 
 
 class Guard:
@@ -196,11 +179,6 @@ def _proxy_secret() -> str:
     return str(st.secrets.get(PROXY_SECRET, "")) if st.secrets.load_if_toml_exists() else ""
 
 
-def is_own_origin(origin: str | None, host: str | None) -> bool:
-    """Whether a request comes from a page of this app, or from no page at all: programs send no origin."""
-    return origin is None or (bool(host) and urlsplit(origin).netloc == host)
-
-
 def refusal(scope: Scope) -> Response | None:
     """The answer to a request that Streamlit does not get; None where it does."""
     headers, base = Headers(scope=scope), (st.get_option("server.baseUrlPath") or "").strip("/")
@@ -227,17 +205,8 @@ def upload_refusal(session: str, length: str | None) -> Response | None:
         return _refused(403, "This session may not hand in files.")
     if not (length or "").isdecimal():
         return _refused(411, "An upload has to name its length.")
-    done, now = _uploaded.setdefault(uploaders[session], deque()), time.monotonic()
-    while done and done[0][0] < now - WINDOW:
-        done.popleft()
-    over = sum(size for _, size in done) + int(length or 0) - MOST_UPLOADED
-    if over > 0:
-        freed = itertools.accumulate(size for _, size in done)
-        since = next((then for (then, _), size in zip(done, freed, strict=True) if size >= over), now)
-        sentence = f"One visitor hands in at most {file_size(MOST_UPLOADED)} within ten minutes."
-        return _refused(429, f"{sentence} Try again in {roughly(since + WINDOW - now + LATER)}.")
-    done.append((now, int(length or 0)))
-    return None
+    sentence = _uploaded.refusal(uploaders[session], int(length or 0))
+    return _refused(429, sentence) if sentence else None
 
 
 def admit_uploads(session: str, visitor: str, may: bool) -> None:
