@@ -192,11 +192,11 @@ def release_mapped(path: Path) -> int:
     if sys.platform != "linux":
         return 0
     madvise = ctypes.CDLL(None).madvise
-    released = 0
+    released, ending = 0, f" {path.resolve()}"
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as mappings:
         for mapping in mappings:
             place, _, name = mapping.rstrip("\n").partition(" ")
-            if not name.endswith(f" {path.resolve()}"):
+            if not name.endswith(ending):
                 continue
             start, end = (int(address, 16) for address in place.split("-"))
             if madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED) == 0:

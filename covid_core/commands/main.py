@@ -1,7 +1,7 @@
 """The command line: ``second-look VERB ...``, or ``python -m covid_core VERB ...``.
 
-Every verb but ``app`` takes ``--json``: one JSON object on stdout, everything else on stderr. Exit code: 0 done, 1
-refused or failed, 2 wrong use. Ids are printed, so verbs chain.
+Every verb but ``app`` and ``serve`` takes ``--json``: one JSON object on stdout, everything else on stderr. Exit code:
+0 done, 1 refused or failed, 2 wrong use. Ids are printed, so verbs chain.
 """
 
 import argparse
@@ -11,14 +11,15 @@ import sys
 from collections.abc import Sequence
 
 from covid_core import __version__, files
-from covid_core.commands import dashboard, datasets, models, reports, training
+from covid_core.commands import dashboard, datasets, models, reports, services, training
 from covid_core.commands.verbs import VERBS, option
 from covid_core.errors import CovidCoreError
 from covid_core.reports.encode import encode
 from covid_core.runs import store
 from covid_core.workspace import Workspace, location
 
-TOPICS = (dashboard, datasets, training, models, reports)  # imported, they enter their verbs
+TOPICS = (dashboard, datasets, training, models, reports, services)  # imported, they enter their verbs
+ENDLESS = (dashboard.do_app, services.do_serve)  # their answer is a server
 JSON = option("--json", action="store_true", help="answer with one JSON object")
 
 
@@ -69,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
     for name, (work, arguments) in VERBS.items():
         added = verbs.add_parser(name, help=work.__doc__, description=work.__doc__)
-        for argument, settings in arguments if work is dashboard.do_app else [*arguments, JSON]:
+        for argument, settings in arguments if work in ENDLESS else [*arguments, JSON]:
             added.add_argument(argument, **settings)
         added.set_defaults(verb=work, json=False)
     return parser

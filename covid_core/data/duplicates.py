@@ -13,6 +13,7 @@ Groups join whatever is the same picture, has equal bytes, or is of one patient:
 tested on in turn.
 """
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -118,12 +119,8 @@ def most_alike(forms: np.ndarray, others: np.ndarray, rows: np.ndarray, sketched
 
 
 def sketches(pixels: np.ndarray, progress: Progress = silent) -> np.ndarray:
-    """The detail of images (n, size, size) on SKETCH random directions, as rows of length 1, float32.
-
-    Blurring is symmetric, so it is taken from the directions once instead of from every image.
-    """
-    directions = np.random.default_rng(SEED).normal(size=(SKETCH, FINE, FINE)).astype(np.float32)
-    directions = (directions - _blurred(directions)).reshape(SKETCH, -1)
+    """The detail of images (n, size, size) on SKETCH random directions, as rows of length 1, float32."""
+    directions = _directions()
     rows = np.empty((len(pixels), SKETCH), np.float32)
     for start in range(0, len(pixels), PIECE):
         grey = shrunk(pixels[start : start + PIECE], FINE)
@@ -131,6 +128,14 @@ def sketches(pixels: np.ndarray, progress: Progress = silent) -> np.ndarray:
         done = min(start + PIECE, len(pixels))
         progress(done / len(pixels), f"Looking at the detail of images: {done:,} of {len(pixels):,}")
     return of_length_one(rows)
+
+
+@lru_cache(maxsize=1)
+def _directions() -> np.ndarray:
+    """Random directions (SKETCH, FINE ** 2). Blurring is symmetric, so it is taken from them once instead of from every
+    image."""
+    directions = np.random.default_rng(SEED).normal(size=(SKETCH, FINE, FINE)).astype(np.float32)
+    return (directions - _blurred(directions)).reshape(SKETCH, -1)
 
 
 def _same_picture(images: np.ndarray, others: np.ndarray, likely: np.ndarray) -> np.ndarray:

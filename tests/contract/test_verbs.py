@@ -310,7 +310,7 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
         )
     ],
 }
-WITHOUT_JSON = {"app"}
+WITHOUT_JSON = {"app", "serve"}
 
 
 @pytest.fixture(scope="module")
