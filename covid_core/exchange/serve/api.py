@@ -7,7 +7,7 @@ the length of the body, before anything of it is read.
 import asyncio
 import contextlib
 import importlib.resources
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from covid_core import __version__, access
 from covid_core.access import Actor
@@ -55,7 +56,14 @@ FILES = {"type": "array", "items": FILE, "minItems": 1, "maxItems": MOST_FILES}
 IMAGES = {
     "required": True,
     "content": {
-        PARTS: {"schema": {"type": "object", "required": ["files"], "properties": {"files": FILES}}},
+        PARTS: {
+            "schema": {
+                "type": "object",
+                "required": ["files"],
+                "properties": {"files": FILES},
+                "additionalProperties": False,
+            }
+        },
         **{kind: {"schema": FILE} for kind in PICTURES},
     },
 }
@@ -104,7 +112,7 @@ WHY = {
     404: "no such run",
     408: "the body did not arrive in time",
     411: "the length of the body is missing",
-    413: "too large, or too many images",
+    413: "too large",
     415: "no kind of image",
     429: "too many requests at once, or too much within ten minutes",
     503: "the run cannot answer",
@@ -201,7 +209,7 @@ def application(workspace: Workspace, served: Mapping[str, Served], token_file: 
         if sentence := allowance.refusal(actor.name, size):
             raise HTTPException(429, sentence, SOON)
         with waiting.place(size):
-            contents = await _contents(request, size)
+            contents = await _contents(request)
             about = {"coverage": coverage, "window": window, "anyway": anyway}
             work = partial(image_report.of_files, workspace, *served[run], contents, **about)
             async with workers:
@@ -221,18 +229,17 @@ def application(workspace: Workspace, served: Mapping[str, Served], token_file: 
 
     @app.exception_handler(AnyHTTPException)
     async def refused(_request: Request, error: AnyHTTPException) -> JSONResponse:
-        headers = {**(error.headers or {}), "Connection": "close"}  # the body is not waited for
-        return JSONResponse({"error": error.detail}, error.status_code, headers)
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def wrong(_request: Request, error: RequestValidationError) -> JSONResponse:
         faults = [f"{one['loc'][-1]}: {one['msg']}" for one in error.errors()]
-        return JSONResponse({"error": f"{'; '.join(faults)}."}, 422, {"Connection": "close"})
+        return JSONResponse({"error": f"{'; '.join(faults)}."}, 422)
 
     @app.exception_handler(CovidCoreError)
     async def mendable(_request: Request, error: CovidCoreError) -> JSONResponse:
         status = next((code for kind, code in STATUSES.items() if isinstance(error, kind)), 503)
-        return JSONResponse({"error": str(error)}, status, {"Connection": "close"})
+        return JSONResponse({"error": str(error)}, status)
 
     return app
 
@@ -256,29 +263,30 @@ def _kind_of(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def _contents(request: Request, size: int) -> list[tuple[str, Any]]:
+async def _contents(request: Request) -> list[tuple[str, Callable[[], bytes]]]:
     """Names of the images in a body, and what gives their bytes. Raises HTTPException."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
             body = b"".join([chunk async for chunk in request.stream()])
-    except TimeoutError:
+    except (TimeoutError, ClientDisconnect):
         raise HTTPException(408, f"The body did not arrive within {BODY_SECONDS:g} seconds.") from None
     if _kind_of(request) != PARTS:
-        return [(BODY, lambda: body)]
+        return [(BODY, _reader(body))]
     try:
-        form = await InMemory(request.headers, _stream(body), max_files=MOST_FILES, max_fields=0).parse()
+        form = await InMemory(request.headers, stream_of(body), max_files=MOST_FILES, max_fields=0).parse()
     except MultiPartException as error:
-        status = 413 if "Too many" in error.message else 422
-        raise HTTPException(status, f"The form cannot be read: {error.message.rstrip('.')}.") from None
+        raise HTTPException(422, f"The form cannot be read: {error.message.rstrip('.')}.") from None
     files = [one for _, one in form.multi_items() if isinstance(one, UploadFile)]
-    if not files:
+    contents = [(one.filename or BODY, _reader(await one.read())) for one in files]
+    await form.close()
+    if not contents:
         raise HTTPException(422, "The form holds no file. Send each image as a part with a file name.")
-    return [(one.filename or BODY, partial(_bytes_of, one)) for one in files]
+    return contents
 
 
-async def _stream(body: bytes) -> AsyncIterator[bytes]:
+def _reader(content: bytes) -> Callable[[], bytes]:
+    return lambda: content
+
+
+async def stream_of(body: bytes) -> AsyncIterator[bytes]:
     yield body
-
-
-def _bytes_of(file: UploadFile) -> bytes:
-    return file.file.read()

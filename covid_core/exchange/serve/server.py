@@ -6,7 +6,6 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import uvicorn
 
 from covid_core import access
@@ -20,12 +19,11 @@ from covid_core.images.codec import png_bytes
 from covid_core.inference.predictor import Predictor
 from covid_core.reports import image_report
 from covid_core.runs.store import Run
+from covid_core.synthetic import phantom
 from covid_core.workspace import Workspace
 
 BACKLOG = 128  # connections that wait to be accepted
 MOST_CONNECTIONS = 256
-SIDE = 256  # pixels
-BLANK = [("", lambda: png_bytes(np.zeros((SIDE, SIDE), np.uint8)))]  # an image
 LAST_SECONDS = 5  # for requests that are being answered when the server ends
 
 
@@ -57,8 +55,9 @@ def serve(
     token_file = tokens.path_of(workspace)
     tokens.actors(token_file)  # wrong lines are told now
     served = {run.id: Served(run, Predictor.open(workspace, run)) for run in runs}
+    drawn = [("", lambda: png_bytes(phantom.image_at(0).pixels))]
     for run, predictor in served.values():  # so that no request waits for what the first one has to open
-        image_report.of_files(workspace, run, predictor, BLANK, coverage=USUAL_COVERAGE, anyway=True)
+        image_report.of_files(workspace, run, predictor, drawn, coverage=USUAL_COVERAGE, anyway=True)
     access.install(api.visitor)
     app = Guard(api.application(workspace, served, token_file), {*LOOPBACK, address.lower(), *map(str.lower, hosts)})
     config = uvicorn.Config(
