@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+CORES = "COVID_CORE_CORES"  # environment of a worker that shares its machine
 NICENESS = 5  # the pages stay quick while a worker trains: of a core that both want they get three parts of four
 TRIES = 5  # at the niceness of a session
 
@@ -30,7 +31,9 @@ def part_of(progress: Progress, start: float, end: float, name: str = "") -> Pro
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Processor cores that this process may use: all of the machine, or what an engine has given it."""
+    if os.environ.get(CORES, "").isdigit():
+        return max(1, int(os.environ[CORES]))
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

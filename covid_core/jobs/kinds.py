@@ -183,6 +183,7 @@ class Kind:
             images itself, and the connection sets the pace of Kaggle's download, whose form gives the bytes.
         slot: which jobs work beside it.
         right: who may start it (``covid_core.access``).
+        is_portable: whether an engine may do it on another computer: all that it reads lies in the workspace.
     """
 
     name: str
@@ -195,6 +196,7 @@ class Kind:
     seconds: Callable[[Workspace, Any], float | None] = _nothing
     slot: Slot = DATA_SLOT
     right: str = access.COMPUTE
+    is_portable: bool = False
 
     def work(self, workspace: Workspace, request: Any, progress: Any) -> Any:
         """Import the kind's function and call it."""
@@ -362,6 +364,7 @@ KINDS: dict[str, Kind] = {
             seconds=_training_seconds,
             slot=TRAINING_SLOT,
             right=access.TRAIN,
+            is_portable=True,
         ),
         Kind(
             "import",
@@ -405,6 +408,7 @@ KINDS: dict[str, Kind] = {
             single=("dataset",),
             check=_audit_check,
             seconds=_audit_seconds,
+            is_portable=True,
         ),
         Kind(
             "map",
@@ -414,6 +418,7 @@ KINDS: dict[str, Kind] = {
             single=("dataset",),
             check=lambda workspace, request: open_dataset(workspace, request.dataset),
             seconds=_map_seconds,
+            is_portable=True,
         ),
         Kind(
             "segment",
@@ -423,6 +428,7 @@ KINDS: dict[str, Kind] = {
             single=("dataset",),
             check=_enough_masks,
             seconds=_as_last_time,
+            is_portable=True,
         ),
         Kind(
             "evaluate",
@@ -433,6 +439,7 @@ KINDS: dict[str, Kind] = {
             ),
             check=_external_check,
             seconds=_as_last_time,
+            is_portable=True,
         ),
         Kind(
             "reference",
@@ -442,6 +449,7 @@ KINDS: dict[str, Kind] = {
             single=("run",),
             check=_finished_run,
             seconds=_as_last_time,
+            is_portable=True,
         ),
         Kind(
             "audit-run",
@@ -452,6 +460,7 @@ KINDS: dict[str, Kind] = {
             single=("run",),
             check=_finished_run,
             seconds=_as_last_time,
+            is_portable=True,
         ),
         Kind(
             "robustness",
@@ -462,6 +471,7 @@ KINDS: dict[str, Kind] = {
             single=("run",),
             check=_finished_run,
             seconds=_as_last_time,
+            is_portable=True,
         ),
         Kind(
             "backbone",

@@ -2,28 +2,23 @@
 
 import contextlib
 import itertools
-import os
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import covid_core
 from covid_core import access, files, weights
 from covid_core.data import duplicates
 from covid_core.data.dataset import open_dataset
 from covid_core.data.split import make_split
 from covid_core.errors import CovidCoreError, DataError, JobRefused, RunDamaged, UnknownId
+from covid_core.executors import attendant, local
+from covid_core.executors.choice import Choice, chosen
 from covid_core.jobs import kinds
 from covid_core.jobs.kinds import Kind, Request
 from covid_core.runs import backbone_files, store
 from covid_core.runs.store import JobFolder, Run, Status, Study
 from covid_core.specs import StudySpec, TrainingSpec
-from covid_core.work import lower_session
 from covid_core.workspace import Workspace, new_id
 
 Trained = TypeVar("Trained", Run, TrainingSpec)
@@ -34,12 +29,6 @@ MOST_WAITING = 30  # processes in the queue, each of about 120 MB; a study of th
 OF_DATASETS = ("dataset", "against", "members")  # fields of requests that hold data sets' ids
 SUBMIT_PATIENCE = 10.0  # seconds; starting a job takes less than one
 OUT_OF_QUEUE = "Taken out of the queue by the user."
-
-NO_GRAPHICS_CARD = {"CUDA_VISIBLE_DEVICES": "-1", "HIP_VISIBLE_DEVICES": "-1"}  # NVIDIA's and AMD's own switches
-
-# For glibc's malloc (others do not read it): take big arrays from the heap and keep them there. By default each
-# training step gets its activations from the system and gives them back, and zeroing those pages took a quarter of it.
-KEEP_MEMORY = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8589934592:glibc.malloc.hugetlb=1"
 
 
 def submit_training(workspace: Workspace, spec: TrainingSpec) -> Run:
@@ -61,7 +50,7 @@ def submit_study(workspace: Workspace, spec: StudySpec) -> Study:
     owner = access.check(workspace, access.TRAIN).owner
     for run_spec in spec.runs:
         check_training(workspace, run_spec)
-    _check_queue(workspace, len(_in_turn(spec.runs)))
+    _check_queue(workspace, len(_processes(workspace, spec.runs)))
     identifier = new_id(spec.name)
     runs: list[Run] = []
     try:
@@ -72,18 +61,21 @@ def submit_study(workspace: Workspace, spec: StudySpec) -> Study:
         for run in runs:
             files.remove_folder(run.path)
         raise
-    for group in _in_turn(runs):
+    for group in _processes(workspace, runs):
         launch(*group)
     access.note(workspace, "start study", study.id)
     return study
 
 
-def _in_turn(runs: Sequence[Trained]) -> list[list[Trained]]:
-    """Groups of neighbours, runs or their specs, that one process does in turn.
+def _processes(workspace: Workspace, runs: Sequence[Trained]) -> list[list[Trained]]:
+    """Groups of neighbours, runs or their specs, that share a process. Raises InvalidChoice.
 
-    Heads on frozen networks take little, and what one has started the next can use. Every other training has a
-    process of its own, so that one which runs out of memory takes no other along.
+    An engine gets all at once, and does as many beside each other as it has nodes for. Here, heads on frozen networks
+    take little, and what one has started the next can use: they are done in turn. Every other training has a process of
+    its own, so that one which runs out of memory takes no other along.
     """
+    if not chosen(workspace).is_local:
+        return [list(runs)]
     light = [(run.spec if isinstance(run, Run) else run).mode == "frozen" for run in runs]
     groups = itertools.groupby(range(len(runs)), lambda place: -1 if light[place] else place)
     return [[runs[place] for place in places] for _, places in groups]
@@ -104,6 +96,7 @@ def check_training(workspace: Workspace, spec: TrainingSpec) -> None:
 
 
 def _check_queue(workspace: Workspace, more: int) -> None:
+    chosen(workspace)  # raises where the engine lacks
     queue = training_queue(workspace)
     if len({run.process for run, _ in queue}) + more > MOST_WAITING:
         raise JobRefused(f"{len(queue)} runs are waiting already; no more fit into the queue. Stop some of them first.")
@@ -143,6 +136,8 @@ def submit_all(workspace: Workspace, requests: Sequence[Request]) -> list[JobFol
             access.check(workspace, kinds.of(request).right)
             kinds.of(request).check(workspace, request)
             _check_single(workspace, request)
+        if any(kinds.of(request).is_portable for request in requests):
+            chosen(workspace)  # raises where the engine lacks
         owner = access.actor().owner
         _check_share(sum(job.is_active and job.owner == owner for job in jobs(workspace, Request)), 1)
         unique = [request for place, request in enumerate(requests) if request not in requests[:place]]
@@ -248,22 +243,24 @@ def dismiss(job: Job[RequestType]) -> None:
 
 
 def launch(*folders: JobFolder) -> None:
-    """Start one process for published folders, done in turn, in a session of its own so that it outlives this one."""
+    """Start one process for published folders: a worker that does them in turn, or where an engine does such jobs, an
+    attendant that hands them all to it."""
+    choice = _engine_of(*folders)
     attempts, logs = [folder.next_attempt() for folder in folders], [folder.log_bytes for folder in folders]
-    words = [word for folder, attempt in zip(folders, attempts, strict=True) for word in (folder.path, attempt)]
-    with open(folders[0].log_path, "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "covid_core.jobs.worker", *map(str, words)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=_worker_environment(folders[0]),
-            **_detached(),
-        )
-    lower_session(process.pid)
+    words = [str(word) for folder, attempt in zip(folders, attempts, strict=True) for word in (folder.path, attempt)]
+    module = local.WORKER
+    if not choice.is_local:
+        module, words = attendant.__name__, [choice.model_dump_json(), *words]
+    pid = local.started(module, words, folders[0].log_path, local.environment(folders[0]))
     for folder, attempt, log_bytes in zip(folders, attempts, logs, strict=True):
-        folder.write_launch(process.pid, attempt, log_bytes)
-    threading.Thread(target=process.wait, daemon=True).start()  # an end that nobody notes leaves a zombie
+        folder.write_launch(pid, attempt, log_bytes, "" if choice.is_local else choice.engine)
+
+
+def _engine_of(*folders: JobFolder) -> Choice:
+    """The engine that does these jobs: the workspace's, where all that they need lies in the workspace."""
+    if all(kind_of(folder).is_portable for folder in folders):
+        return chosen(folders[0].workspace)
+    return Choice()
 
 
 def kind_of(folder: JobFolder) -> Kind:
@@ -361,9 +358,9 @@ def take_slot(workspace: Workspace, folder: JobFolder) -> files.FileLock | None:
 
 
 def _others_go_first(workspace: Workspace, run: Run) -> bool:
-    """Whether an older run waits. Reads every run: it is asked only when there is a slot to have."""
+    """Whether an older run waits for a slot. Reads every run: it is asked only when there is a slot to have."""
     return any(
-        status.state == store.QUEUED and _order(other) < _order(run)
+        status.state == store.QUEUED and _order(other) < _order(run) and not other.engine
         for other, status in training_queue(workspace)
         if other.id != run.id
     )
@@ -371,26 +368,3 @@ def _others_go_first(workspace: Workspace, run: Run) -> bool:
 
 def _order(run: Run) -> tuple[float, str]:
     return run.created, run.id
-
-
-def _worker_environment(folder: JobFolder) -> dict[str, str]:
-    """What a worker is started with. glibc takes the last of two settings, so the user's own one counts."""
-    package_parent = str(Path(covid_core.__file__).resolve().parent.parent)
-    paths = [package_parent, os.environ.get("PYTHONPATH", "")]
-    return {
-        **os.environ,
-        "COVID_CORE_HOME": str(folder.path.parent.parent),
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        "PYTHONUNBUFFERED": "1",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "OPENBLAS_NUM_THREADS": "1",  # a head's matrices are small: a second thread costs more than it brings
-        "GLIBC_TUNABLES": ":".join(filter(None, (KEEP_MEMORY, os.environ.get("GLIBC_TUNABLES", "")))),
-        **(NO_GRAPHICS_CARD if folder.processor_requested() else {}),
-    }
-
-
-def _detached() -> dict[str, Any]:
-    """Popen's arguments for a process that no Ctrl-C, logout or closing server takes along."""
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
-    return {"start_new_session": True}

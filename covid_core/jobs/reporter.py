@@ -24,11 +24,13 @@ class Reporter:
 
     It raises once: work that keeps what it has can go on and report while it saves. From ``begin`` to ``end`` a thread
     gives signs of life; where the work says nothing for STALLED_AFTER, it gives the last word and ends the process.
+    On a node of an engine (``place``, in words) a process that the others have lost ends too, without a word.
     """
 
-    def __init__(self, folder: JobFolder, attempt: int):
+    def __init__(self, folder: JobFolder, attempt: int, place: str = ""):
+        self.place = place
         self._folder = folder
-        self._status = Status(store.QUEUED, message="Waiting for its turn", attempt=attempt)
+        self._status = Status(store.QUEUED, message="Waiting for its turn", attempt=attempt, place=place)
         self._stopping = False
         self._written = 0.0
         self._reports = 0
@@ -89,6 +91,8 @@ class Reporter:
         self._change(state=state, **last, seconds_left=None, message="")
 
     def write(self) -> None:
+        if self.place and self._folder.is_superseded(self._status.attempt):
+            os._exit(1)  # the job goes on elsewhere, or its attendant has gone: nothing here is its business any more
         self._folder.write_status(self._status)
         self._written = time.monotonic()
 

@@ -1,7 +1,8 @@
 """The process that does one job, or several in turn: ``python -m covid_core.jobs.worker FOLDER ATTEMPT ...``.
 
 It holds a folder's lock while it is at that job, waits for its turn, and only then imports what is heavy. Whatever
-happens, its last word is in status.json; a process that could not even say that has let its lock go.
+happens, its last word is in status.json; a process that could not even say that has let its lock go. On a node of an
+engine, which has given it its turn, another computer holds that lock: see ``executors.attendant``.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from covid_core import files
 from covid_core.errors import CovidCoreError, Stopped
+from covid_core.executors import node
 from covid_core.jobs import kinds, queue
 from covid_core.jobs.failures import Failure, failure_of
 from covid_core.jobs.reporter import Reporter
@@ -37,7 +39,7 @@ def main(words: Sequence[str], enter: Callable[[Path], None] = lambda path: None
     return max(codes)
 
 
-def _log_into(path: Path) -> None:
+def log_into(path: Path) -> None:
     """Send what this process prints from now on, TensorFlow's own words included, to the log of that folder."""
     if not path.is_dir():  # deleted while it waited
         return
@@ -57,7 +59,8 @@ def do(path: Path, attempt: int) -> int:
     except CovidCoreError as error:  # deleted, or damaged, while it waited
         print(error, file=sys.stderr)
         return 0
-    lock = folder.lock
+    place = os.environ.get(node.PLACE, "")
+    lock = folder.node_lock if place else folder.lock
     if not lock.acquire(LOCK_PATIENCE):
         print(f"{path.name} is being done by another process.", file=sys.stderr)
         return 0
@@ -65,7 +68,7 @@ def do(path: Path, attempt: int) -> int:
         if folder.is_ended(attempt):  # taken out of the queue while it waited
             return 0
         folder.sweep()
-        return _work(workspace, folder, Reporter(folder, attempt))
+        return _work(workspace, folder, Reporter(folder, attempt, place))
     finally:
         lock.release()
 
@@ -74,7 +77,7 @@ def _work(workspace: Workspace, folder: JobFolder, reporter: Reporter) -> int:
     """Wait, work, and say how it ended. Returns the exit code."""
     slot = None
     try:
-        slot = _wait_for_slot(workspace, folder)
+        slot = None if reporter.place else _wait_for_slot(workspace, folder)
         if isinstance(folder, Run):
             reporter.begin()
             finished = train(workspace, folder, reporter)
@@ -106,4 +109,4 @@ def _wait_for_slot(workspace: Workspace, folder: JobFolder) -> files.FileLock:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], _log_into))
+    sys.exit(main(sys.argv[1:], log_into))

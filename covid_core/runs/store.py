@@ -4,11 +4,13 @@ Every long work has a folder with the same skeleton (a run's is ``runs/ID``, the
 
 =============  ======  =====================================================================
 request.json   jobs    what to do; for a run ``spec.json`` takes its place
-launch.json    jobs    the process last started for it: pid, start time, attempt
+launch.json    jobs    the process last started for it: pid, start time, attempt, computer, engine
 launch.lock    jobs    held while a process is started, so that two readers do not resume at once
 status.json    worker  state, progress, message, times
 worker.log     jobs    what the process printed; for people, never parsed
-lock           worker  held for the process's whole life, so "running" with a free lock means dead
+lock           worker  held for the process's whole life, so "running" with a free lock means dead; where an engine
+                       does the job, its attendant on the computer that started it holds it
+node.lock      worker  held by a worker on a node of an engine, so that a job which was lost is not done twice
 stop.request   jobs    a polite stop
 =============  ======  =====================================================================
 
@@ -21,6 +23,7 @@ import io
 import json
 import math
 import os
+import platform
 import shutil
 import sys
 import time
@@ -85,7 +88,7 @@ class Status:
     """How far a job is. Times are seconds since 1970; ``progress`` is in [0, 1]; ``seconds_left`` is an estimate.
 
     ``seconds`` is how long it had worked when this was written, at ``clock`` of the machine's monotonic clock; statuses
-    of earlier versions have neither.
+    of earlier versions have neither. ``place`` is where an engine does it, in words; empty on this computer.
     """
 
     state: State
@@ -102,6 +105,7 @@ class Status:
     seconds: FiniteFloat | None = None
     clock: FiniteFloat | None = None
     fault: Fault = ""
+    place: str = ""
 
     @property
     def is_final(self) -> bool:
@@ -135,7 +139,8 @@ class Launch:
     """The process last started for a folder, and how much of the folder's log was there before it.
 
     Its start time tells it from a later one with the same pid: on Linux in seconds since the boot called ``boot``, so
-    that setting the clock changes nothing; elsewhere, and of earlier versions, since 1970.
+    that setting the clock changes nothing; elsewhere, and of earlier versions, since 1970. ``computer`` is where it
+    was started, ``engine`` what does the job there.
     """
 
     pid: int
@@ -143,6 +148,13 @@ class Launch:
     attempt: int
     boot: str = ""
     log_bytes: int = 0
+    computer: str = ""
+    engine: str = ""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another computer that shares the workspace has started it."""
+        return self.computer not in ("", platform.node())
 
     def is_alive(self) -> bool:
         """Whether that very process still exists, and is not a zombie."""
@@ -191,6 +203,10 @@ class JobFolder:
         return files.FileLock(self.path / "lock")
 
     @property
+    def node_lock(self) -> files.FileLock:
+        return files.FileLock(self.path / "node.lock")
+
+    @property
     def launch_lock(self) -> files.FileLock:
         return files.FileLock(self.path / "launch.lock")
 
@@ -203,13 +219,25 @@ class JobFolder:
         launch = self._launch()
         if written is None or (launch is not None and written.attempt < launch.attempt):
             return self._status_before_start(launch)
-        if written.state in (QUEUED, RUNNING) and not self.lock.is_held():
+        if written.state in (QUEUED, RUNNING) and not self.lock.is_held() and not self._beats_elsewhere(launch):
             written = self._written_status() or written  # it may have ended between the two readings
             if written.state in (QUEUED, RUNNING):
                 return replace(written, state=INTERRUPTED, reason=self._reason(KILLED))
         if written.state == RUNNING and written.age > SILENT_AFTER:
             return replace(written, message=f"Not responding for {duration(written.age)}")
         return written
+
+    def _beats_elsewhere(self, launch: Launch | None) -> bool:
+        """Whether another computer started it and has just given a sign of life: not every file system shows the lock
+        of another computer, and a job that lives there must not be started a second time."""
+        paths = [path for path in (self.path / "status.json", self.path / "launch.json") if path.exists()]
+        changed = max((path.stat().st_mtime for path in paths), default=0.0)
+        return launch is not None and launch.is_elsewhere and abs(time.time() - changed) < SILENT_AFTER
+
+    def is_superseded(self, attempt: int) -> bool:
+        """Whether a later attempt has been started, or the one who attends to this one has gone."""
+        launch = self._launch()
+        return launch is not None and (launch.attempt > attempt or not self.lock.is_held())
 
     def is_ended(self, attempt: int) -> bool:
         """Whether that attempt, or a later one, has had its last word."""
@@ -245,19 +273,26 @@ class JobFolder:
     def log_bytes(self) -> int:
         return self.log_path.stat().st_size if self.log_path.is_file() else 0
 
-    def write_launch(self, pid: int, attempt: int, log_bytes: int = 0) -> None:
+    def write_launch(self, pid: int, attempt: int, log_bytes: int = 0, engine: str = "") -> None:
         """Remember the process that was started: see ``Launch``."""
         try:
             boot, started = _start_of(pid)
         except (psutil.Error, OSError):  # it has ended
             boot, started = "", None
-        files.write_json(self.path / "launch.json", asdict(Launch(pid, started, attempt, boot, log_bytes)))
+        launch = Launch(pid, started, attempt, boot, log_bytes, platform.node(), engine)
+        files.write_json(self.path / "launch.json", asdict(launch))
 
     @property
     def process(self) -> int | None:
         """The process last started for it; one may do several runs in turn."""
         launch = self._launch()
         return launch.pid if launch else None
+
+    @property
+    def engine(self) -> str:
+        """The engine that does it; empty for this computer."""
+        launch = self._launch()
+        return launch.engine if launch else ""
 
     def next_attempt(self) -> int:
         launch = self._launch()
@@ -308,7 +343,8 @@ class JobFolder:
             age = time.time() - self.path.stat().st_mtime
         except FileNotFoundError as error:
             raise UnknownId(f"{self.id} has been deleted.") from error
-        if self.lock.is_held() or (launch.is_alive() if launch else abs(age) < START_PATIENCE):
+        alive = launch.is_alive() or self._beats_elsewhere(launch) if launch else abs(age) < START_PATIENCE
+        if self.lock.is_held() or alive:
             return Status(QUEUED, message="Waiting to start", attempt=attempt)
         log = self.log_tail(600, launch.log_bytes if launch else 0).strip()
         if log:

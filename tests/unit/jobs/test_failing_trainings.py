@@ -22,13 +22,13 @@ import sys, time
 from covid_core.jobs import reporter, worker
 reporter.BEAT, reporter.STALLED_AFTER = 0.2, 2.0
 worker.train = lambda *_: time.sleep(3600)  # as on a disk of the network that does not answer
-sys.exit(worker.main(sys.argv[1:], worker._log_into))
+sys.exit(worker.main(sys.argv[1:], worker.log_into))
 """
 LITTLE_MEMORY = """
 import resource, sys
 from covid_core.jobs import worker
 resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000, 1_500_000_000))
-sys.exit(worker.main(sys.argv[1:], worker._log_into))
+sys.exit(worker.main(sys.argv[1:], worker.log_into))
 """
 
 

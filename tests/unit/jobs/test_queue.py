@@ -14,6 +14,7 @@ from covid_core.data.dataset import open_dataset
 from covid_core.data.imports.importing import import_folder
 from covid_core.data.split import split_hash
 from covid_core.errors import DataError, Diverged, JobRefused, RunError, Stopped, UnknownId, WeightsUnavailable
+from covid_core.executors import local
 from covid_core.files import FileLock
 from covid_core.jobs import queue, reporter, worker
 from covid_core.jobs.kinds import ImportRequest, PhantomRequest
@@ -240,7 +241,7 @@ def test_a_run_that_goes_on_on_the_processor_stays_there(workspace, monkeypatch)
         def wait(self):
             return 0
 
-    monkeypatch.setattr(queue.subprocess, "Popen", Started)
+    monkeypatch.setattr(local.subprocess, "Popen", Started)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     run = made_run(workspace, TABLE, state=store.FAILED)
     for processor in (False, True, False):
@@ -530,9 +531,9 @@ def test_a_failed_import_says_why_and_removes_the_upload(workspace):
 
 
 def test_a_process_that_cannot_start_is_told_with_its_log(workspace, monkeypatch):
-    environment = queue._worker_environment
+    environment = local.environment
     monkeypatch.setattr(
-        queue, "_worker_environment", lambda folder: {**environment(folder), "PYTHONPATH": "", "PYTHONSAFEPATH": "1"}
+        local, "environment", lambda folder: {**environment(folder), "PYTHONPATH": "", "PYTHONSAFEPATH": "1"}
     )
     status = queue.wait(queue.submit(workspace, PhantomRequest(images=6)), 0.05)
     assert status.state == store.FAILED
@@ -546,7 +547,7 @@ def test_a_worker_keeps_its_memory_unless_the_user_tunes_glibc_otherwise(workspa
     if told:
         monkeypatch.setenv("GLIBC_TUNABLES", told)
     folder = store.create_job(workspace, "phantom", {})
-    tunables = queue._worker_environment(folder)["GLIBC_TUNABLES"].split(":")
+    tunables = local.environment(folder)["GLIBC_TUNABLES"].split(":")
     assert "glibc.malloc.mmap_max=0" in tunables
     assert tunables[-1] == (told or "glibc.malloc.hugetlb=1")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from waiting import LONG
 
-from covid_core.jobs import queue
+from covid_core.executors import local
 from covid_core.nets import devices
 
 ROOT = Path(__file__).parents[3]
@@ -71,7 +71,7 @@ def test_a_worker_that_leaves_the_graphics_card_alone_starts_no_tensorflow_to_se
     monkeypatch.setattr(devices, "DRIVERS", ("/",))
     monkeypatch.setattr(sys, "platform", "linux")
     assert devices.may_exist()
-    for name, value in queue.NO_GRAPHICS_CARD.items():
+    for name, value in local.NO_GRAPHICS_CARD.items():
         monkeypatch.setenv(name, value)
     assert not devices.may_exist()
 
