@@ -9,13 +9,13 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from covid_core.errors import CovidCoreError
 from covid_core.executors import engines, local
 from covid_core.executors.choice import Choice
-from covid_core.executors.engines import EngineClient, Task
+from covid_core.executors.engines import End, EngineClient, Task
 from covid_core.files import FileLock
 from covid_core.runs import store
 from covid_core.runs.store import Fault, JobFolder, Status
@@ -23,11 +23,13 @@ from covid_core.specs import parse
 from covid_core.work import CORES
 
 POLL = 0.5  # seconds between two questions to the engine
+SETTLE = 30.0  # seconds: what a node has written may be seen here as late as that
 TRIES = 4  # a job that was lost so often is not handed over again
 LOCK_PATIENCE = 5.0  # seconds; a reader's probe holds the lock for an instant
 WAITING = "Waiting for a node"
 LOST = "Its node was lost. It goes on from its last checkpoint on another one"
 LOST_FOR_GOOD = "It was lost {times} times, the last time because: {reason}"
+NO_WORD = "its worker ended without a last word"
 OUT_OF_QUEUE = "Taken out of the queue by the user."
 PASSED_ON = ("KERAS_HOME", "COVID_CORE_CACHE_GB", "TZ")  # of this computer's environment
 
@@ -41,10 +43,12 @@ class Attendance:
         self._first = attempt
         self._task: Task | None = None
         self._is_cancelled = False
+        self._ended = 0.0  # by the monotonic clock
         self._write(store.QUEUED, message=WAITING)
 
     def hand_over(self, engine: EngineClient) -> None:
         """Hand the job over. Raises what the engine does."""
+        self._ended = 0.0
         self._task = engine.submit(self.folder, self.attempt, self._environment())
 
     def is_done(self, engine: EngineClient) -> bool:
@@ -56,6 +60,11 @@ class Attendance:
             return False
         if self.folder.is_ended(self.attempt):
             return True
+        if not (end.is_lost or end.reason or self._is_cancelled):
+            self._ended = self._ended or time.monotonic()
+            if time.monotonic() - self._ended < SETTLE:
+                return False
+            end = End(is_lost=True, reason=NO_WORD)
         if self._is_cancelled or self.folder.stop_requested():
             self._write(store.STOPPED, reason=OUT_OF_QUEUE)
         elif not end.is_lost:
@@ -81,10 +90,12 @@ class Attendance:
             self._is_cancelled = True
             self._task.cancel()
 
-    def _write(self, state: store.State, message: str = "", reason: str = "", fault: Fault = "") -> None:
-        now = time.time()
-        status = Status(state, message=message, reason=reason, fault=fault, attempt=self.attempt, updated=now)
-        status = replace(status, place=self._choice.label, ended=now if status.is_final else None)
+    def _write(self, state: store.State, **words: Any) -> None:
+        """How it is, from where the last worker had come to."""
+        now, progress = time.time(), self.folder.progress_written
+        ended = now if state in store.FINAL else None
+        place, attempt = self._choice.label, self.attempt
+        status = Status(state, **words, progress=progress, attempt=attempt, updated=now, ended=ended, place=place)
         self.folder.write_status(status)
 
     def _environment(self) -> dict[str, str]:
@@ -123,9 +134,15 @@ def attend(engine: EngineClient, attended: Sequence[Attendance], locks: Mapping[
     """Stay until all have ended; the lock of each is let go with its end."""
     left = list(attended)
     while left:
-        for one in [one for one in left if one.is_done(engine)]:
-            left.remove(one)
-            locks[one.folder].release()
+        for one in list(left):
+            try:
+                is_done = one.is_done(engine)
+            except CovidCoreError as error:  # it can no longer be handed over, or its folder is damaged
+                one.fail(str(error))
+                is_done = True
+            if is_done:
+                left.remove(one)
+                locks[one.folder].release()
         time.sleep(POLL)
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from covid_core import access, files
 from covid_core.errors import InvalidChoice
+from covid_core.formatting import plural
 from covid_core.specs import Spec, parse
 from covid_core.workspace import Workspace
 
@@ -39,13 +40,14 @@ class Choice(Spec):
     """An engine and what each job gets of it: processor ``cores``, and ``gpus`` where it can use some.
 
     ``address``: of Ray's cluster, host:port; of SLURM, the partition. Empty: the cluster that this computer belongs
-    to, or SLURM's default partition.
+    to, or SLURM's default partition. ``minutes``: SLURM ends a job then, and it goes on in a new one.
     """
 
     engine: EngineName = "local"
     address: str = Field(default="", max_length=200)
     cores: int = Field(default=1, ge=1, le=1024)
     gpus: int = Field(default=0, ge=0, le=64)
+    minutes: int = Field(default=1440, ge=1, le=100_000)
 
     @property
     def is_local(self) -> bool:
@@ -72,6 +74,16 @@ def chosen(workspace: Workspace) -> Choice:
     return choice
 
 
+def in_words(choice: Choice) -> str:
+    """Where jobs are done, in a sentence."""
+    if choice.is_local:
+        return "Jobs are done on this computer."
+    cards = f" and {plural(choice.gpus, 'GPU')}" if choice.gpus else ""
+    at = f" ({choice.address})" if choice.address else ""
+    words = f"Trainings, audits and tests go to {choice.label}{at}, each with {plural(choice.cores, 'core')}{cards}."
+    return f"{words} Imports and lessons stay on this computer."
+
+
 def choose(workspace: Workspace, choice: Choice) -> None:
     """Have the jobs of a workspace done there from now on; those at work stay where they are. Raises NotPermitted."""
     access.check(workspace, access.ADMINISTER)
@@ -92,7 +104,7 @@ def _of_environment() -> Choice:
     name = os.environ[VARIABLE].strip().lower()
     variables = ENGINES[name].variables if name in ENGINES else ()
     address = next(filter(None, (os.environ.get(variable, "") for variable in variables)), "")
-    fields = {"cores": f"{VARIABLE}_CORES", "gpus": f"{VARIABLE}_GPUS"}
+    fields = {"cores": f"{VARIABLE}_CORES", "gpus": f"{VARIABLE}_GPUS", "minutes": f"{VARIABLE}_MINUTES"}
     numbers = {field: os.environ[variable] for field, variable in fields.items() if os.environ.get(variable)}
     return parse(Choice, {"engine": name, "address": address, **numbers})
 

@@ -17,6 +17,14 @@ class End(NamedTuple):
     fault: Fault = ""
 
 
+class Node(NamedTuple):
+    """A computer of an engine that answers."""
+
+    name: str
+    cores: int
+    gpus: int
+
+
 class Task(Protocol):
     """A job that was handed over."""
 
@@ -32,6 +40,9 @@ class EngineClient(Protocol):
 
     def submit(self, folder: JobFolder, attempt: int, environment: Mapping[str, str]) -> Task:
         """Hand a job over, for its worker to start with that much more environment."""
+
+    def nodes(self) -> list[Node]:
+        """The computers that jobs can go to. Raises CovidCoreError."""
 
 
 def opened(choice: Choice) -> EngineClient:

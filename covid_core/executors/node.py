@@ -16,10 +16,11 @@ NO_LOCKS = (
     "{place} does not see the locks of this workspace, so two nodes could change the same file at once. Put the "
     "workspace on a file system whose locks hold between computers (NFS 4 without nolock, Lustre with flock)."
 )
+NOT_STARTED = "The node could not start the job: {reason}. Are the same packages installed on all nodes?"
 OTHER_VERSION = "{place} runs version {here} of Second Look, and this computer {there}. Install the same on both."
 
 
-def work(engine: str, path: str, attempt: int, version: str) -> str:
+def work(engine: str, path: str, attempt: int | str, version: str) -> str:
     """Do the job in a folder. Returns "" where its worker has begun; how it ended stands in the folder. Else why not.
 
     The lock of the folder has to be seen as held: the attendant holds it on another computer.

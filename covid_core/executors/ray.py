@@ -9,7 +9,7 @@ import covid_core
 from covid_core.errors import CovidCoreError
 from covid_core.executors import node
 from covid_core.executors.choice import Choice
-from covid_core.executors.engines import End
+from covid_core.executors.engines import End, Node
 from covid_core.files import OUT_OF_MEMORY
 from covid_core.runs.store import JobFolder
 
@@ -37,7 +37,7 @@ class RayTask:
         except ray.exceptions.TaskCancelledError:
             return End()
         except ray.exceptions.RayTaskError as error:  # Python's own on the node, before the worker took over
-            return End(reason=f"The node could not start the job: {error.cause or error}.")
+            return End(reason=node.NOT_STARTED.format(reason=error.cause or error))
         except ray.exceptions.RayError as error:  # of the node, or of the process there
             return End(is_lost=True, reason=str(error).strip().partition("\n")[0])
 
@@ -64,6 +64,12 @@ class RayClient:
     def submit(self, folder: JobFolder, attempt: int, environment: Mapping[str, str]) -> RayTask:
         task = self._work.options(runtime_env={"env_vars": dict(environment)}, name=folder.id)
         return RayTask(task.remote(self._label, str(folder.path), attempt, covid_core.__version__))
+
+    def nodes(self) -> list[Node]:
+        import ray
+
+        alive = [(one["NodeManagerHostname"], one["Resources"]) for one in ray.nodes() if one["Alive"]]
+        return [Node(name, int(has.get("CPU", 0)), int(has.get("GPU", 0))) for name, has in alive]
 
 
 def opened(choice: Choice) -> RayClient:

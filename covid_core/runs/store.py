@@ -244,6 +244,14 @@ class JobFolder:
         written = self._written_status()
         return written is not None and written.is_final and written.attempt >= attempt
 
+    @property
+    def progress_written(self) -> float:
+        """How far its last worker has come, whatever became of it; 0 where its status is damaged."""
+        with contextlib.suppress(RunDamaged):
+            written = self._written_status()
+            return written.progress if written else 0.0
+        return 0.0
+
     def write_status(self, status: Status) -> None:
         files.write_json(self.path / "status.json", asdict(status))
 
