@@ -10,7 +10,7 @@ import streamlit as st
 
 from covid_core.data import dataset as data
 from covid_core.formatting import plural
-from pages.panels.home import cache_usage, glossary_view
+from pages.panels.home import cache_usage, engine_form, glossary_view
 from pages.shared import import_jobs, run_cache, shell
 
 CHOSEN = "home_chosen"  # session: the page that the primary button named when it was clicked
@@ -67,6 +67,7 @@ def main() -> None:
     _workflow(situation)
     _readers()
     cache_usage.section()
+    engine_form.section()
     glossary_view.link()
     st.caption(
         f"{shell.RESEARCH_ONLY} Images stay on this machine. A score is the output of a network, not the probability "

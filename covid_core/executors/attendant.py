@@ -88,6 +88,7 @@ class Attendance:
         """A stop of a job that has not begun is no matter of its worker, which stops at its next step."""
         if self.folder.stop_requested() and not self._is_cancelled and self.folder.status().state == store.QUEUED:
             self._is_cancelled = True
+            assert self._task is not None
             self._task.cancel()
 
     def _write(self, state: store.State, **words: Any) -> None:
@@ -118,6 +119,7 @@ def main(words: Sequence[str]) -> int:
         for folder, attempt in pairs.items()
         if folder in held and not folder.is_ended(attempt)
     ]
+    _log_into(next(iter(pairs)))
     try:
         engine = engines.opened(choice)
         for one in attended:
@@ -128,6 +130,13 @@ def main(words: Sequence[str]) -> int:
         return 1
     attend(engine, attended, locks)
     return 0
+
+
+def _log_into(folder: JobFolder) -> None:
+    """Send what the engine's client prints from now on to a log of its own, beside that of the worker."""
+    with open(folder.attendant_path, "ab") as log:
+        os.dup2(log.fileno(), sys.stdout.fileno())
+        os.dup2(log.fileno(), sys.stderr.fileno())
 
 
 def attend(engine: EngineClient, attended: Sequence[Attendance], locks: Mapping[JobFolder, FileLock]) -> None:

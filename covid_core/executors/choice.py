@@ -20,19 +20,34 @@ EngineName = Literal["local", "ray", "slurm"]
 
 class Engine(NamedTuple):
     """A row of ENGINES: the ``label`` on screen, the ``module`` that it needs, the extra that adds it, where its
-    address comes from in the environment, and what the address is."""
+    address comes from in the environment, what the address is, and a sentence of ``help`` on it."""
 
     label: str
     module: str = ""
     extra: str = ""
     variables: tuple[str, ...] = ()
     address: str = ""
+    help: str = ""
 
 
 ENGINES: dict[str, Engine] = {
     "local": Engine("This computer"),
-    "ray": Engine("Ray", "ray", "ray", ("COVID_CORE_RAY_ADDRESS", "RAY_ADDRESS"), "Address of the cluster"),
-    "slurm": Engine("SLURM", "submitit", "slurm", ("COVID_CORE_SLURM_PARTITION",), "Partition"),
+    "ray": Engine(
+        "Ray",
+        "ray",
+        "ray",
+        ("COVID_CORE_RAY_ADDRESS", "RAY_ADDRESS"),
+        "Address of the cluster",
+        "Host and port of its head. Empty: the cluster that this computer belongs to.",
+    ),
+    "slurm": Engine(
+        "SLURM",
+        "submitit",
+        "slurm",
+        ("COVID_CORE_SLURM_PARTITION",),
+        "Partition",
+        "As sinfo lists it. Empty: the default partition.",
+    ),
 }
 
 
@@ -62,6 +77,11 @@ class Choice(Spec):
 def is_set_outside() -> bool:
     """Whether the environment names the engine, so that the workspace's own choice does not count."""
     return bool(os.environ.get(VARIABLE))
+
+
+def is_chosen(workspace: Workspace) -> bool:
+    """Whether anybody has said where jobs are done."""
+    return is_set_outside() or (workspace.root / FILE).exists()
 
 
 def chosen(workspace: Workspace) -> Choice:

@@ -28,7 +28,7 @@ MOST_OF_ONE = 15  # processes of one visitor of a server that wait or work
 MOST_WAITING = 30  # processes in the queue, each of about 120 MB; a study of the course has five
 OF_DATASETS = ("dataset", "against", "members")  # fields of requests that hold data sets' ids
 SUBMIT_PATIENCE = 10.0  # seconds; starting a job takes less than one
-OUT_OF_QUEUE = "Taken out of the queue by the user."
+OUT_OF_QUEUE = attendant.OUT_OF_QUEUE
 
 
 def submit_training(workspace: Workspace, spec: TrainingSpec) -> Run:

@@ -213,6 +213,7 @@ def _run(one: Run) -> Fields:
         "state": status.state,
         "reason": status.reason,
         "stage": status.message,
+        "place": status.place,
         "progress": status.progress,
         "study": one.study,
         "dataset": one.dataset.id,

@@ -7,7 +7,7 @@ request.json   jobs    what to do; for a run ``spec.json`` takes its place
 launch.json    jobs    the process last started for it: pid, start time, attempt, computer, engine
 launch.lock    jobs    held while a process is started, so that two readers do not resume at once
 status.json    worker  state, progress, message, times
-worker.log     jobs    what the process printed; for people, never parsed
+worker.log     jobs    what the process printed; for people, never parsed; attendant.log, what an engine did
 lock           worker  held for the process's whole life, so "running" with a free lock means dead; where an engine
                        does the job, its attendant on the computer that started it holds it
 node.lock      worker  held by a worker on a node of an engine, so that a job which was lost is not done twice
@@ -184,6 +184,7 @@ class JobFolder:
     path: Path
 
     log_path = _File("worker.log")
+    attendant_path = _File("attendant.log")  # of the first of several jobs that an engine got at once
 
     @property
     def id(self) -> str:

@@ -9,12 +9,13 @@ from typing import Any
 import streamlit as st
 
 from covid_core import access
+from covid_core.executors import choice
 from covid_core.formatting import duration, plural, roughly
 from covid_core.jobs import demonstration, kinds, queue
 from covid_core.jobs.kinds import Request
 from covid_core.jobs.queue import Job
 from covid_core.runs import store
-from covid_core.runs.store import JobFolder
+from covid_core.runs.store import JobFolder, Status
 from pages.shared import shell
 
 POLL = 1.0  # seconds
@@ -122,10 +123,18 @@ def _card(job: Job[Any], place: str) -> None:
         st.progress(min(max(status.progress, 0.0), 1.0), text=shell.plain(status.message or "Starting"))
         left = "" if status.seconds_left is None else f", about {duration(status.seconds_left)} left"
         if status.elapsed is not None:
-            st.caption(f"{duration(status.elapsed)} so far{left}.")
+            st.caption(f"{duration(status.elapsed)} so far{left}. {where(job.folder, status)}".rstrip())
         else:
             takes = expected(job.request)
-            st.caption(f"Not started yet. It takes about {takes}." if takes else "Not started yet.")
+            begun = f"Not started yet. It takes about {takes}." if takes else "Not started yet."
+            st.caption(f"{begun} {where(job.folder, status)}".rstrip())
+
+
+def where(folder: JobFolder, status: Status) -> str:
+    """Where a job is done, as a sentence; nothing where nobody has chosen an engine."""
+    if status.place:
+        return f"On {shell.plain(status.place)}."
+    return "On this computer." if choice.is_chosen(folder.workspace) else ""
 
 
 def stop_button(folders: Sequence[JobFolder], key: str, on_stop: str, label: str = "Stop") -> None:

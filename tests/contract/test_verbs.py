@@ -45,6 +45,15 @@ class By(NamedTuple):
 
 COUNTS = By(int)
 PART = {"images": COUNTS, "overall": By(MEASURE), "per_class": By(By(MEASURE)), "confusion": By(COUNTS)}
+ENGINE = {
+    "engine": str,
+    "address": str,
+    "cores": int,
+    "gpus": int,
+    "minutes": int,
+    "set_outside": bool,
+    "nodes": [{"name": str, "cores": int, "gpus": int}],
+}
 DATASET = {
     "dataset": str,
     "name": str,
@@ -162,6 +171,7 @@ KEPT = {"bytes": int, "files": int, "used": NUMBER}
 # VERB: what is asked, and what must be answered; several of a verb where it answers in more than one way
 CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
     "where": [((), {"workspace": str, "reason": str, "unused": TEXT_OR_NULL})],
+    "engine": [((), ENGINE), (("local", "--cores", "2"), ENGINE)],
     "demo": [(("--images", "6"), DATASET)],
     "import": [((f"datasets/{OTHER}/files",), DATASET)],
     "merge": [

@@ -144,6 +144,8 @@ def _bar(one: CachedRun) -> None:
 
 
 def _place(one: CachedRun) -> str:
+    if one.status.place:  # its engine has a queue of its own
+        return f"{shell.plain(one.status.message)}. {job_panel.where(one.run, one.status)}"
     return f"Waits; {plural(one.place, 'run')} before it" if one.place else "Starts next"
 
 
@@ -156,6 +158,7 @@ def _bar_text(run: Run, status: Status) -> str:
     parts = [share(status.progress, 0), shell.plain(status.message), f"{duration(status.elapsed)} so far"]
     if status.seconds_left is not None:
         parts.append(f"about {duration(status.seconds_left)} left")
+    parts.append(job_panel.where(run, status).removesuffix("."))
     return " · ".join(part for part in parts if part)
 
 
@@ -377,8 +380,9 @@ def _facts(one: CachedRun, epochs_done: int) -> None:
         st.caption(shell.plain(region))
     last = status.ended or status.updated
     if status.is_final and last:
+        where = f". {job_panel.where(run, status)}".rstrip(". ")
         weights = f"Epochs: {run_text.epochs(run)}. " if one.is_usable else ""
-        st.caption(f"{weights}{'Ended' if status.ended else 'Last heard of'} {moment(last)}")
+        st.caption(f"{weights}{'Ended' if status.ended else 'Last heard of'} {moment(last)}{where}")
         if missing := run_text.model_file(run):
             st.caption(shell.plain(missing))
 

@@ -1,0 +1,46 @@
+"""Where jobs are done, and the form that sends them to an engine."""
+
+import streamlit as st
+
+from covid_core import access
+from covid_core.executors import choice
+from covid_core.executors.choice import ENGINES, VARIABLE, Choice
+from pages.shared import shell
+
+SAVED = "engine_saved"  # session: a choice has just been made
+
+
+def section() -> None:
+    """The whole section, for administrators."""
+    if not access.actor().may(access.ADMINISTER):
+        return
+    st.subheader("Where jobs are done")
+    chosen = Choice()
+    with shell.errors_shown():
+        chosen = choice.chosen(shell.workspace())
+        st.markdown(shell.plain(choice.in_words(chosen)))
+    if choice.is_set_outside():
+        st.caption(f"{VARIABLE} of this server says so.")
+        return
+    with st.popover("Change", icon=":material/lan:", key="engine-change"):
+        _form(chosen)
+
+
+def _form(chosen: Choice) -> None:
+    labels = {name: engine.label for name, engine in ENGINES.items()}
+    name = st.radio("Jobs go to", list(labels), list(labels).index(chosen.engine), labels.get, key="engine-name")
+    fields = {"engine": name}
+    if name != "local":
+        engine, kept = ENGINES[name], chosen if chosen.engine == name else Choice()
+        fields["address"] = st.text_input(engine.address, kept.address, key=f"engine-address-{name}", help=engine.help)
+        fields["cores"] = st.number_input("Processor cores for each job", 1, 1024, kept.cores, key="engine-cores")
+        fields["gpus"] = st.number_input("Graphics cards for each job", 0, 64, kept.gpus, key="engine-gpus")
+        st.caption("Every node needs this workspace under the same path, and the same packages.")
+    wanted = Choice(**{**chosen.model_dump(), **fields})
+    shell.button("Save", access.ADMINISTER, key="engine-save", type="primary", on_click=_save, args=(wanted,))
+
+
+def _save(wanted: Choice) -> None:
+    with shell.errors_shown():
+        choice.choose(shell.workspace(), wanted)
+        st.toast(choice.in_words(wanted), icon=":material/check_circle:")
