@@ -40,6 +40,10 @@ class WeightsUnavailable(CovidCoreError):
     """ImageNet weights were asked for and are neither in the cache nor to be had from the network."""
 
 
+class PacsError(CovidCoreError):
+    """A PACS cannot be reached, refuses, or sends what cannot be used."""
+
+
 class RunError(CovidCoreError):
     """A run or job cannot do what was asked of it."""
 

@@ -7,6 +7,7 @@ one, so a reader sees the old content or the new, never half of it.
 import contextlib
 import ctypes
 import errno
+import functools
 import hashlib
 import json
 import math
@@ -146,6 +147,18 @@ def without_nan(value: Any) -> Any:
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def append_line(path: Path, line: str, mode: int = 0o666) -> None:
+    """Add a line to a file by one write, on a line of its own also where a crash tore the last. Raises OSError.
+
+    ``mode`` is of a file that is made; the umask counts too.
+    """
+    with open(path, "ab+", buffering=0, opener=functools.partial(os.open, mode=mode)) as handle:
+        handle.seek(-min(1, handle.seek(0, os.SEEK_END)), os.SEEK_END)
+        is_torn = handle.read(1) not in (b"", b"\n")
+        handle.write(b"\n" * is_torn + line.encode("utf-8", "replace") + b"\n")
+        os.fsync(handle.fileno())
 
 
 FORMER_KEYS = {  # of files that version 0.2 and earlier wrote, and what they are called now

@@ -39,8 +39,8 @@ class Right(NamedTuple):
     words: str
 
 
-LESSON, VIEW, UPLOAD, CLASS, DECIDE, COMPUTE, TRAIN, IMPORT, ADMINISTER = (
-    *("lesson", "view", "upload", "class", "decide", "compute", "train", "import", "administer"),
+LESSON, VIEW, UPLOAD, CLASS, DECIDE, PACS, COMPUTE, TRAIN, IMPORT, ADMINISTER = (
+    *("lesson", "view", "upload", "class", "decide", "pacs", "compute", "train", "import", "administer"),
 )
 RIGHTS = {
     LESSON: Right(Role.STUDENT, Role.TRAINER, "work on the lessons"),
@@ -48,6 +48,7 @@ RIGHTS = {
     UPLOAD: Right(Role.VIEWER, Role.VIEWER, "hand in files"),
     CLASS: Right(Role.TRAINER, Role.TRAINER, "open a class"),
     DECIDE: Right(Role.TRAINER, Role.TRAINER, "decide about images"),
+    PACS: Right(Role.TRAINER, Role.TRAINER, "fetch from a PACS or send to it"),
     COMPUTE: Right(Role.TRAINER, Role.ADMIN, "start, stop or remove such a job"),
     TRAIN: Right(Role.TRAINER, Role.ADMIN, "start, change or delete such a run"),
     IMPORT: Right(Role.ADMIN, Role.ADMIN, "add or delete data sets"),

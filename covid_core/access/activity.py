@@ -1,6 +1,5 @@
 """The log of a workspace: who did what. A file of JSON lines that only grows, but for ``forget``."""
 
-import functools
 import json
 import logging
 import os
@@ -36,16 +35,12 @@ def append(workspace: Workspace, who: str, role: str, did: str, what: str) -> No
     can delete something on a full disk, what was done stays done and the log of the server says so."""
     when = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     line = Line(when, who[:LONGEST], role, did[:LONGEST], what[:LONGEST])
-    text = json.dumps(asdict(line), ensure_ascii=False) + "\n"
+    text = json.dumps(asdict(line), ensure_ascii=False)
     try:
         workspace.root.mkdir(parents=True, exist_ok=True)
-        with open(workspace.root / FILE, "ab+", buffering=0, opener=functools.partial(os.open, mode=0o600)) as handle:
-            handle.seek(-min(1, handle.seek(0, os.SEEK_END)), os.SEEK_END)
-            torn = handle.read(1) not in (b"", b"\n")  # by a crash
-            handle.write(b"\n" * torn + text.encode("utf-8", "replace"))
-            os.fsync(handle.fileno())
+        files.append_line(workspace.root / FILE, text, 0o600)
     except OSError as error:
-        logging.getLogger(__name__).error("Not noted, because %s: %s", error.strerror or error, text.strip())
+        logging.getLogger(__name__).error("Not noted, because %s: %s", error.strerror or error, text)
 
 
 def lines(workspace: Workspace, most: int) -> list[Line]:

@@ -64,7 +64,7 @@ def to_html(
     image = assessments[0].image
     shown = fitted(image.pixels, LONGEST)
     report = {
-        "mark": _mark(image),
+        "mark": mark_of(image),
         "made": f"{datetime.now():%d %B %Y, %H:%M}",
         "answer": " ".join(filter(None, prediction_text.verdict(assessments))),
         "notes": [
@@ -87,10 +87,10 @@ def to_html(
 
 def file_name(image: GreyImage) -> str:
     """What the report of an image is called."""
-    return f"second-look-{_mark(image)}.html"
+    return f"second-look-{mark_of(image)}.html"
 
 
-def _mark(image: GreyImage) -> str:
+def mark_of(image: GreyImage) -> str:
     """First digits of a hash of the image's pixels: tells images apart, and names nobody."""
     return hashlib.sha256(np.ascontiguousarray(image.pixels)).hexdigest()[:MARK_DIGITS]
 

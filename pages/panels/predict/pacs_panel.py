@@ -1,0 +1,60 @@
+"""Images from a PACS, and the result of an image back to it; both only where an administrator has named a PACS."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from covid_core import access
+from covid_core.exchange.pacs import results, servers
+from covid_core.exchange.pacs.servers import Server
+from covid_core.images.codec import DICOM, kind_of
+from covid_core.inference.assessment import Assessment
+from covid_core.runs.store import Run
+from pages.shared import pacs, shell
+from pages.shared.uploads import FetchedFile, ImageSource
+
+MOST, MOST_BYTES = 30, 256 * 10**6  # images and bytes of one query; they stay in this session's memory
+
+
+def fetched() -> list[FetchedFile]:
+    """The form, and the images of a query that has just been sent."""
+    if not pacs.is_configured():
+        return []
+    files: list[FetchedFile] = []
+    with st.popover("From a PACS", icon=":material/cloud_download:"), shell.errors_shown():
+        st.caption(f"At most {MOST} plain radiographs. They stay in this session's memory.")
+        if asked := pacs.query("predict"):
+            files = [FetchedFile(name, name, content) for name, content in pacs.fetched(asked, MOST, MOST_BYTES)]
+    return files
+
+
+def offer_result(answers: Sequence[tuple[Run, Assessment]], source: ImageSource) -> None:
+    """For each PACS a button that sends the result of a DICOM image there, after a question."""
+    if source.content is None or not pacs.is_configured() or kind_of(source.content()) != DICOM:
+        return
+    sent = [(run, one) for run, one in answers if not one.error and one.refused_by is None]
+    if not sent:
+        st.caption("No result for a PACS: the image has no answer.")
+        return
+    with shell.errors_shown():
+        for server in servers.configured().values():
+            shell.confirm(
+                f"Send the result to {shell.plain(server.name)}",
+                "A structured report and a picture of image, heat map and answer are stored in the study of this image. "
+                "They name its patient, and are marked as research, not for diagnosis.",
+                f"Store them in {shell.plain(server.name)}",
+                ":material/cloud_upload:",
+                right=access.PACS,
+                key=f"send-{server.name}",
+                on_click=_send,
+                args=(server, sent, source),
+            )
+
+
+def _send(server: Server, sent: Sequence[tuple[Run, Assessment]], source: ImageSource) -> None:
+    from covid_core.exchange.pacs import dicomweb
+
+    content = source.content() if source.content else b""
+    made = [content for run, one in sent for content in results.of(run, one, content).files.values()]
+    dicomweb.store(shell.workspace(), server, made)
+    st.toast(f"Stored in {shell.plain(server.name)}.", icon=":material/cloud_done:")
