@@ -18,7 +18,7 @@ from covid_core.jobs.kinds import ReferenceRequest
 from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
-from pages.panels.predict import answer_panel, drift_panel, explanation, viewer
+from pages.panels.predict import answer_panel, drift_panel, explanation, pacs_panel, viewer
 from pages.shared import image_results, import_jobs, job_panel, lung_segmenter, run_cache, shell, uploads, url_state
 from pages.shared.image_results import Entries
 from pages.shared.uploads import ImageSource
@@ -152,11 +152,12 @@ def pick_images(runs: list[Run]) -> list[ImageSource]:
         key=UPLOADS,
         max_upload_size=LARGEST_FILE // 2**20,
     )
+    st.session_state[BEFORE] = [*st.session_state[BEFORE], *pacs_panel.fetched()]
     if before := st.session_state[BEFORE]:
         names = shell.plain(", ".join(file.name for file in before[:MOST_NAMED]))
         more = f" and {count(len(before) - MOST_NAMED)} more" if len(before) > MOST_NAMED else ""
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(f"Still here from before: {names}{more}.")
+            st.caption(f"Also here: {names}{more}.")
             st.button(
                 f"Remove {'it' if len(before) == 1 else 'them'}",
                 type="tertiary",
@@ -331,6 +332,7 @@ def show_image(
     explanation.similar(*every[0], source, assessments[0].run if len(runs) > 1 else "")
     answer_panel.numbers_table([one for _, one in answers])
     answer_panel.report_button(list(zip(runs, examined, strict=True)), source)
+    pacs_panel.offer_result(list(zip(runs, examined, strict=True)), source)
 
 
 def pick_window(source: ImageSource, image: GreyImage) -> None:

@@ -31,7 +31,8 @@ BY_FILES: dict[str | type, Callable] = {  # what tells them apart in a cache
 class ImageSource:
     """One image that can be read. ``read`` decodes it, or raises ImageError; the same key means the same pixels.
 
-    ``label`` and ``dataset`` are of an image that a data set holds. ``file`` is the key without window and turn.
+    ``label`` and ``dataset`` are of an image that a data set holds. ``file`` is the key without window and turn,
+    ``content`` gives the bytes of a file that was handed in.
     """
 
     key: str
@@ -40,9 +41,25 @@ class ImageSource:
     label: str = ""
     dataset: Dataset | None = field(default=None, repr=False)
     file: str = ""
+    content: Callable[[], bytes] | None = field(default=None, repr=False)
 
 
-def uploaded(files: Sequence[UploadedFile]) -> list[ImageSource]:
+@dataclass(frozen=True)
+class FetchedFile:
+    """A file that came from elsewhere, as if it had been uploaded."""
+
+    file_id: str
+    name: str
+    content: bytes = field(repr=False)
+
+    def getvalue(self) -> bytes:
+        return self.content
+
+    def getbuffer(self) -> memoryview:
+        return memoryview(self.content)
+
+
+def uploaded(files: Sequence[UploadedFile | FetchedFile]) -> list[ImageSource]:
     """The uploads; the same file twice is one image."""
     keys, sources = memory("keys"), dict[str, ImageSource]()
     for file in files:
@@ -50,13 +67,13 @@ def uploaded(files: Sequence[UploadedFile]) -> list[ImageSource]:
             keys[file.file_id] = hashlib.sha256(file.getbuffer()).hexdigest()
         digest = keys[file.file_id]
         window = memory("windows").get(digest, 0)
-        source = ImageSource(f"{digest}-{window}", file.name, partial(_read_upload, file, window), file=digest)
+        source = ImageSource(f"{digest}-{window}", file.name, partial(_read_upload, file, window), file=digest, content=file.getvalue)
         sources.setdefault(digest, _as_turned(source))
     retain("keys", {file.file_id for file in files}.__contains__)
     return list(sources.values())
 
 
-def _read_upload(file: UploadedFile, window: int) -> GreyImage:
+def _read_upload(file: UploadedFile | FetchedFile, window: int) -> GreyImage:
     """A stranger's file, decoded in a process of its own. Raises ImageError."""
     return sandbox.read_image(file.getvalue(), window)
 

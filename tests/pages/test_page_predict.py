@@ -732,7 +732,7 @@ def test_uploads_runs_and_coverage_are_still_there_after_another_page_was_open(w
     assert not page.exception
     assert page.multiselect[0].value == [run.id for run in runs] and page.slider[0].value == 95
     assert "2 runs: Two, One." in words(page) or "2 runs: One, Two." in words(page)
-    assert "Still here from before: image.png." in words(page) and "Both runs predict" in words(page)
+    assert "Also here: image.png." in words(page) and "Both runs predict" in words(page)
     button(page, "Remove it").click().run()
     assert not page.exception
     assert "from before" not in words(page) and "Both runs predict" not in words(page)

@@ -23,13 +23,15 @@ from covid_core.reports.layout_text import layout_notes, layout_table, merge_not
 from covid_core.specs import LayoutSpec, MergeSpec, parse
 from covid_core.synthetic import phantom
 from covid_core.workspace import new_id
-from pages.shared import import_jobs, run_cache, shell
+from pages.panels.dataset import pacs_form
+from pages.shared import import_jobs, pacs, run_cache, shell
 
 UPLOAD_LIMIT = 64  # MB, as the server's settings have it; larger archives are imported by their path
 FEWEST_IMAGES, MOST_IMAGES = 30, 20_000
 KAGGLE_PAGE = f"https://www.kaggle.com/datasets/{importing.KAGGLE_DATASET}"
 KAGGLE_CLASSES = ["COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"]
 WAY, OWN = "import-way", "Folder or zip on this machine"  # session; the way in the list below
+FROM_PACS = "From a PACS"
 OWN_PATTERN, UNKNOWN = "A pattern of your own", "Unknown"  # among the ways in which names say who the patient is
 IN_HEADERS = "PatientID of DICOM headers, else unknown"
 PLANT_WORDS = {
@@ -52,6 +54,7 @@ def add_dataset() -> None:
         "Upload a zip": _upload_form,
         "Kaggle": _kaggle_form,
         "Merge data sets": _merge_form,
+        **({FROM_PACS: lambda: pacs_form.show(_pick_target)} if pacs.is_configured() else {}),
     }
     st.session_state.setdefault(WAY, next(iter(ways)))
     way = st.segmented_control(

@@ -40,8 +40,8 @@ def offer_result(answers: Sequence[tuple[Run, Assessment]], source: ImageSource)
         for server in servers.configured().values():
             shell.confirm(
                 f"Send the result to {shell.plain(server.name)}",
-                "A structured report and a picture of image, heat map and answer are stored in the study of this image. "
-                "They name its patient, and are marked as research, not for diagnosis.",
+                "A structured report and a picture of image, heat map and answer are stored in the study of this "
+                "image. They name its patient, and are marked as research, not for diagnosis.",
                 f"Store them in {shell.plain(server.name)}",
                 ":material/cloud_upload:",
                 right=access.PACS,
