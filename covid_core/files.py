@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 try:
     import fcntl
@@ -133,9 +133,14 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def json_bytes(content: Any) -> bytes:
+    """Indented JSON in UTF-8. Not-a-number is refused: JSON has none."""
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode()
+
+
 def write_json(path: Path, content: Any) -> None:
-    """Publish ``content`` as indented UTF-8 JSON. Not-a-number is refused: JSON has none."""
-    write_bytes(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode())
+    """Publish ``content`` as ``json_bytes`` of it."""
+    write_bytes(path, json_bytes(content))
 
 
 def without_nan(value: Any) -> Any:
@@ -254,6 +259,15 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def copy_hashed(source: IO[bytes], target: IO[bytes]) -> str:
+    """Copy an open file, a piece at a time. Returns the SHA-256 of its bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    while piece := source.read(2**20):
+        digest.update(piece)
+        target.write(piece)
+    return digest.hexdigest()
 
 
 class FileLock:

@@ -42,6 +42,7 @@ class Right(NamedTuple):
 LESSON, VIEW, UPLOAD, CLASS, DECIDE, PACS, COMPUTE, TRAIN, IMPORT, ADMINISTER = (
     *("lesson", "view", "upload", "class", "decide", "pacs", "compute", "train", "import", "administer"),
 )
+TAKE_RUNS, TAKE_IMAGES, OPEN = "take runs", "take images", "open"
 RIGHTS = {
     LESSON: Right(Role.STUDENT, Role.TRAINER, "work on the lessons"),
     VIEW: Right(Role.VIEWER, Role.VIEWER, "view data sets and runs"),
@@ -52,6 +53,9 @@ RIGHTS = {
     COMPUTE: Right(Role.TRAINER, Role.ADMIN, "start, stop or remove such a job"),
     TRAIN: Right(Role.TRAINER, Role.ADMIN, "start, change or delete such a run"),
     IMPORT: Right(Role.ADMIN, Role.ADMIN, "add or delete data sets"),
+    TAKE_RUNS: Right(Role.TRAINER, Role.TRAINER, "take runs away in a bundle"),
+    TAKE_IMAGES: Right(Role.ADMIN, Role.ADMIN, "take images away in a bundle"),
+    OPEN: Right(Role.ADMIN, Role.ADMIN, "open a bundle of runs"),
     ADMINISTER: Right(Role.ADMIN, Role.ADMIN, "change what all users share"),
 }
 

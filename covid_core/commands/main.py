@@ -11,14 +11,14 @@ import sys
 from collections.abc import Sequence
 
 from covid_core import __version__, files
-from covid_core.commands import dashboard, datasets, engine, models, pacs, reports, services, training
+from covid_core.commands import bundles, dashboard, datasets, engine, models, pacs, reports, services, training
 from covid_core.commands.verbs import VERBS, option
 from covid_core.errors import CovidCoreError
 from covid_core.reports.encode import encode
 from covid_core.runs import store
 from covid_core.workspace import Workspace, location
 
-TOPICS = (dashboard, engine, datasets, training, models, reports, services, pacs)  # imported, they enter their verbs
+TOPICS = (dashboard, engine, datasets, training, models, reports, bundles, services, pacs)  # imported, they enter their verbs
 ENDLESS = (dashboard.do_app, services.do_serve)  # their answer is a server
 JSON = option("--json", action="store_true", help="answer with one JSON object")
 

@@ -99,6 +99,14 @@ def _of_row(row: list[str], number: int, folder: Path) -> Decision:
         ) from error
 
 
+def without_authors(folder: Path) -> bytes:
+    """The table without who decided and what they noted, for others. Raises as ``read``."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([asdict(replace(one, author="", note=""))[column] for column in COLUMNS] for one in read(folder))
+    return text.getvalue().encode()
+
+
 def stamp(folder: Path) -> int:
     """Changes whenever a decision is added."""
     path = folder / FILE

@@ -5,9 +5,10 @@ lungs is then asked: an outline unlike those of the segmenter's own validation i
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.derived import KEY_LENGTH
 from covid_core.errors import CovidCoreError, RunDamaged, RunError
 from covid_core.images.codec import GreyImage, resized_map, to_square
-from covid_core.inference.network import LiteNetwork
+from covid_core.inference.network import LiteNetwork, Network
 from covid_core.runs import segmenters
 from covid_core.runs.segmenters import Segmenter
 from covid_core.work import Progress, blocks, cores, ordered_map, silent
@@ -92,7 +93,7 @@ class Lungs:
     on, ``key`` the network's hash, by which its outlines are kept.
     """
 
-    network: LiteNetwork
+    network: Network
     size: int
     threshold: float
     limits: Mapping[str, Sequence[float]]
@@ -100,12 +101,13 @@ class Lungs:
     key: str = ""
 
     @classmethod
-    def open(cls, segmenter: Segmenter) -> "Lungs":
-        """Load a trained segmenter. Raises RunDamaged when its network is missing or not the one that was trained."""
+    def open(cls, segmenter: Segmenter, opened: Callable[[Path], Network] = LiteNetwork) -> "Lungs":
+        """Load a trained segmenter, whose network ``opened`` opens. Raises RunDamaged when its network is missing or
+        not the one that was trained."""
         path, record = segmenter.network_path, segmenter.record
         if not path.is_file() or files.sha256_of(path) != record.network_sha256:
             raise RunDamaged(f"The segmenter {segmenter.id}: {path.name} is missing or was changed after training.")
-        network, sha256 = LiteNetwork(path), record.network_sha256
+        network, sha256 = opened(path), record.network_sha256
         return cls(network, record.size, record.threshold, record.limits, segmenter.origin, sha256)
 
     def outline(self, image: GreyImage) -> LungOutline:
@@ -233,7 +235,7 @@ def outlined_images(
     return masks_of, masks_of.any(axis=(1, 2))
 
 
-def scores_of(network: LiteNetwork, squares: np.ndarray) -> np.ndarray:
+def scores_of(network: Network, squares: np.ndarray) -> np.ndarray:
     """How much each pixel looks like lung, float32 in [0, 1], of images uint8 (n, size, size): the same shape."""
     return np.concatenate([network.run(np.ascontiguousarray(part)[..., None])[0] for part in blocks(squares, CALL)])
 

@@ -13,9 +13,9 @@ from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import Sets
 from covid_core.images.codec import GreyImage, to_square
 from covid_core.images.regions import Box
-from covid_core.inference.apart.network import opener
+from covid_core.inference.apart import network as apart
 from covid_core.inference.heatmap import cam, to_unit
-from covid_core.inference.network import MEAN, Head, LiteTrunk, Network, batch_for, pooled, shared_network
+from covid_core.inference.network import MEAN, Head, LiteNetwork, LiteTrunk, Network, batch_for, pooled, shared_network
 from covid_core.inference.occlusion import occluded
 from covid_core.inference.reference import Reference
 from covid_core.inference.region.lung_region import LungRegion, Regions
@@ -65,7 +65,7 @@ class Predictor:
         """Load a finished run, by default with its reference where it has one: only an assessment needs it.
 
         ``opened`` opens its exported networks where they are not to be run as they are (see ``LiteTrunk``). Those of
-        an added backbone run in a process of their own, whatever ``opened`` is.
+        an added backbone, and of a run from a bundle, run in a process of their own, whatever ``opened`` is.
 
         Raises RunDamaged when a file is missing or not the one that the run recorded.
         """
@@ -80,10 +80,14 @@ class Predictor:
             if path and (not path.is_file() or files.sha256_of(path) != run.result.get(f"{name}_sha256")):
                 raise RunDamaged(f"{run.name}: {path.name} is missing or was changed after training.")
         file = run.spec.backbone_file
-        opened = opener(workspace, file) if file else opened
+        if file or run.bundle:
+            opened = apart.opener(workspace, file) if file else apart.opened
         predictor = cls.of_parts(run, trunk, tail, Head.load(run.head_path), run.result.get("trunk_outputs"), opened)
         if segmenter:
-            predictor.lungs, predictor.size = LungRegion.open(run.path, run.spec.image_size), run.spec.whole
+            predictor.lungs, predictor.size = (
+                LungRegion.open(run.path, run.spec.image_size, apart.opened if run.bundle else LiteNetwork),
+                run.spec.whole,
+            )
         predictor.calibration = temperature_scaling.of(run)
         if with_reference:
             predictor.reference = Reference.load(reference) if reference else None

@@ -136,6 +136,19 @@ class BackboneRequest(Request):
     description: BackboneFile
 
 
+class OpenRequest(Request):
+    """Open the bundle of runs at the path ``source``, which was handed in as ``name``; ``remove_source`` as of an
+    import."""
+
+    source: str
+    name: str = ""
+    remove_source: bool = False
+
+    @property
+    def is_repeatable(self) -> bool:
+        return not self.remove_source
+
+
 class LessonRequest(Request):
     """Prepare a lesson; ``recipe`` is the version of its images and runs, ``visitor`` whose browser asked for it."""
 
@@ -345,8 +358,8 @@ def _images_of(workspace: Workspace, request: Any) -> int:
 
 
 def discard_upload(workspace: Workspace, request: Spec) -> None:
-    """Remove the uploaded archive of an import, unless that is done already."""
-    if isinstance(request, ImportRequest) and request.remove_source:
+    """Remove the uploaded archive of an import, or the bundle, unless that is done already."""
+    if isinstance(request, ImportRequest | OpenRequest) and request.remove_source:
         source = Path(request.source)
         if source.parent == workspace.uploads:
             source.unlink(missing_ok=True)
@@ -482,6 +495,13 @@ KINDS: dict[str, Kind] = {
                 workspace, request.description, Path(request.source)
             ),
             right=access.ADMINISTER,
+        ),
+        Kind(
+            "open",
+            OpenRequest,
+            "covid_core.jobs.tasks:open_bundle",
+            lambda workspace, request: f"Opening {request.name or Path(request.source).name}",
+            right=access.OPEN,
         ),
         Kind(
             "lesson",

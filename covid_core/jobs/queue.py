@@ -296,6 +296,8 @@ def resume(run: Run, processor: bool = False) -> None:
     Raises JobRefused for a run that is running or complete, or NotPermitted.
     """
     access.check(run.workspace, access.TRAIN, run.owner, run.id)
+    if run.bundle:
+        raise JobRefused(f"{run.name} came in a bundle, without its checkpoint. Train a variant of it instead.")
     with run.launch_lock.held(0, JobRefused(f"{run.name} is being resumed already.")):
         state = run.status().state
         if state not in store.ENDED_EARLY:

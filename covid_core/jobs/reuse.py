@@ -13,14 +13,15 @@ NAMES = {"name": "", "note": ""}  # of a spec; they decide nothing
 
 
 def equal_run(workspace: Workspace, run: Run) -> Run | None:
-    """A completed run that this one would repeat number by number, whose files are still the ones that it published."""
+    """A completed run that this one would repeat number by number, whose files are still the ones that it published.
+    What somebody else says that a training came to, in a bundle, stands for none of this workspace."""
     runs, _ = store.list_runs(workspace)
     wanted = run.spec.model_copy(update=NAMES)
     for other in runs:
         alike = other.split_hash == run.split_hash and other.is_halved == run.is_halved
         alike = alike and other.spec.model_copy(update=NAMES) == wanted
         alike = alike and other.dataset.version == run.dataset.version and _has_segmenter(workspace, other)
-        if other.id != run.id and alike and _is_whole(other):
+        if other.id != run.id and alike and not other.bundle and _is_whole(other):
             return other
     return None
 

@@ -108,6 +108,17 @@ def measure_robustness(workspace: Workspace, request: kinds.RobustnessRequest, p
     return {"run": request.run}
 
 
+def open_bundle(workspace: Workspace, request: kinds.OpenRequest, progress: Progress) -> Result:
+    from covid_core.exchange.bundle import opening
+
+    try:
+        opened = opening.open_bundle(workspace, Path(request.source), progress)
+    finally:
+        kinds.discard_upload(workspace, request)
+    runs = [{"run": one.run.id, "state": one.state} for one in opened.runs]
+    return {"runs": runs, "sha256": opened.about.sha256, "licence": opened.about.licence}
+
+
 def add_backbone(workspace: Workspace, request: kinds.BackboneRequest, progress: Progress) -> Result:
     of = (Path(request.source), request.description)
     if request.description.kind == "keras":

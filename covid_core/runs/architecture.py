@@ -25,9 +25,10 @@ def layers(run: Run) -> pd.DataFrame:
     """One row per layer of the saved model, from the image to the scores, columns COLUMNS.
 
     ``shape`` is that of the layer's output without the batch: ``30 x 30 x 32``. The parameters add up to those in the
-    run's result. Of a run without a saved model they are those of ``planned``. Raises RunDamaged.
+    run's result. Of a run without a saved model, and of one from a bundle, whose model is a stranger's file, they are
+    those of ``planned``. Raises RunDamaged.
     """
-    if not run.has_model:
+    if not run.has_model or run.bundle:
         return planned(run.spec)
     try:
         with ZipFile(run.model_path) as archive:

@@ -24,6 +24,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -64,6 +65,7 @@ USABLE = frozenset({COMPLETED, STOPPED})  # states in which a run can be compare
 ANNOTATION = "annotation.json"  # says nothing of figures: no reason to measure a run anew
 ANNOTATING = 10.0  # seconds to wait for another process that writes an annotation
 OPENINGS = "openings.csv"  # grows with every look and is read for nothing else: no reason to read a run anew
+OF_FILE = "file:"  # before the path of starting weights
 UNREADABLE = "a line that cannot be read"
 SOURCES = "sources"  # the preset of a study that holds out each source in turn
 REPEATS = "repeats"  # the preset of a study that repeats one training
@@ -71,6 +73,9 @@ OUTCOME = (
     *("history.csv", "model.keras", "head.npz", "trunk.tflite", "predictions.parquet", "reference.npz"),
     *("lungs.tflite", "segmenter.json"),
 )
+CARRIED = ("split.parquet", "result.json", *OUTCOME, OPENINGS)  # into another workspace, as they are
+WRITTEN_ANEW = ("spec.json", "status.json", ANNOTATION)  # without what is of one workspace
+PARTS_CARRIED = re.compile(r"evaluations/[a-z0-9-]+\.(json|parquet|npy)|audits/[a-z-]+\.json")
 SILENT_AFTER = 60.0  # seconds; a worker gives a sign of life every ten
 KILLED = "Its process ended: it was killed, the computer stopped, or memory ran out."
 ENDED_WAITING = "Its process ended while it waited to start."
@@ -381,6 +386,18 @@ class DatasetRecord(BaseModel):
     counts: dict[str, int] | None = None  # images per class; earlier versions did not keep it
 
 
+class BundleRecord(BaseModel):
+    """The bundle that a run was opened from: its SHA-256, what its sender wrote of the licence of the data, and when it
+    was made, in seconds since 1970, by which ``version`` of this program."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str = Field(pattern="[0-9a-f]{64}")
+    licence: str = Field(default="", max_length=200)
+    created: FiniteFloat
+    version: str = Field(max_length=40)
+
+
 class RunRecord(BaseModel):
     """What a run's spec.json holds beside the spec itself. ``created`` is in seconds since 1970."""
 
@@ -393,6 +410,7 @@ class RunRecord(BaseModel):
     halved: bool = False  # earlier versions had no halves
     study: str = ""
     owner: str = ""  # who started it on a server with a sign-in
+    bundle: BundleRecord | None = None  # of a run that was opened, and not trained here
 
 
 class Annotation(BaseModel):
@@ -409,6 +427,9 @@ class Annotation(BaseModel):
     reference: bool = False
     archived: bool = False
     number: int | None = Field(default=None, ge=0)
+
+
+_OF_WORKSPACE = {"reference", "archived", "number"}  # fields of an annotation that say nothing elsewhere
 
 
 @dataclass(frozen=True)
@@ -434,6 +455,11 @@ class Run(JobFolder):
     @property
     def owner(self) -> str:
         return self.record.owner
+
+    @property
+    def bundle(self) -> BundleRecord | None:
+        """The bundle that it was opened from: its files are then a stranger's. None where it was trained here."""
+        return self.record.bundle
 
     @property
     def has_model(self) -> bool:
@@ -609,6 +635,26 @@ class Run(JobFolder):
                 with files.published(self.path / name) as temporary:
                     shutil.copyfile(other.path / name, temporary)
 
+    def content(self) -> dict[str, bytes | Path]:
+        """What another workspace needs of a finished run, by name in its folder: bytes, or the file that holds them.
+
+        Left out: who started it, the study and number that it has here, its log, its checkpoint, where a file of
+        starting weights lies on this machine, and why it was stopped. Raises RunDamaged.
+        """
+        record = self.record.model_copy(update={"owner": "", "study": "", "bundle": None})
+        weights = self.spec.weights
+        if weights.startswith(OF_FILE):
+            weights = OF_FILE + re.split(r"[/\\]", weights)[-1]
+        spec = self.spec.model_copy(update={"weights": weights})
+        annotation = self.annotation.model_dump(mode="json", exclude=_OF_WORKSPACE)
+        status = asdict(replace(self.status(), message="", reason=""))
+        anew = (_as_written(record, spec), status, annotation)
+        written = {name: files.json_bytes(one) for name, one in zip(WRITTEN_ANEW, anew, strict=True)}
+        places = [self.path / name for name in CARRIED]
+        places += [path for folder in ("audits", "evaluations") for path in (self.path / folder).glob("[!.]*")]
+        there = {path.relative_to(self.path).as_posix(): path for path in places if path.is_file()}
+        return {**written, **{name: path for name, path in there.items() if is_carried(name)}}
+
     def append_history(self, row: Mapping[str, Any]) -> None:
         with open(self.history_path, "a", encoding="utf-8") as handle:
             handle.write(",".join(str(row[column]) for column in HISTORY_COLUMNS) + "\n")
@@ -693,7 +739,7 @@ class Evaluation:
     def features(self) -> np.ndarray | None:
         """float16 (n, d) for the rows of the table; None where an earlier version made the test. Raises RunDamaged."""
         path = self.folder / f"{self.id}.npy"
-        return _read(np.load, path) if path.exists() else None
+        return _read(np.load, path) if path.exists() else None  # which refuses pickled objects
 
 
 @dataclass(frozen=True)
@@ -749,10 +795,47 @@ def create_run(workspace: Workspace, spec: TrainingSpec, dataset: Dataset, split
         owner=access.actor().owner,
     )
     with files.published_folder(workspace.runs / identifier) as staging:
-        content = {"schema": SCHEMA, **record.model_dump(), "spec": spec.model_dump(mode="json")}
-        files.write_json(staging / "spec.json", content)
+        files.write_json(staging / "spec.json", _as_written(record, spec))
         split.to_parquet(staging / "split.parquet", index=False)
     return Run(workspace.runs / identifier, record, spec)
+
+
+def _as_written(record: RunRecord, spec: TrainingSpec) -> dict[str, Any]:
+    return {"schema": SCHEMA, **record.model_dump(exclude_none=True), "spec": spec.model_dump(mode="json")}
+
+
+def is_carried(name: str) -> bool:
+    """Whether a run's file of that name goes into another workspace."""
+    return name in CARRIED or name in WRITTEN_ANEW or PARTS_CARRIED.fullmatch(name) is not None
+
+
+def adopt(staging: Path, bundle: BundleRecord) -> Run:
+    """Make the files of a stranger's run, in a folder that is not published yet, those of a run of this workspace.
+
+    The tables are written anew, so that nobody but this call reads a stranger's Parquet. Raises RunDamaged.
+    """
+    run = run_in(staging)
+    record = run.record.model_copy(update={"owner": access.actor().owner, "study": "", "bundle": bundle})
+    files.write_json(staging / "spec.json", _as_written(record, run.spec))
+    _write_annotation(staging, {**Annotation().model_dump(include=_OF_WORKSPACE), "number": 0})
+    run.write_status(replace(run.status(), message="", reason="", attempt=1))
+    for path in staging.rglob("*.parquet"):
+        table = _read(files.read_table, path)
+        with files.published(path) as temporary:
+            table.to_parquet(temporary, index=False)
+    return run_in(staging)
+
+
+def renamed_trunk(run: Run, key: str) -> Run:
+    """The run, its result naming its shared network ``key``."""
+    run.write_result({**run.result, "trunk": key})
+    return run_in(run.path)
+
+
+def publish(workspace: Workspace, run: Run) -> None:
+    """Have an adopted run in the workspace, which gives it a number when it is first asked for one."""
+    _write_annotation(run.path, {"number": None})
+    files.move(run.path, workspace.runs / run.id)
 
 
 def _annotation_in(folder: Path) -> Annotation:
@@ -780,7 +863,7 @@ def _annotating(runs: Path) -> Iterator[None]:
 
 def _write_annotation(folder: Path, changes: Mapping[str, Any]) -> None:
     try:
-        written = _run_in(folder).annotation
+        written = run_in(folder).annotation
         changed = Annotation.model_validate({**written.model_dump(), **changes})
         files.write_json(folder / ANNOTATION, changed.model_dump(mode="json"))
     except ValueError as error:
@@ -794,7 +877,7 @@ def _numbered(runs: Path) -> dict[str, int]:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(RunError, OSError):
             stack.enter_context(_annotating(runs))
-        listed = sorted(readable(runs, _run_in)[0], key=lambda run: (run.created, run.id))
+        listed = sorted(readable(runs, run_in)[0], key=lambda run: (run.created, run.id))
         numbers = {run.id: run.annotation.number for run in listed}
         free = iter(sorted(set(range(2 * len(listed) + 1)) - set(numbers.values())))
         for run in listed:
@@ -807,10 +890,11 @@ def _numbered(runs: Path) -> dict[str, int]:
 
 def open_run(workspace: Workspace, identifier: str) -> Run:
     """The run of that id. Raises UnknownId or RunDamaged."""
-    return _run_in(folder_of(workspace.runs, identifier, "run"))
+    return run_in(folder_of(workspace.runs, identifier, "run"))
 
 
-def _run_in(folder: Path) -> Run:
+def run_in(folder: Path) -> Run:
+    """The run in a folder, of the workspace or one that is not published yet. Raises RunDamaged."""
     content = _read(files.read_json, folder / "spec.json")
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
@@ -825,7 +909,7 @@ def _run_in(folder: Path) -> Run:
 
 def list_runs(workspace: Workspace) -> tuple[list[Run], list[BrokenRun]]:
     """All runs, newest first, and the folders that cannot be opened as one."""
-    runs, broken = readable(workspace.runs, _run_in)
+    runs, broken = readable(workspace.runs, run_in)
     return sorted(runs, key=lambda run: run.created, reverse=True), broken
 
 

@@ -70,7 +70,7 @@ def _work(spec: TrainingSpec, images: float, learned: float, epochs: int) -> tup
 def _pace(runs: Sequence[Run], spec: TrainingSpec) -> float:
     """How many times as long as expected the last long run of this network and mode took; 1 before the first."""
     for run in sorted(runs, key=lambda run: run.created, reverse=True):
-        if (run.spec.backbone, run.spec.mode) != (spec.backbone, spec.mode):
+        if run.bundle or (run.spec.backbone, run.spec.mode) != (spec.backbone, spec.mode):  # of another computer
             continue
         try:
             took, done = candidates.training_seconds(run), run.result.get("epochs_done")

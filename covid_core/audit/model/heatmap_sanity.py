@@ -43,6 +43,8 @@ def of(workspace: Workspace, run: Run, progress: Progress = silent) -> MapCheck:
     made = stored(run)
     if made is not None:
         return made
+    if run.bundle:
+        return randomisation_test.unknown("a run from a bundle brings the check that its sender made, or none")
     if run.spec.backbone_file:
         return randomisation_test.unknown("the weights in the file of an added backbone cannot be shuffled")
     try:

@@ -111,16 +111,18 @@ def content_in(archive: Path | BinaryIO, name: str, encoding: str = "") -> bytes
         raise DataError(f"The file {name} of the archive cannot be read: {cause(error)}.") from error
 
 
-def extract(archive: Path, target: Path, encoding: str = "", progress: Progress = silent) -> None:
+def extract(
+    archive: Path, target: Path, encoding: str = "", progress: Progress = silent, ratio: int = LARGEST_RATIO
+) -> None:
     """Unpack a zip archive into the new folder ``target``; ``encoding`` as for ``names_in``.
 
     Checked before anything is written: names that leave the folder, links, encryption, duplicates, number, size and
-    packing ratio. Raises DataError naming the member; ``target`` is then gone.
+    packing ratio (``ratio`` to 1 at most). Raises DataError naming the member; ``target`` is then gone.
     """
     try:
         with _opened(archive, encoding) as opened:
             members = _files_in(opened)
-            _check_members(members, target)
+            _check_members(members, target, ratio)
             if sum(member.compress_size for member in members) > archive.stat().st_size:
                 raise DataError("The archive's files overlap, as in a zip bomb. Nothing was unpacked.")
             target.mkdir(parents=True)
@@ -152,7 +154,7 @@ def _name_of(member: zipfile.ZipInfo) -> str:
     return member.orig_filename.replace("\\", "/")
 
 
-def _check_members(members: list[zipfile.ZipInfo], target: Path) -> None:
+def _check_members(members: list[zipfile.ZipInfo], target: Path, ratio: int) -> None:
     if len(members) > MOST_FILES:
         raise DataError(f"The archive holds {len(members):,} files; at most {MOST_FILES:,} are unpacked.")
     total = sum(member.file_size for member in members)
@@ -161,17 +163,17 @@ def _check_members(members: list[zipfile.ZipInfo], target: Path) -> None:
     free = shutil.disk_usage(target.parent).free
     if total * 2 > free:
         raise DataError(f"The archive needs {file_size(2 * total)} of free disk space; {file_size(free)} is left.")
-    _check_ratio("The archive's files are", *members)
+    _check_ratio("The archive's files are", *members, ratio=ratio)
     places: set[str] = set()
     for member in members:
-        _check_member(member)
+        _check_member(member, ratio)
         place = str(PurePosixPath(_name_of(member))).lower()
         if place in places:
             raise DataError(f"The archive holds the file {member.filename!r} twice.")
         places.add(place)
 
 
-def _check_member(member: zipfile.ZipInfo) -> None:
+def _check_member(member: zipfile.ZipInfo, ratio: int = LARGEST_RATIO) -> None:
     name = _name_of(member)
     parts = PurePosixPath(name).parts
     kind = member.external_attr >> 28
@@ -185,10 +187,10 @@ def _check_member(member: zipfile.ZipInfo) -> None:
         raise DataError(f"The archive holds a link or device: {name!r}. Nothing was unpacked.")
     if member.flag_bits & 1:
         raise DataError("The archive is protected by a password.")
-    _check_ratio(f"The archive's file {name!r} is", member)
+    _check_ratio(f"The archive's file {name!r} is", member, ratio=ratio)
 
 
-def _check_ratio(what: str, *members: zipfile.ZipInfo) -> None:
+def _check_ratio(what: str, *members: zipfile.ZipInfo, ratio: int) -> None:
     unpacked, packed = sum(one.file_size for one in members), sum(one.compress_size for one in members)
-    if unpacked > 2**20 and unpacked > LARGEST_RATIO * max(packed, 1):
-        raise DataError(f"{what} packed more than {LARGEST_RATIO} to 1.")
+    if unpacked > 2**20 and unpacked > ratio * max(packed, 1):
+        raise DataError(f"{what} packed more than {ratio} to 1.")

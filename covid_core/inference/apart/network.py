@@ -1,4 +1,5 @@
-"""An added backbone, run in a process of its own that ends with this one or with the last who uses it."""
+"""A network of others, run in a process of its own that ends with this one or with the last who uses it: an added
+backbone, or the exported network of a run that was opened from a bundle."""
 
 import contextlib
 import os
@@ -8,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from weakref import WeakValueDictionary
@@ -44,6 +46,17 @@ class Chain:
         return {"chain": chain, "layout": layout, "threads": cores(), "check": check}
 
 
+@dataclass(frozen=True)
+class Opened:
+    """The exported network of a run that was opened from a bundle; it has the outputs of ``LiteNetwork``."""
+
+    exported: Path
+
+    def order(self, check: bool) -> dict[str, Any]:
+        """The first request to the process; there is nothing else to ``check``."""
+        return {"network": str(self.exported), "threads": cores()}
+
+
 class NetworkApart:
     """Runs uint8 images (n, size, size, 1) through a chain. Calls of several threads wait for each other.
 
@@ -52,32 +65,34 @@ class NetworkApart:
     Raises RunError with the reason where the process refuses the file, or takes too long.
     """
 
-    def __init__(self, chain: Chain, check: bool = False):
+    def __init__(self, chain: Chain | Opened, check: bool = False):
+        self._name = "added backbone" if isinstance(chain, Chain) else "network of the opened run"
         self._guard = threading.Lock()
         self._process = _started()
         self._end = weakref.finalize(self, _end, self._process)
-        about, _ = self._request(lambda requests: send_message(requests, chain.order(check)), OPEN_SECONDS)
+        about, _ = self._request(partial(send_message, about=chain.order(check)), OPEN_SECONDS)
         self.parameters: int | None = about["parameters"]
 
     def run(self, batch: np.ndarray) -> list[np.ndarray]:
-        """float32 maps (n, height, width, channels), of the file's only output."""
-        _, values = self._request(lambda requests: send_message(requests, {}, batch), RUN_SECONDS * max(1, len(batch)))
-        return [values]
+        """float32 maps (n, height, width, channels) of every output; a chain has one."""
+        send = partial(send_message, about={}, values=batch)
+        return self._request(send, RUN_SECONDS * max(1, len(batch)))[1]
 
     def close(self) -> None:
         """End the process."""
         self._end()
 
-    def _request(self, send: Callable[[IO[bytes]], None], seconds: float) -> tuple[dict[str, Any], Any]:
+    def _request(self, send: Callable[[IO[bytes]], None], seconds: float) -> tuple[dict[str, Any], list[Any]]:
         requests, answers = self._process.stdin, self._process.stdout
         with self._guard, killed_after(self._process, seconds) as late:
             try:
                 send(requests)
-                about, values = receive_message(answers)
+                about, _ = receive_message(answers)
+                values = [receive_message(answers)[1] for _ in range(about.get("outputs", 0))]
             except (Broken, OSError, ValueError) as error:
                 self.close()
                 reason = f"takes longer than {seconds:g} seconds" if late.is_set() else "ended its process"
-                raise RunError(f"The added backbone {reason}; the log tells more.") from error
+                raise RunError(f"The {self._name} {reason}; the log tells more.") from error
         if about["error"]:
             raise RunError(about["error"])
         return about, values
@@ -103,11 +118,11 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-_together: WeakValueDictionary[tuple[Chain, int], NetworkApart] = WeakValueDictionary()
+_together: WeakValueDictionary[tuple[Chain | Opened, int], NetworkApart] = WeakValueDictionary()
 _opening = threading.Lock()
 
 
-def shared(chain: Chain) -> NetworkApart:
+def shared(chain: Chain | Opened) -> NetworkApart:
     """The network of a chain, opened once for all who ask. Raises RunDamaged where the app's own export is gone."""
     if not chain.exported.is_file():
         raise RunDamaged(f"The exported network {chain.exported.name} is missing.")
@@ -116,6 +131,11 @@ def shared(chain: Chain) -> NetworkApart:
         network = _together.get(key) or NetworkApart(chain)
         _together[key] = network
         return network
+
+
+def opened(exported: Path) -> NetworkApart:
+    """The exported network of a run that was opened from a bundle. Raises RunError or RunDamaged."""
+    return shared(Opened(exported))
 
 
 def opener(workspace: Workspace, file: BackboneFile) -> Callable[[Path], NetworkApart]:

@@ -1,10 +1,11 @@
-"""The process in which an added backbone runs. ``apart.network`` starts it and is the only one to talk to it.
+"""The process in which a network of others runs. ``apart.network`` starts it and is the only one to talk to it.
 
     python -m covid_core.inference.apart.worker
 
 Requests on standard input and answers on standard output are JSON objects with their length before them, then plain
-numbers. The first request names the networks, one after the other, and whether their files are to be checked; every
-further one brings a batch. It ends with its input.
+numbers. The first request names the networks, one after the other, and whether their files are to be checked, or the
+one exported network of an opened run; every further one brings a batch. An answer says how many outputs follow it. It
+ends with its input.
 """
 
 import contextlib
@@ -61,7 +62,7 @@ def main() -> None:
     limit(MEGABYTES)
     with contextlib.suppress(Broken, OSError):  # the other side has ended; so does this
         order, _ = receive_message(requests)
-        places = [Path(one["path"]) for one in order["chain"]]
+        places = [Path(one["path"]) for one in order.get("chain", [{"path": order.get("network", "")}])]
         opened = _answered(answers, lambda: _opened(order), *places)
         while opened is not None:
             _, batch = receive_message(requests)
@@ -69,7 +70,7 @@ def main() -> None:
 
 
 def _answered(answers: IO[bytes], work: Callable[[], Any], *places: Path) -> Any:
-    """Do it and send how it went, with the array or the count of parameters. None where it failed."""
+    """Do it and send how it went, with the arrays or the count of parameters. None where it failed."""
     try:
         done = work()
     except Unusable as refusal:
@@ -78,25 +79,31 @@ def _answered(answers: IO[bytes], work: Callable[[], Any], *places: Path) -> Any
         return send_message(answers, {"error": "The network needs more memory than it may have."})
     except Exception as error:  # a file must not end this process without a word
         return send_message(answers, {"error": f"The network cannot be run: {cause(error, *places)[:200]}"})
-    if isinstance(done, np.ndarray):
-        send_message(answers, {"error": ""}, done)
+    if isinstance(done, list):
+        send_message(answers, {"error": "", "outputs": len(done)})
+        for values in done:
+            send_message(answers, {}, values)
     else:
         send_message(answers, {"error": "", "parameters": done[1]})
     return done
 
 
-def _opened(order: dict[str, Any]) -> Opened:
+def _opened(order: dict[str, Any]) -> tuple[Callable[[np.ndarray], list[np.ndarray]], int | None]:
+    if "network" in order:
+        from covid_core.inference.network import LiteNetwork
+
+        return LiteNetwork(Path(order["network"]), int(order["threads"])).run, None
     chain = [
         KINDS[one["kind"]](Path(one["path"]), one.get("output", ""), int(order["threads"]), bool(order["check"]))
         for one in order["chain"]
     ]
     channels_first = order["layout"] == "NCHW"
 
-    def run(batch: np.ndarray) -> np.ndarray:
+    def run(batch: np.ndarray) -> list[np.ndarray]:
         values = batch
         for network, _ in chain:
             values = network(values)
-        return _as_maps(values, len(batch), channels_first)
+        return [_as_maps(values, len(batch), channels_first)]
 
     return run, chain[-1][1]
 

@@ -26,6 +26,7 @@ from covid_core.derived import KEY_LENGTH
 from covid_core.images.codec import to_squares
 from covid_core.images.regions import Box
 from covid_core.inference.lungs import Lungs, Refusal, outlined, scores_of
+from covid_core.inference.network import LiteNetwork, Network
 from covid_core.runs import segmenters
 from covid_core.work import Progress, blocks, cores, silent
 from covid_core.workspace import Workspace
@@ -65,11 +66,11 @@ class LungRegion:
     fixed: Box | None = None
 
     @classmethod
-    def open(cls, folder: Path, size: int) -> "LungRegion":
-        """By the segmenter that lies in a folder. Raises RunDamaged."""
+    def open(cls, folder: Path, size: int, opened: Callable[[Path], Network] = LiteNetwork) -> "LungRegion":
+        """By the segmenter that lies in a folder, whose network ``opened`` opens. Raises RunDamaged."""
         segmenter = segmenters.in_folder(folder)
         digest = files.sha256_of(segmenter.record_path)
-        return cls(Lungs.open(segmenter), size, f"lungs-{digest[:KEY_LENGTH]}-{FORMAT}")
+        return cls(Lungs.open(segmenter, opened), size, f"lungs-{digest[:KEY_LENGTH]}-{FORMAT}")
 
     def of(self, squares: np.ndarray) -> Regions:
         """What the network is shown of images, uint8 (n, side, side)."""

@@ -1,0 +1,78 @@
+"""What a bundle says of itself: the content of its bundle.json."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from covid_core import files
+from covid_core.errors import DataError
+from covid_core.runs import store
+
+NAME = "bundle.json"
+FORMAT = "second-look bundle"
+MOST_LETTERS = 200  # of a licence
+LARGEST = 50 * 10**6  # bytes of a JSON file: of 200,000 images it has 30 MB
+RUN = re.compile(r"runs/([a-z0-9][a-z0-9-]{0,63})/(.+)")
+TRUNK = re.compile(r"trunks/[a-z0-9-]{1,100}\.tflite")
+DATASET = re.compile(r"datasets/([a-z0-9][a-z0-9-]{0,63})/(manifest\.parquet|import\.json|decisions\.csv|files/.+)")
+
+Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Manifest(BaseModel):
+    """``created`` is in seconds since 1970, ``licence`` that of the data as the sender states it, ``files`` the SHA-256
+    of every other file by its name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["second-look bundle"] = FORMAT
+    schema_number: Literal[1] = 1
+    created: FiniteFloat
+    version: str = Field(max_length=40)
+    licence: str = Field(default="", max_length=MOST_LETTERS)
+    images: bool = False
+    files: dict[str, Hash]
+
+    @property
+    def runs(self) -> list[str]:
+        """Ids of the runs, sorted."""
+        return sorted({found[1] for name in self.files if (found := RUN.fullmatch(name))})
+
+    @property
+    def datasets(self) -> list[str]:
+        """Ids of the data sets whose images are there, sorted."""
+        return sorted({found[1] for name in self.files if (found := DATASET.fullmatch(name))})
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest of an unpacked bundle whose files are all there and the ones that it names. Raises DataError."""
+    path = folder / NAME
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError("too large")
+        made = Manifest.model_validate(files.read_json(path))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError("The file is no bundle of runs, or one of a later version.") from error
+    there = {one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file()} - {NAME}
+    if extra := sorted(there ^ set(made.files)):
+        raise DataError(f"The bundle is incomplete or was changed: {_short(extra[0])} is not where its list has it.")
+    for name, sha256 in made.files.items():
+        if not _is_expected(name, made.images):
+            raise DataError(f"The bundle holds a file that belongs to no run: {_short(name)}.")
+        if files.sha256_of(folder / name) != sha256:
+            raise DataError(f"The bundle was changed: {_short(name)} is not the file that its list names.")
+    if not made.runs:
+        raise DataError("The bundle holds no run.")
+    return made
+
+
+def _is_expected(name: str, images: bool) -> bool:
+    if found := RUN.fullmatch(name):
+        return store.is_carried(found[2])
+    return bool(TRUNK.fullmatch(name) or (images and DATASET.fullmatch(name)))
+
+
+def _short(name: str) -> str:
+    return repr(name[:120])

@@ -1,0 +1,189 @@
+"""A bundle becomes runs of this workspace, under their own ids. It is a stranger's file until all of it is checked.
+
+Unpacked, it is laid out as a workspace of its own, in which every check is made; only then is anything published, each
+run whole. Networks are kept under the hash of their bytes, never under the key by which trainings of this workspace
+would take them for their own.
+"""
+
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from covid_core import access, files
+from covid_core.data.dataset import open_dataset
+from covid_core.data.imports import archives
+from covid_core.errors import DataError, JobRefused, RunDamaged
+from covid_core.exchange.bundle import checks, manifest
+from covid_core.exchange.bundle.manifest import Manifest
+from covid_core.inference.predictor import trunk_path_of
+from covid_core.runs import backbone_files, pinned_dataset, store
+from covid_core.runs.store import BundleRecord, Run
+from covid_core.work import Progress, part_of, silent
+from covid_core.workspace import Workspace, list_folders, new_id
+
+NO_PATIENTS = (
+    "Patients are hashed under the key of one workspace: whether two bundles hold the same patient cannot be known."
+)
+NUMERIC = ("ai-edge-litert", "numpy")  # libraries that a prediction is computed with
+PREFIX = "bundle-"  # of the networks' names here
+
+State = Literal["opened", "here"]
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run of a bundle as it is in the workspace now: ``opened``, or ``here`` since before. ``lacks`` says in
+    sentences what cannot be done with it, or what may differ."""
+
+    run: Run
+    state: State
+    lacks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A bundle that was opened: its runs, and what it says of itself."""
+
+    runs: tuple[OpenedRun, ...]
+    about: BundleRecord
+
+
+def open_bundle(workspace: Workspace, file: Path, progress: Progress = silent) -> Opening:
+    """Publish the runs of a bundle, and the data sets whose images it holds, unless they are there already.
+
+    Raises DataError where it is no bundle, torn, changed, damaged or made to do harm, and where another run or data
+    set has one of its ids; nothing is published then. Raises NotPermitted.
+    """
+    access.check(workspace, access.OPEN, what=file.name)
+    if not file.is_file():
+        raise DataError(f"There is no file {file.name}.")
+    if not zipfile.is_zipfile(file):
+        raise DataError(f"{file.name} is no bundle, or is torn. Have it sent again.")
+    sha256 = files.sha256_of(file)
+    with _unpacked(workspace, file, part_of(progress, 0.0, 0.2)) as folder:
+        made = manifest.read(folder)
+        about = BundleRecord(sha256=sha256, licence=made.licence, created=made.created, version=made.version)
+        inside = Workspace(folder)
+        runs = _checked_runs(inside, made, about, part_of(progress, 0.2, 0.6))
+        _check_datasets(inside, made, runs, part_of(progress, 0.6, 0.95))
+        there = {run.id for run in runs if _is_here(workspace, run)}
+        _check_dataset_ids(workspace, inside, made)
+        progress(0.95, "Publishing the runs")
+        _publish(workspace, inside, made, [run for run in runs if run.id not in there])
+    opened = [store.open_run(workspace, run.id) for run in runs]
+    access.note(workspace, "open bundle", ", ".join(run.id for run in opened))
+    states: dict[bool, State] = {True: "here", False: "opened"}
+    return Opening(tuple(OpenedRun(run, states[run.id in there], lacks(workspace, run)) for run in opened), about)
+
+
+def lacks(workspace: Workspace, run: Run) -> tuple[str, ...]:
+    """What an opened run cannot do in this workspace, or may do otherwise, each a sentence."""
+    sentences = []
+    if not pinned_dataset.used_by(workspace, run).is_present:
+        sentences.append(
+            f"The images of {run.dataset.name} are not here: no galleries, subgroups, audits or tests that need them."
+        )
+    if run.spec.backbone_file:
+        try:
+            backbone_files.check(workspace, run.spec.backbone_file)
+        except (RunDamaged, JobRefused) as error:
+            sentences.append(f"It cannot predict. {error}")
+    if not run.has_reference:
+        sentences.append("It has no reference: new images are not checked before it predicts.")
+    theirs = run.result.get("versions", {})
+    unlike = [f"{name} {theirs[name]}" for name in NUMERIC if theirs.get(name, own := metadata.version(name)) != own]
+    if unlike:
+        sentences.append(f"It was trained with {' and '.join(unlike)}: scores here may differ by 0.00001.")
+    return tuple(sentences)
+
+
+@contextmanager
+def _unpacked(workspace: Workspace, file: Path, progress: Progress) -> Iterator[Path]:
+    """The content of a bundle in a folder that goes at the end. Members are stored, so none is larger than its part
+    of the file."""
+    folder = workspace.uploads / new_id("bundle")
+    try:
+        archives.extract(file, folder, progress=progress, ratio=1)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _checked_runs(inside: Workspace, made: Manifest, about: BundleRecord, progress: Progress) -> list[Run]:
+    """The runs in an unpacked bundle, made those of a run of this workspace and checked."""
+    runs = []
+    for number, identifier in enumerate(made.runs):
+        progress(number / len(made.runs), f"Checking run {number + 1} of {len(made.runs)}")
+        folder = inside.runs / identifier
+        checks.checked_files(folder)
+        run = checks.parsed(folder, about)
+        network = trunk_path_of(inside, run)
+        if run.result.get("trunk"):
+            name = f"{PREFIX}{run.result['trunk_sha256']}"
+            if not (inside.trunks / f"{name}.tflite").exists():
+                shutil.copyfile(network, inside.trunks / f"{name}.tflite")
+            run = store.renamed_trunk(run, name)
+        checks.checked_run(inside, run)
+        runs.append(run)
+    return runs
+
+
+def _check_datasets(inside: Workspace, made: Manifest, runs: list[Run], progress: Progress) -> None:
+    """Raise DataError where images that come along are not those of the bundle's runs."""
+    for identifier in made.datasets:
+        folder = inside.datasets / identifier
+        checks.checked_files(folder)
+        names = [path.relative_to(folder).as_posix() for path in (folder / "files").rglob("*") if path.is_file()]
+        checks.checked_images(inside, identifier, names, progress)
+        own = [run for run in runs if run.dataset.id == identifier]
+        if not own:
+            raise DataError(f"The bundle holds images of {identifier}, on which none of its runs was trained.")
+        for run in own:
+            pinned_dataset.dataset_of(inside, run)
+
+
+def _is_here(workspace: Workspace, run: Run) -> bool:
+    """Whether the workspace has that very run. Raises DataError where it has another of that id."""
+    if run.id not in {folder.name for folder in list_folders(workspace.runs)}:
+        return False
+    own = store.open_run(workspace, run.id)
+    if _identity(own) != _identity(run):
+        raise DataError(f"There is another run with the id {run.id} here. Delete that one first, or keep to it.")
+    return True
+
+
+def _identity(run: Run) -> tuple[object, ...]:
+    return run.created, run.split_hash, run.result.get("finished"), run.result.get("head_sha256")
+
+
+def _check_dataset_ids(workspace: Workspace, inside: Workspace, made: Manifest) -> None:
+    for identifier in _datasets_here(workspace, made):
+        if open_dataset(workspace, identifier).imported.version != open_dataset(inside, identifier).imported.version:
+            raise DataError(f"There is another data set with the id {identifier} here. Delete that one first.")
+
+
+def _datasets_here(workspace: Workspace, made: Manifest) -> list[str]:
+    return sorted(set(made.datasets) & {folder.name for folder in list_folders(workspace.datasets)})
+
+
+def _publish(workspace: Workspace, inside: Workspace, made: Manifest, runs: list[Run]) -> None:
+    """Networks first, then data sets, then runs; after an error all that was published goes again."""
+    with ExitStack() as undo:
+        for key in {run.result["trunk"] for run in runs if run.result.get("trunk")}:
+            target = workspace.trunks / f"{key}.tflite"
+            if not target.exists():
+                with files.published(target) as temporary:
+                    shutil.copyfile(inside.trunks / target.name, temporary)
+                undo.callback(target.unlink, missing_ok=True)
+        for identifier in set(made.datasets) - set(_datasets_here(workspace, made)):
+            files.move(inside.datasets / identifier, workspace.datasets / identifier)
+            undo.callback(files.remove_folder, workspace.datasets / identifier)
+        for run in runs:
+            store.publish(workspace, run)
+            undo.callback(files.remove_folder, workspace.runs / run.id)
+        undo.pop_all()

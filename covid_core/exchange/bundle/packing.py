@@ -1,0 +1,141 @@
+"""Finished runs of this workspace become a bundle."""
+
+import contextlib
+import io
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+from covid_core import __version__, access, files
+from covid_core.data import decisions
+from covid_core.data.dataset import Dataset
+from covid_core.errors import InvalidChoice, RunDamaged, RunError, cause
+from covid_core.exchange.bundle.manifest import MOST_LETTERS, NAME, Manifest
+from covid_core.inference.predictor import trunk_path_of
+from covid_core.runs.pinned_dataset import dataset_of
+from covid_core.runs.store import Run
+from covid_core.work import Progress, silent
+from covid_core.workspace import Workspace
+
+SUFFIX = ".zip"
+MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file: equal runs make equal bundles, but for when they were made
+
+Content = bytes | Path
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A bundle that was made: its size in bytes, its SHA-256, and how many ``images`` it holds."""
+
+    runs: tuple[Run, ...]
+    bytes: int
+    sha256: str
+    images: int
+    licence: str
+
+
+def pack(
+    workspace: Workspace,
+    runs: Sequence[Run],
+    target: Path,
+    licence: str = "",
+    *,
+    images: bool = False,
+    progress: Progress = silent,
+) -> Packed:
+    """Publish finished runs as the bundle ``target``, which is not there yet.
+
+    Args:
+        workspace: where the runs are.
+        runs: each is there once, finished or stopped with a result.
+        target: the file; its folder exists.
+        licence: of the data, as the user states it; one line of at most MOST_LETTERS letters.
+        images: whether the runs' data sets go along with their images. Without, the bundle holds no pixels.
+        progress: told how much is written.
+
+    Raises InvalidChoice, RunError, RunDamaged or NotPermitted; with images DataError where these are gone.
+    """
+    ids = ", ".join(run.id for run in runs)
+    access.check(workspace, access.TAKE_IMAGES if images else access.TAKE_RUNS, what=ids)
+    licence = " ".join(licence.split())
+    if len(licence) > MOST_LETTERS:
+        raise InvalidChoice(f"A licence has at most {MOST_LETTERS} letters; it has {len(licence)} now.")
+    if target.exists():
+        raise InvalidChoice(f"There is a file {target.name} already. Choose another name.")
+    runs = tuple({run.id: run for run in runs}.values())
+    try:
+        with files.published(target) as temporary:
+            with temporary.open("wb") as handle:
+                count = write(workspace, runs, handle, licence, images=images, progress=progress)
+            sha256, size = files.sha256_of(temporary), temporary.stat().st_size
+    except OSError as error:
+        raise RunError(f"The bundle {target.name} cannot be written: {cause(error, target)}.") from error
+    access.note(workspace, "bundle with images" if images else "bundle", ids)
+    return Packed(runs, size, sha256, count, licence)
+
+
+def write(
+    workspace: Workspace,
+    runs: Sequence[Run],
+    handle: IO[bytes],
+    licence: str = "",
+    *,
+    images: bool = False,
+    progress: Progress = silent,
+) -> int:
+    """Write a bundle into an open file; as ``pack``, which checks who may. Returns how many images it holds."""
+    content: dict[str, Content] = {}
+    for run in runs:
+        content |= {f"runs/{run.id}/{name}": one for name, one in _of_run(workspace, run).items()}
+        if run.result.get("trunk"):
+            path = trunk_path_of(workspace, run)
+            content[f"trunks/{path.name}"] = path
+    datasets = {run.dataset.id: dataset_of(workspace, run) for run in runs} if images else {}
+    count = 0
+    for dataset in datasets.values():
+        content |= {f"datasets/{dataset.id}/{name}": one for name, one in _of_dataset(dataset).items()}
+        count += len(dataset.imported.images)
+    hashes: dict[str, str] = {}
+    with ZipFile(handle, "w", ZIP_STORED) as archive:
+        for number, (name, one) in enumerate(content.items()):
+            progress(number / len(content), f"Writing {number} of {len(content)} files")
+            with archive.open(ZipInfo(name, MOMENT), "w", force_zip64=True) as member, _opened(one) as source:
+                hashes[name] = files.copy_hashed(source, member)
+        about = Manifest(created=time.time(), version=__version__, licence=licence, images=images, files=hashes)
+        archive.writestr(ZipInfo(NAME, MOMENT), files.json_bytes(about.model_dump(mode="json")))
+    return count
+
+
+def _of_run(workspace: Workspace, run: Run) -> dict[str, Content]:
+    if not run.result or not run.status().is_usable:
+        raise RunError(f"{run.name} is not finished. Only finished runs go into a bundle.")
+    network = trunk_path_of(workspace, run)
+    if not network.is_file() or files.sha256_of(network) != run.result.get("trunk_sha256"):
+        raise RunDamaged(f"{run.name}: {network.name} is missing or was changed after training.")
+    return run.content()
+
+
+def _of_dataset(dataset: Dataset) -> dict[str, Content]:
+    """What the data set is elsewhere: without the place where its images lie, what import left out, and who decided."""
+    info = {name: dataset.info[name] for name in ("name", "kind", "created", "counts")}
+    info |= {name: dataset.info[name] for name in ("synthetic",) if name in dataset.info}
+    batches = [{**batch, "left_out": []} for batch in dataset.info.get("batches", [])]
+    info |= {"origin": "bundle", "root": None, "left_out": [], "batches": batches}
+    table = dataset.folder / "manifest.parquet"
+    content: dict[str, Content] = {"import.json": files.json_bytes(info), table.name: table}
+    if dataset.decisions:
+        content[decisions.FILE] = decisions.without_authors(dataset.folder)
+    manifest = dataset.images if dataset.manifest is None else dataset.manifest
+    for column in ("path", "mask_path"):
+        for name in sorted(set(manifest[column]) - {""}):
+            content[f"files/{name}"] = dataset.root / name
+    return content
+
+
+@contextlib.contextmanager
+def _opened(content: Content) -> Iterator[IO[bytes]]:
+    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as handle:
+        yield handle

@@ -1,0 +1,239 @@
+"""A run goes into a bundle and comes out of it in another workspace, with all that it can do without images."""
+
+import io
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from zipfile import ZipFile, is_zipfile
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from covid_core import files
+from covid_core.commands import main
+from covid_core.data.dataset import open_dataset
+from covid_core.data.pixels import decode_rows
+from covid_core.errors import DataError, InvalidChoice, JobRefused, RunError
+from covid_core.exchange.bundle import opening, packing
+from covid_core.jobs import queue, reuse
+from covid_core.runs import store
+from covid_core.runs.store import EvaluationRecord, Run
+from covid_core.workspace import Workspace
+
+LICENCE = "CC BY 4.0, made for tests"
+NEEDS_IMAGES = {"in_training_part", "training_image", "notes", "although"}  # of a prediction: is it a training image?
+PICTURES = (b"\x89PNG\r\n\x1a\n", b"JFIF\0", b"Exif\0", b"DICM", b"GIF8", b"II*\0", b"MM\0*", b"data:image")
+PIECE = 20  # greys in a row that make a part of an image
+
+
+@pytest.fixture(scope="module")
+def run(place, copy_of_trained) -> Run:
+    """A trained run with all that one may have beside its own files."""
+    run = copy_of_trained(place)
+    store.annotate(run, name="Mine *and* yours", tags=("first",), reference=True)
+    run.note_view("figures")
+    images = run.predictions().head(40)
+    table = images.assign(part="outside", own_label=images["label"], source="", refused=False, twin=None)
+    table = table.assign(twin_label=None, twin_part=None, detail=np.nan)
+    about = {"id": "", "name": "Elsewhere", "version": ""}
+    record = EvaluationRecord(created=run.created, dataset=about, classes={one: one for one in run.classes})
+    run.write_evaluation(record, table, np.ones((len(table), 4), np.float32))
+    return store.open_run(place, run.id)
+
+
+@pytest.fixture(scope="module")
+def bundle(run, tmp_path_factory) -> Path:
+    target = tmp_path_factory.mktemp("bundle") / "runs.zip"
+    packing.pack(run.workspace, [run], target, LICENCE)
+    return target
+
+
+@pytest.fixture
+def elsewhere(tmp_path) -> Workspace:
+    return Workspace(tmp_path / "elsewhere")
+
+
+def answered(capsys, monkeypatch, workspace: Workspace, *arguments: str) -> dict:
+    monkeypatch.setenv("COVID_CORE_HOME", str(workspace.root))
+    assert main.main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_an_opened_run_compares_and_predicts_as_it_did(run, bundle, elsewhere, capsys, monkeypatch):
+    def ask(workspace: Workspace, *arguments: str) -> dict:
+        return answered(capsys, monkeypatch, workspace, *arguments)
+
+    dataset = open_dataset(run.workspace, run.dataset.id)
+    images = [str(dataset.path_of(row)) for row in range(3)]
+    first = ask(run.workspace, "compare", run.id), ask(run.workspace, "predict", run.id, *images)
+    opened = ask(elsewhere, "open", str(bundle))
+    assert [one["run"] for one in opened["runs"]] == [run.id]
+    assert len(opened["runs"][0]["lacks"]) == 1
+    second = ask(elsewhere, "compare", run.id), ask(elsewhere, "predict", run.id, *images)
+    assert second[0] == first[0]
+    for ours, theirs in zip(first[1]["images"], second[1]["images"], strict=True):
+        assert {**theirs, **{name: ours[name] for name in NEEDS_IMAGES}} == ours
+        assert theirs["in_training_part"] is None
+    assert ask(elsewhere, "show", run.id)["result"]["accuracy"] == run.result["accuracy"]
+
+
+def test_what_people_wrote_goes_along_and_what_is_of_one_workspace_does_not(run, bundle, elsewhere):
+    (one,) = opening.open_bundle(elsewhere, bundle).runs
+    opened = one.run
+    assert (opened.id, opened.name, opened.annotation.tags) == (run.id, "Mine *and* yours", ("first",))
+    assert (opened.annotation.reference, opened.annotation.number, opened.owner, opened.study) == (False, None, "", "")
+    assert opened.bundle.licence == LICENCE and opened.bundle.sha256 == files.sha256_of(bundle)
+    assert [look.what for look in opened.openings()] == [look.what for look in run.openings()]
+    assert opened.history().equals(run.history()) and opened.predictions().equals(run.predictions())
+    (test,) = opened.evaluations()
+    assert test.table().equals(run.evaluations()[0].table()) and test.features().shape == (40, 4)
+    assert not opened.log_path.exists() and opened.process is None
+
+
+def parts(content: bytes) -> Iterator[bytes]:
+    """A file, and all that is packed in it, as plain bytes."""
+    yield content
+    if is_zipfile(io.BytesIO(content)):
+        with ZipFile(io.BytesIO(content)) as archive:
+            for name in archive.namelist():
+                yield from parts(archive.read(name))
+    if content.startswith(b"PAR1"):
+        for _, column in pd.read_parquet(io.BytesIO(content)).items():
+            yield column.to_numpy().tobytes() if column.dtype.kind in "fiu" else "\n".join(map(str, column)).encode()
+    if content.startswith(b"\x89HDF"):
+        with h5py.File(io.BytesIO(content)) as stored:
+            found: list[bytes] = []
+            stored.visititems(lambda _, one: found.append(one[()].tobytes()) if isinstance(one, h5py.Dataset) else None)
+        yield from found
+
+
+def holds_pixels(content: bytes, greys: list[bytes]) -> bool:
+    return any(mark in part for part in parts(content) for mark in (*PICTURES, *greys))
+
+
+def lines_of(images: np.ndarray) -> list[bytes]:
+    """A part of the middle line of each image, and of the mean image, as any type that greys are kept in."""
+    shown = np.concatenate([images, images.mean(axis=0, keepdims=True)]).astype(np.float64)
+    lines = shown[:, shown.shape[1] // 2, :PIECE]
+    kinds = [lines.round().astype(np.uint8), *(lines.astype(kind) for kind in (np.uint16, np.float32, np.float64))]
+    kinds += [(lines / 255).astype(kind) for kind in (np.float16, np.float32, np.float64)]
+    return [line.tobytes() for kind in kinds for line in kind]
+
+
+def test_no_file_of_a_bundle_holds_pixels_unless_images_were_asked_for(run, bundle, tmp_path):
+    dataset = open_dataset(run.workspace, run.dataset.id)
+    greys = [
+        line
+        for side in (run.spec.image_size, 64, 128)
+        for line in lines_of(decode_rows(dataset, list(range(len(dataset.images))), side))
+        if len(set(line)) > PIECE // 2  # a black line is in every file
+    ]
+    assert len(greys) > 1000
+    with ZipFile(bundle) as archive:
+        assert [name for name in archive.namelist() if holds_pixels(archive.read(name), greys)] == []
+    planted = io.BytesIO()
+    np.savez_compressed(planted, mean=decode_rows(dataset, [0], 64)[0].astype(np.float32) / 255)
+    assert holds_pixels(planted.getvalue(), greys)
+    packing.pack(run.workspace, [run], tmp_path / "with.zip", images=True)
+    with ZipFile(tmp_path / "with.zip") as archive:
+        pictures = [name for name in archive.namelist() if holds_pixels(archive.read(name), greys)]
+    assert len(pictures) == 2 * len(dataset.images)  # each with its mask
+    assert all(name.startswith(f"datasets/{dataset.id}/files/") for name in pictures)
+
+
+def test_images_that_were_asked_for_come_along_with_their_data_set(run, elsewhere, tmp_path):
+    packed = packing.pack(run.workspace, [run], tmp_path / "with.zip", images=True)
+    assert packed.images == 240
+    (one,) = opening.open_bundle(elsewhere, tmp_path / "with.zip").runs
+    assert one.lacks == ()
+    ours, theirs = (open_dataset(place, run.dataset.id) for place in (run.workspace, elsewhere))
+    assert theirs.version == ours.version and theirs.images.equals(ours.images)
+    assert theirs.path_of(0).read_bytes() == ours.path_of(0).read_bytes()
+
+
+def test_opening_twice_changes_nothing(run, bundle, elsewhere):
+    opening.open_bundle(elsewhere, bundle)
+    before = {path: path.read_bytes() for path in elsewhere.runs.rglob("*") if path.is_file()}
+    (one,) = opening.open_bundle(elsewhere, bundle).runs
+    assert one.state == "here"
+    assert {path: path.read_bytes() for path in elsewhere.runs.rglob("*") if path.is_file()} == before
+    assert [one.state for one in opening.open_bundle(run.workspace, bundle).runs] == ["here"]
+
+
+def test_another_run_of_that_id_stays_as_it_is(run, bundle, elsewhere):
+    shutil.copytree(run.path, elsewhere.runs / run.id)
+    content = files.read_json(elsewhere.runs / run.id / "spec.json")
+    files.write_json(elsewhere.runs / run.id / "spec.json", {**content, "created": 1.0})
+    before = state(elsewhere)
+    with pytest.raises(DataError, match="another run with the id"):
+        opening.open_bundle(elsewhere, bundle)
+    assert state(elsewhere) == before
+
+
+def test_an_opened_run_is_not_resumed_nor_taken_for_a_training_of_this_workspace(run, bundle, elsewhere):
+    (one,) = opening.open_bundle(elsewhere, bundle).runs
+    with pytest.raises(JobRefused, match="bundle"):
+        queue.resume(one.run)
+    shutil.copytree(run.path, elsewhere.runs / "again-00000")
+    again = store.open_run(elsewhere, "again-00000")
+    assert reuse.equal_run(elsewhere, again) is None
+    shutil.copytree(run.path, elsewhere.runs / "again-00001")
+    assert reuse.equal_run(elsewhere, again).id == "again-00001"
+
+
+def test_only_finished_runs_go_into_a_bundle_which_replaces_no_file(run, tmp_path):
+    with pytest.raises(InvalidChoice, match="letters"):
+        packing.pack(run.workspace, [run], tmp_path / "a.zip", "x" * 201)
+    (tmp_path / "there.zip").write_bytes(b"mine")
+    with pytest.raises(InvalidChoice, match=r"there\.zip"):
+        packing.pack(run.workspace, [run], tmp_path / "there.zip")
+    folder = shutil.copytree(run.path, run.workspace.runs / "unfinished-00000")
+    (folder / "result.json").unlink()
+    try:
+        with pytest.raises(RunError, match="not finished"):
+            packing.pack(run.workspace, [store.open_run(run.workspace, folder.name)], tmp_path / "a.zip")
+    finally:
+        shutil.rmtree(folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there.zip"]
+
+
+def state(workspace: Workspace) -> dict[str, bytes]:
+    """All files of a workspace but its log of actions."""
+    there = [path for path in workspace.root.rglob("*") if path.is_file() and "activity" not in path.name]
+    return {path.relative_to(workspace.root).as_posix(): path.read_bytes() for path in there}
+
+
+Change = Callable[[dict[str, bytes]], None]
+
+
+def changed_bundle(bundle: Path, target: Path, change: Change, *, relisted: bool = True) -> Path:
+    """A bundle after a change of its files; ``relisted``: its list names them as they are then."""
+    with ZipFile(bundle) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    change(content)
+    if relisted:
+        about = json.loads(content.pop("bundle.json"))
+        import hashlib
+
+        about["files"] = {name: hashlib.sha256(one).hexdigest() for name, one in content.items()}
+        content["bundle.json"] = json.dumps(about).encode()
+    with ZipFile(target, "w") as archive:
+        for name, one in content.items():
+            archive.writestr(name, one)
+    return target
+
+
+def member(content: dict[str, bytes], ending: str) -> str:
+    return next(name for name in content if re.fullmatch(rf"runs/[^/]+/{ending}", name))
+
+
+def in_json(ending: str, **changes: object) -> Change:
+    def change(content: dict[str, bytes]) -> None:
+        name = member(content, ending)
+        content[name] = json.dumps({**json.loads(content[name]), **changes}).encode()
+
+    return change
