@@ -26,7 +26,7 @@ from pages.panels.compare import (
     score_histogram,
     training_views,
 )
-from pages.shared import annotation_form, comparison_tables, model_audit_panel, presentation, shell, url_state
+from pages.shared import annotation_form, bundles, comparison_tables, model_audit_panel, presentation, shell, url_state
 from pages.shared.run_cache import RunCandidate
 from pages.shared.test_part import robustness_panel, subgroup_panel, test_set_views
 
@@ -73,6 +73,7 @@ def main() -> None:
     rows = _performance(ranking)
     _summary(outcome, order)
     course_report.show([one.run for one in loaded], study)
+    bundles.download([one.run for one in loaded])
     splits = {one.split_hash for one in group}
     test_set_views.show([run for run in usable if run.split_hash in splits])
     if rows:

@@ -11,7 +11,7 @@ import streamlit as st
 from covid_core.data import dataset as data
 from covid_core.formatting import plural
 from pages.panels.home import cache_usage, engine_form, glossary_view
-from pages.shared import import_jobs, run_cache, shell
+from pages.shared import bundles, import_jobs, run_cache, shell
 
 CHOSEN = "home_chosen"  # session: the page that the primary button named when it was clicked
 WORDS = tomllib.loads(Path(__file__).resolve().with_suffix(".toml").read_text(encoding="utf-8"))
@@ -58,6 +58,7 @@ def main() -> None:
         glossary_view.show()
         return
     top = st.container()
+    bundles.panel()
     import_jobs.panel()  # a finished import selects its data set, so the situation is read after it
     situation = _situation()
     with top:
@@ -120,6 +121,7 @@ def _next_step(situation: Situation) -> None:
             st.button(label, type="primary", icon=icon, key="next-step", on_click=_choose, args=(page,))
         address = import_jobs.OWN_IMAGES
         st.page_link("dataset.py", label="Add your own images", icon=":material/upload:", query_params=address)
+        bundles.offer()
 
 
 def _choose(page: str) -> None:

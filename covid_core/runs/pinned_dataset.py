@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from covid_core.data.dataset import Dataset, open_dataset
-from covid_core.errors import DataError
+from covid_core.errors import DataError, UnknownId
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
@@ -16,7 +16,16 @@ def dataset_of(workspace: Workspace, run: Run) -> Dataset:
 
     Raises UnknownId where it is gone, and DataError where it is damaged or was never the one that the run was made on.
     """
-    return at_version_of(run, open_dataset(workspace, run.dataset.id))
+    try:
+        return at_version_of(run, open_dataset(workspace, run.dataset.id))
+    except UnknownId as error:
+        raise gone(run) from error
+
+
+def gone(run: Run) -> UnknownId:
+    """Why a run has no images in a workspace without its data set."""
+    where = "it came in a bundle without them" if run.bundle else "the data set was deleted"
+    return UnknownId(f"The images of {run.name} are not here: {where}.")
 
 
 def at_version_of(run: Run, dataset: Dataset) -> Dataset:

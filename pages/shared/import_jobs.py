@@ -1,9 +1,14 @@
 """Imports at work, and the data set that one of them made. One click draws a first data set, or makes everything."""
 
-import streamlit as st
+from pathlib import Path
 
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from covid_core import access, files
 from covid_core.backbones import backbone_named
 from covid_core.data import dataset as data
+from covid_core.errors import DataError, cause
 from covid_core.formatting import duration, plural
 from covid_core.jobs import demonstration, queue
 from covid_core.jobs.kinds import (
@@ -16,9 +21,11 @@ from covid_core.jobs.kinds import (
 )
 from covid_core.jobs.queue import Job
 from covid_core.reports import layout_text
+from covid_core.workspace import new_id
 from pages.shared import job_panel, shell
 
 IMAGES_AT_FIRST = 600
+UPLOAD_LIMIT = 64  # MB, as the server's settings have it; larger archives are imported by their path
 OWN_IMAGES = {"add": "own"}  # in the address of the Data set page: its import opens where own images are chosen
 
 
@@ -82,6 +89,17 @@ def start(request: Request) -> None:
     """Start an import and show its progress."""
     if job_panel.start(request):
         st.rerun()
+
+
+def saved_upload(uploaded: UploadedFile, right: str) -> Path:
+    """An uploaded zip where a job finds it, and removes it. Raises DataError or NotPermitted."""
+    access.check(shell.workspace(), right, what=uploaded.name)
+    target = shell.workspace().uploads / f"{new_id(Path(uploaded.name).stem[:80])}.zip"
+    try:
+        files.write_bytes(target, uploaded.getbuffer())
+    except OSError as error:
+        raise DataError(f"The upload cannot be saved: {cause(error)}.") from error
+    return target
 
 
 def panel() -> bool:

@@ -15,7 +15,7 @@ from covid_core import access, files, glossary
 from covid_core.data import dataset as data
 from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
-from covid_core.errors import CovidCoreError
+from covid_core.errors import CovidCoreError, UnknownId
 from covid_core.formatting import as_read, count, plural
 from covid_core.reports import tables
 from covid_core.runs import pinned_dataset, store
@@ -149,7 +149,7 @@ def open_dataset(identifier: str) -> Dataset:
 
 def dataset_of(run: store.Run) -> Dataset:
     """A run's data set as it was when the run was made, kept open. Raises UnknownId or DataError."""
-    opened = open_dataset(run.dataset.id)
+    opened = _dataset_or_why(run)
     decided = decisions.stamp(opened.folder)
     return _as_it_was(str(run.path), str(opened.folder), opened.info["created"], decided, run, opened)
 
@@ -159,8 +159,15 @@ def dataset_to_try(run: store.Run) -> Dataset:
 
     Raises UnknownId or DataError.
     """
-    present = open_dataset(run.dataset.id)
+    present = _dataset_or_why(run)
     return present if pinned_dataset.version_of(run, present).before is None else dataset_of(run)
+
+
+def _dataset_or_why(run: store.Run) -> Dataset:
+    try:
+        return open_dataset(run.dataset.id)
+    except UnknownId as error:
+        raise pinned_dataset.gone(run) from error
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

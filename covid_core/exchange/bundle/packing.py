@@ -21,6 +21,7 @@ from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
 
 SUFFIX = ".zip"
+NOTE = "bundle"  # in the log of actions
 MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file: equal runs make equal bundles, but for when they were made
 
 Content = bytes | Path
@@ -73,7 +74,7 @@ def pack(
             sha256, size = files.sha256_of(temporary), temporary.stat().st_size
     except OSError as error:
         raise RunError(f"The bundle {target.name} cannot be written: {cause(error, target)}.") from error
-    access.note(workspace, "bundle with images" if images else "bundle", ids)
+    access.note(workspace, f"{NOTE} with images" if images else NOTE, ids)
     return Packed(runs, size, sha256, count, licence)
 
 

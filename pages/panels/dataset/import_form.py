@@ -11,11 +11,11 @@ import pandas as pd
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from covid_core import access, files
+from covid_core import access
 from covid_core.data import dataset as data
 from covid_core.data.imports import archives, importing, layouts, merging, metadata
 from covid_core.data.imports.layouts import Layout
-from covid_core.errors import DataError, cause
+from covid_core.errors import DataError
 from covid_core.formatting import count, plural
 from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import ImportRequest, KaggleRequest, MergeRequest, PhantomRequest
@@ -26,7 +26,6 @@ from covid_core.workspace import new_id
 from pages.panels.dataset import pacs_form
 from pages.shared import import_jobs, pacs, run_cache, shell
 
-UPLOAD_LIMIT = 64  # MB, as the server's settings have it; larger archives are imported by their path
 FEWEST_IMAGES, MOST_IMAGES = 30, 20_000
 KAGGLE_PAGE = f"https://www.kaggle.com/datasets/{importing.KAGGLE_DATASET}"
 KAGGLE_CLASSES = ["COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"]
@@ -279,8 +278,11 @@ def _pick_classes(counts: dict[str, int], key: str) -> list[str]:
 
 
 def _upload_form() -> None:
-    st.markdown(f"A zip file of at most {UPLOAD_LIMIT} MB with one folder per class. Import a larger one by its path.")
-    uploaded = st.file_uploader("Zip file", type="zip", max_upload_size=UPLOAD_LIMIT, key="import-upload")
+    st.markdown(
+        f"A zip file of at most {import_jobs.UPLOAD_LIMIT} MB with one folder per class. "
+        "Import a larger one by its path."
+    )
+    uploaded = st.file_uploader("Zip file", type="zip", max_upload_size=import_jobs.UPLOAD_LIMIT, key="import-upload")
     if uploaded is None:
         return
     encoding = _pick_encoding(uploaded, uploaded.file_id)
@@ -294,14 +296,8 @@ def _upload_form() -> None:
 
 def _upload_request(uploaded: UploadedFile, spec: LayoutSpec, into: str) -> ImportRequest:
     """Save an upload where its import finds it, and removes it. Raises DataError or NotPermitted."""
-    access.check(shell.workspace(), access.IMPORT, what=uploaded.name)
-    stem = Path(uploaded.name).stem[:80]
-    target = shell.workspace().uploads / f"{new_id(stem)}.zip"
-    try:
-        files.write_bytes(target, uploaded.getbuffer())
-    except OSError as error:
-        raise DataError(f"The upload cannot be saved: {cause(error)}.") from error
-    request = {"source": str(target), "name": stem, "dataset": into, "remove_source": True}
+    target = import_jobs.saved_upload(uploaded, access.IMPORT)
+    request = {"source": str(target), "name": Path(uploaded.name).stem[:80], "dataset": into, "remove_source": True}
     return ImportRequest(**request, **spec.model_dump())
 
 

@@ -21,7 +21,7 @@ from covid_core.runs.store import Run, Status
 from covid_core.specs import OPTIMIZER_LABELS
 from covid_core.work import cores
 from pages.panels.train import spec_fields
-from pages.shared import annotation_form, job_panel, model_audit_panel, notices, run_cache, shell
+from pages.shared import annotation_form, bundles, job_panel, model_audit_panel, notices, run_cache, shell
 from pages.shared.run_cache import CachedRun, listed
 from pages.shared.test_part import robustness_panel, subgroup_panel, test_set_views
 
@@ -223,7 +223,7 @@ def run_row(one: CachedRun) -> None:
             watch_button(run, "Open", "list")
             if run.annotation.archived:
                 annotation_form.restore_button(run)
-            if status.state in store.ENDED_EARLY:
+            if status.state in store.ENDED_EARLY and not run.bundle:
                 _resume_button(run, status.fault)
             _delete_button(run)
 
@@ -262,6 +262,7 @@ def _draw_run(identifier: str) -> None:
     shell.heading(f"How good is {name}?" if status.is_final else f"How far is {name}?", outcome)
     if run.dataset.synthetic:
         shell.synthetic_info()
+    bundles.origin(run)
     if wrong_labels:
         st.warning(shell.plain(wrong_labels), icon=":material/warning:")
     _facts(one, len(history))
@@ -395,8 +396,10 @@ def _actions(one: CachedRun) -> None:
         if one.is_usable:
             _page_button("Compare", "compare.py", "runs", run, ":material/compare_arrows:", "primary")
             _page_button("Predict", "predict.py", "run", run, ":material/search:", "secondary")
-        if status.state in store.ENDED_EARLY:
+        if status.state in store.ENDED_EARLY and not run.bundle:
             _resume_button(run, status.fault)
+        if one.is_usable:
+            bundles.download([run])
         _variant_button(run)
         annotation_form.popover([run])
         if run.annotation.archived:

@@ -1,12 +1,13 @@
 """A run goes into a bundle and comes out of it in another workspace, with all that it can do without images."""
 
+import hashlib
 import io
 import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from zipfile import ZipFile, is_zipfile
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo, is_zipfile
 
 import h5py
 import numpy as np
@@ -19,8 +20,10 @@ from covid_core.data.dataset import open_dataset
 from covid_core.data.pixels import decode_rows
 from covid_core.errors import DataError, InvalidChoice, JobRefused, RunError
 from covid_core.exchange.bundle import opening, packing
+from covid_core.inference.apart.network import NetworkApart
+from covid_core.inference.predictor import Predictor
 from covid_core.jobs import queue, reuse
-from covid_core.runs import store
+from covid_core.runs import architecture, store, test_set_access
 from covid_core.runs.store import EvaluationRecord, Run
 from covid_core.workspace import Workspace
 
@@ -35,7 +38,7 @@ def run(place, copy_of_trained) -> Run:
     """A trained run with all that one may have beside its own files."""
     run = copy_of_trained(place)
     store.annotate(run, name="Mine *and* yours", tags=("first",), reference=True)
-    run.note_view("figures")
+    test_set_access.note([run], test_set_access.FIGURES)
     images = run.predictions().head(40)
     table = images.assign(part="outside", own_label=images["label"], source="", refused=False, twin=None)
     table = table.assign(twin_label=None, twin_part=None, detail=np.nan)
@@ -59,8 +62,10 @@ def elsewhere(tmp_path) -> Workspace:
 
 def answered(capsys, monkeypatch, workspace: Workspace, *arguments: str) -> dict:
     monkeypatch.setenv("COVID_CORE_HOME", str(workspace.root))
-    assert main.main([*arguments, "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
+    code = main.main([*arguments, "--json"])
+    answer = json.loads(capsys.readouterr().out)
+    assert code == 0, answer
+    return answer
 
 
 def test_an_opened_run_compares_and_predicts_as_it_did(run, bundle, elsewhere, capsys, monkeypatch):
@@ -217,8 +222,6 @@ def changed_bundle(bundle: Path, target: Path, change: Change, *, relisted: bool
     change(content)
     if relisted:
         about = json.loads(content.pop("bundle.json"))
-        import hashlib
-
         about["files"] = {name: hashlib.sha256(one).hexdigest() for name, one in content.items()}
         content["bundle.json"] = json.dumps(about).encode()
     with ZipFile(target, "w") as archive:
@@ -237,3 +240,167 @@ def in_json(ending: str, **changes: object) -> Change:
         content[name] = json.dumps({**json.loads(content[name]), **changes}).encode()
 
     return change
+
+
+def replaced(ending: str, content: bytes) -> Change:
+    def change(members: dict[str, bytes]) -> None:
+        members[member(members, ending)] = content
+
+    return change
+
+
+def added(name: str, content: bytes = b"{}") -> Change:
+    return lambda members: members.update({name: content})
+
+
+def arrays(**named: np.ndarray) -> bytes:
+    made = io.BytesIO()
+    np.savez(made, **named)
+    return made.getvalue()
+
+
+def with_object(content: dict[str, bytes]) -> None:
+    content[member(content, "head.npz")] = arrays(pooling=np.array([{"a": 1}], dtype=object))
+
+
+def head_of_much(content: dict[str, bytes]) -> None:
+    """An array whose head states a terabyte."""
+    made, head = io.BytesIO(), io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": (2**38,)})
+    with ZipFile(made, "w") as archive:
+        archive.writestr("weights_0.npy", head.getvalue())
+    content[member(content, "head.npz")] = made.getvalue()
+
+
+def table_of(**columns: object) -> bytes:
+    made = io.BytesIO()
+    pd.DataFrame(columns).to_parquet(made)
+    return made.getvalue()
+
+
+def swapped_label(content: dict[str, bytes]) -> None:
+    name = member(content, "predictions.parquet")
+    table = pd.read_parquet(io.BytesIO(content[name]))
+    table["label"] = table["label"].to_numpy()[::-1]
+    made = io.BytesIO()
+    table.to_parquet(made)
+    content[name] = made.getvalue()
+
+
+def of_other_network(content: dict[str, bytes]) -> None:
+    """A network that is none, under the hash that the result names."""
+    content[member(content, "trunk.tflite")] = b"no network" * 100
+    sha256 = hashlib.sha256(content[member(content, "trunk.tflite")]).hexdigest()
+    in_json("result.json", trunk_sha256=sha256)(content)
+
+
+def with_code(content: dict[str, bytes]) -> None:
+    name, made = member(content, "model.keras"), io.BytesIO()
+    with ZipFile(io.BytesIO(content[name])) as whole, ZipFile(made, "w") as archive:
+        for one in whole.namelist():
+            text = whole.read(one)
+            archive.writestr(one, text.replace(b'"Flatten"', b'"Lambda"') if one == "config.json" else text)
+    content[name] = made.getvalue()
+    in_json("result.json", model_sha256=hashlib.sha256(made.getvalue()).hexdigest())(content)
+
+
+def deep(content: dict[str, bytes]) -> None:
+    content[member(content, "result.json")] = b"[" * 100_000
+
+
+HOSTILE: dict[str, Change] = {
+    "a name that leaves the folder": added("../outside.json"),
+    "an absolute name": added("/tmp/outside.json"),
+    "a name of Windows that leaves the folder": added("runs\\..\\..\\outside.json"),
+    "a file that no run has": added("runs/mine-00000/startup.py"),
+    "a file beside the runs": added("patients.key"),
+    "a data set without images being stated": added("datasets/mine-00000/import.json"),
+    "no run": lambda content: [content.pop(name) for name in list(content) if name.startswith("runs/")],
+    "another format": lambda content: content.update({"bundle.json": b'{"files": {}}'}),
+    "settings that are none": in_json("spec.json", spec={"backbone": "none"}),
+    "settings of a later version": in_json("spec.json", schema=99),
+    "a time that no calendar has": in_json("spec.json", created=1e300),
+    "a state that is none": in_json("status.json", state="running"),
+    "a result of another form": in_json("result.json", seconds="long"),
+    "a result that reaches for another file": in_json("result.json", trunk="../../secrets"),
+    "a result that is nested without end": deep,
+    "a number that is none": replaced("result.json", b'{"finished": NaN}'),
+    "a text without end": in_json("annotation.json", name="x" * 10_000),
+    "predictions without images": replaced("predictions.parquet", table_of(image_id=["a"], part=["test"])),
+    "predictions of other labels": swapped_label,
+    "a table of lists": replaced("predictions.parquet", table_of(image_id=[["a"], ["b"]])),
+    "a table of one long text": replaced("predictions.parquet", table_of(image_id=["x" * 5000] * 100_000)),
+    "a table that is none": replaced("split.parquet", b"PAR1 and no more"),
+    "arrays with objects": with_object,
+    "an array that states a terabyte": head_of_much,
+    "a network that is none": of_other_network,
+    "a model with code": with_code,
+    "an audit of another form": replaced("audits/model.json", b'{"verdict": "reads the lungs", "why": 3}'),
+}
+
+
+@pytest.fixture(scope="module")
+def with_audit(bundle, tmp_path_factory) -> Path:
+    """The same bundle with an audit to be replaced."""
+    (name,) = {name.split("/")[1] for name in ZipFile(bundle).namelist() if name.startswith("runs/")}
+    add = added(f"runs/{name}/audits/model.json")
+    return changed_bundle(bundle, tmp_path_factory.mktemp("audited") / "runs.zip", add)
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_bundle_is_refused_in_a_sentence_and_leaves_nothing(what, with_audit, elsewhere, tmp_path):
+    file = changed_bundle(with_audit, tmp_path / "hostile.zip", HOSTILE[what])
+    with pytest.raises(DataError) as refused:
+        opening.open_bundle(elsewhere, file)
+    assert str(refused.value) and str(tmp_path) not in str(refused.value)
+    assert state(elsewhere) == {}
+    assert not list(tmp_path.glob("outside*"))
+
+
+def test_a_torn_or_changed_bundle_leaves_nothing(bundle, elsewhere, tmp_path):
+    whole = bundle.read_bytes()
+    with ZipFile(bundle) as archive:
+        place = archive.getinfo("bundle.json").header_offset - 20
+    flipped = bytearray(whole)
+    flipped[place] ^= 1
+    for number, content in enumerate((whole[: len(whole) // 2], whole[:-30], bytes(flipped), b"", b"PK no zip")):
+        file = tmp_path / f"{number}.zip"
+        file.write_bytes(content)
+        with pytest.raises(DataError):
+            opening.open_bundle(elsewhere, file)
+        assert state(elsewhere) == {}
+    with pytest.raises(DataError, match="no file"):
+        opening.open_bundle(elsewhere, tmp_path / "gone.zip")
+
+
+def test_a_file_that_was_changed_with_its_checksum_is_not_the_one_that_the_list_names(bundle, elsewhere, tmp_path):
+    file = changed_bundle(bundle, tmp_path / "changed.zip", in_json("annotation.json", name="Better"), relisted=False)
+    with pytest.raises(DataError, match="changed"):
+        opening.open_bundle(elsewhere, file)
+    assert state(elsewhere) == {}
+
+
+def test_links_and_packed_members_are_refused(bundle, elsewhere, tmp_path):
+    with ZipFile(bundle) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    link = ZipInfo("runs/mine-00000/spec.json")
+    link.external_attr = 0o120777 << 16
+    with ZipFile(tmp_path / "link.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    with ZipFile(tmp_path / "packed.zip", "w", ZIP_DEFLATED) as archive:
+        for name, one in content.items():
+            archive.writestr(name, one)
+        archive.writestr("runs/mine-00000/history.csv", b"0" * 10**8)
+    for name in ("link.zip", "packed.zip"):
+        with pytest.raises(DataError):
+            opening.open_bundle(elsewhere, tmp_path / name)
+        assert state(elsewhere) == {}
+
+
+def test_networks_of_an_opened_run_are_kept_apart_from_those_of_this_workspace(bundle, elsewhere):
+    """And run in a process of their own."""
+    (one,) = opening.open_bundle(elsewhere, bundle).runs
+    predictor = Predictor.open(elsewhere, one.run)
+    assert isinstance(predictor.trunk._network, NetworkApart)
+    assert [path for path in elsewhere.trunks.iterdir() if not path.name.startswith(opening.PREFIX)] == []
+    assert architecture.layers(one.run).equals(architecture.planned(one.run.spec))

@@ -1,0 +1,110 @@
+"""Runs that are taken away in one file, and such files of others, opened by a job."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from covid_core import access
+from covid_core.errors import CovidCoreError
+from covid_core.exchange.bundle import opening, packing
+from covid_core.exchange.bundle.manifest import MOST_LETTERS
+from covid_core.formatting import file_size, moment, plural
+from covid_core.jobs import queue
+from covid_core.jobs.kinds import OpenRequest
+from covid_core.jobs.queue import Job
+from covid_core.runs import store
+from covid_core.runs.store import Run
+from pages.shared import import_jobs, job_panel, shell
+
+PLACE = "open-bundle"
+
+
+def download(runs: Sequence[Run]) -> None:
+    """Finished runs in one file, with what the visitor states of the licence of their data."""
+    ids = ",".join(run.id for run in runs)
+    with st.popover("Take away", icon=":material/output:", key=f"bundle-{ids}", **shell.refused(access.TAKE_RUNS)):
+        st.markdown(
+            f"{plural(len(runs), 'run')} in one file: settings, split, predictions, curves, model, audits. Opened in "
+            "another workspace, it compares and predicts."
+        )
+        st.caption(
+            f"No images and no pixels: about {file_size(sum(map(store.size_of, runs)))}. Names of image files are in "
+            f"it. {opening.NO_PATIENTS} With images: `second-look bundle --images`."
+        )
+        stated = "; ".join(dict.fromkeys(run.bundle.licence for run in runs if run.bundle and run.bundle.licence))
+        licence = st.text_input(
+            "Licence of the data", stated, MOST_LETTERS, key=f"licence-{ids}", placeholder="such as CC BY 4.0"
+        )
+        if access.actor().may(access.TAKE_RUNS):
+            st.download_button(
+                "Save the bundle",
+                lambda: content(runs, licence),
+                f"{runs[0].id if len(runs) == 1 else 'runs'}{packing.SUFFIX}",
+                "application/zip",
+                key=f"save-bundle-{ids}",
+                icon=":material/download:",
+                on_click=_note,
+                args=(ids,),
+            )
+
+
+def content(runs: Sequence[Run], licence: str) -> bytes:
+    """The bundle of some runs. Raises RunError or RunDamaged."""
+    made = io.BytesIO()
+    packing.write(shell.workspace(), runs, made, licence)
+    return made.getvalue()
+
+
+def _note(ids: str) -> None:
+    access.note(shell.workspace(), packing.NOTE, ids)  # here, where the visitor is known: the file is made elsewhere
+
+
+def origin(run: Run) -> None:
+    """Where a run comes from that was opened, and what it lacks here; nothing of one that was trained here."""
+    if run.bundle is None:
+        return
+    licence = shell.plain(run.bundle.licence or "not stated")
+    made = f"Opened from a bundle of {moment(run.bundle.created)}. Licence of the data: {licence}."
+    st.info("  \n".join([made, *map(shell.plain, opening.lacks(shell.workspace(), run))]), icon=":material/input:")
+
+
+def offer() -> None:
+    """The way to open a bundle: an upload, or a file on this machine."""
+    with st.popover("Open a bundle", icon=":material/input:", key=PLACE, **shell.refused(access.OPEN)):
+        st.markdown("Runs that somebody took away in one file. The file is checked before anything of it is used.")
+        uploaded = st.file_uploader(
+            "Bundle", type="zip", max_upload_size=import_jobs.UPLOAD_LIMIT, key=f"{PLACE}-upload"
+        )
+        typed = st.text_input("Or the path of a larger one on this machine", key=f"{PLACE}-path").strip().strip("\"'")
+        if st.button(
+            "Open it", type="primary", key=f"{PLACE}-go", icon=":material/input:", disabled=not (uploaded or typed)
+        ):
+            with shell.errors_shown():
+                if uploaded:
+                    source = import_jobs.saved_upload(uploaded, access.OPEN)
+                    request = OpenRequest(source=str(source), name=uploaded.name[:80], remove_source=True)
+                else:
+                    request = OpenRequest(source=str(Path(typed).expanduser().absolute()))
+                import_jobs.start(request)
+
+
+def panel() -> None:
+    """Bundles that are being opened, those that could not be, and the runs of one that has just been."""
+    job_panel.panel(lambda: queue.jobs(shell.workspace(), OpenRequest), PLACE, _report)
+
+
+def _report(job: Job[OpenRequest]) -> None:
+    runs = job.folder.result["runs"]
+    with st.container(border=True):
+        st.markdown(f"**{plural(len(runs), 'run')} of the bundle {'is' if len(runs) == 1 else 'are'} here.**")
+        for one in runs:
+            try:
+                run = store.open_run(shell.workspace(), one["run"])
+            except CovidCoreError as error:  # deleted meanwhile
+                st.caption(shell.plain(error))
+                continue
+            st.caption("  \n".join(map(shell.plain, (run.name, *opening.lacks(shell.workspace(), run)))))
+        ids = ",".join(one["run"] for one in runs)
+        st.page_link("compare.py", label="Compare", icon=":material/compare_arrows:", query_params={"runs": ids})
