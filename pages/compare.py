@@ -26,7 +26,8 @@ from pages.panels.compare import (
     score_histogram,
     training_views,
 )
-from pages.shared import annotation_form, bundles, comparison_tables, model_audit_panel, presentation, shell, url_state
+from pages.shared import annotation_form, comparison_tables, model_audit_panel, presentation, shell, url_state
+from pages.shared.exchange import bundles
 from pages.shared.run_cache import RunCandidate
 from pages.shared.test_part import robustness_panel, subgroup_panel, test_set_views
 

@@ -11,7 +11,8 @@ import streamlit as st
 from covid_core.data import dataset as data
 from covid_core.formatting import plural
 from pages.panels.home import cache_usage, engine_form, glossary_view
-from pages.shared import bundles, import_jobs, run_cache, shell
+from pages.shared import import_jobs, run_cache, shell
+from pages.shared.exchange import bundles
 
 CHOSEN = "home_chosen"  # session: the page that the primary button named when it was clicked
 WORDS = tomllib.loads(Path(__file__).resolve().with_suffix(".toml").read_text(encoding="utf-8"))

@@ -22,6 +22,7 @@ from covid_core.data import dataset as data
 from covid_core.data.dataset import Dataset
 from covid_core.data.imports import importing
 from covid_core.errors import CovidCoreError, InvalidChoice, JobRefused
+from covid_core.exchange.bundle import packing
 from covid_core.jobs import kinds, queue, worker
 from covid_core.jobs.kinds import (
     KINDS,
@@ -36,6 +37,7 @@ from covid_core.jobs.kinds import (
     MapRequest,
     MergeRequest,
     ModelAuditRequest,
+    OpenRequest,
     PhantomRequest,
     ReferenceRequest,
     Request,
@@ -94,6 +96,14 @@ def added(workspace: Workspace, source: Path, file: BackboneFile, progress: Call
 def backbone(folder: Path) -> BackboneRequest:
     path = added_backbones.small_onnx(folder.parent / "small.onnx")
     return BackboneRequest(source=str(path), description=backbone_files.described(added_backbones.described(path)))
+
+
+def bundle(place: Place) -> Path:
+    """Of the run, made once."""
+    target = place.folder.parent / "runs.zip"
+    if not target.exists():
+        packing.pack(place.workspace, [place.run], target)
+    return target
 
 
 def handout(place: Place) -> HandoutRequest:
@@ -182,6 +192,13 @@ CASES = {
         {"run"},
         of_run=True,
     ),
+    "open": Case(
+        lambda place: OpenRequest(source=str(bundle(place))),
+        {"source": "/no/such/file.zip"},
+        "no file",
+        {"runs", "sha256", "licence"},
+        of_run=True,
+    ),
     "backbone": Case(
         lambda place: backbone(place.folder),
         {"source": "/no/such/file.onnx", "description": added_backbones.ABOUT},
@@ -232,6 +249,7 @@ REQUESTS = [
     ({"kind": "reference", "run": "r"}, ReferenceRequest(run="r")),
     ({"kind": "audit-run", "run": "r"}, ModelAuditRequest(run="r")),
     ({"kind": "robustness", "run": "r"}, RobustnessRequest(run="r")),
+    ({"kind": "open", "source": "/runs.zip"}, OpenRequest(source="/runs.zip")),
     ({"kind": "lesson", "lesson": "twin", "seed": 1, "recipe": 1}, LessonRequest(lesson="twin", seed=1, recipe=1)),
     ({"kind": "handout", "lessons": {"twin": None}}, HandoutRequest(lessons={"twin": None})),
     ({"kind": "demonstration", "images": 240, "seed": 0}, DemonstrationRequest()),

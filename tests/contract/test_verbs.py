@@ -295,6 +295,20 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
         )
     ],
     "drift": [((RUN, "{batch}"), DRIFT)],
+    "bundle": [
+        (
+            (RUN, AGAIN, "runs.zip", "--licence", "CC0"),
+            {"file": str, "runs": [{"run": str, "name": str}], "bytes": int, "sha256": str, "images": int}
+            | {"licence": str, "note": str},
+        )
+    ],
+    "open": [
+        (
+            ("{bundle}",),
+            {"runs": [{"run": str, "name": str, "state": str, "lacks": [str]}], "sha256": str, "licence": str}
+            | {"note": str},
+        )
+    ],
     "reference": [((RUN,), RUN_JOB)],
     "audit-run": [((RUN,), RUN_JOB)],
     "robustness": [((RUN,), {"runs": [ROBUSTNESS]})],
@@ -405,6 +419,9 @@ def test_a_verb_answers_the_keys_of_its_contract(verb, name, words, schema, tmp_
     if name == "drift":
         made["batch"] = f"datasets/{FIRST}/files"
         with_profile(store.open_run(Workspace.default(), RUN))
+    if name == "open":
+        made["bundle"] = verb("bundle", RUN, "runs.zip")["file"]
+        verb("delete", RUN)
     if "{stopped}" in words:
         verb("stop", made["stopped"])
     answer = verb(name, *(word.format(**made) for word in words))

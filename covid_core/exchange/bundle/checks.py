@@ -38,24 +38,26 @@ MOST_COLUMNS = 400  # of predictions there are two per class
 LONGEST = 1000  # letters of a text in a table
 AT_ONCE = 4096  # rows
 PROBES = 3  # drawn images that a run answers before it is published
+MAP = (8, 8)  # cells of a heat map that is tried
 LAST_MOMENT = 2**33  # seconds since 1970: the year 2242
 SAMPLE = (40, 0)  # of an outside test, to recalibrate on, and its seed
 
 Stated = Annotated[str, Field(max_length=LONGEST)]
-Seconds = dict[Stated, FiniteFloat]
+Count = Annotated[int, Field(ge=0, lt=10**15)]
+Seconds = Annotated[float, Field(ge=0, lt=10**9, allow_inf_nan=False)]
 
 
 class _Parity(BaseModel):
     largest_difference: FiniteFloat
-    images: int
+    images: Count
     by: Stated = ""
 
 
 class _FineTuning(BaseModel):
     model_config = ConfigDict(extra="allow")
 
-    layers_trained: int
-    layers_asked: int
+    layers_trained: Count
+    layers_asked: Count
 
 
 class _Result(BaseModel):
@@ -67,24 +69,24 @@ class _Result(BaseModel):
     accuracy: dict[Stated, float] = {}
     selection_accuracy: FiniteFloat | None = None
     calibration: dict[Stated, Any] | None = None
-    best_epoch: int | None = None
-    epochs_done: int | None = None
+    best_epoch: Count | None = None
+    epochs_done: Count | None = None
     stopped: bool = False
-    seconds: Seconds = {}
+    seconds: dict[Stated, Seconds] = {}
     weights: dict[Stated, Stated] = {}
     trunk: Annotated[str, Field(pattern="^[a-z0-9-]{1,100}$")] | None = None
     trunk_outputs: list[Annotated[int, Field(ge=0, lt=100)]] | None = None
     parity: _Parity | None = None
-    without_outline: dict[Stated, dict[Stated, int]] | None = None
-    parameters: int | None = None
-    parameters_trained: int | None = None
-    model_bytes: int | None = None
-    milliseconds_per_image: FiniteFloat | None = None
+    without_outline: dict[Stated, dict[Stated, Count]] | None = None
+    parameters: Count | None = None
+    parameters_trained: Count | None = None
+    model_bytes: Count | None = None
+    milliseconds_per_image: Seconds | None = None
     engine: Stated | None = None
     device: Stated | None = None
-    reused: dict[Stated, FiniteFloat | None] | list[Stated] | None = None
+    reused: dict[Stated, Seconds | None] | list[Stated] | None = None
     versions: dict[Stated, Stated] = {}
-    training: int | None = None
+    training: Count | None = None
     taken_over_from: Stated | None = None
     fine_tuning: _FineTuning | None = None
     head_sha256: str
@@ -292,6 +294,8 @@ def _check_answers(workspace: Workspace, run: Run) -> None:
         (answer,) = assessment.assess_all(predictor, [GreyImage(drawn.pixels, "L")])
         if answer.logits.shape != (len(run.classes),) or not np.isfinite(answer.logits).all():
             raise DataError("its network does not answer with a number for each class.")
+        if answer.heat and not np.isfinite(answer.heat(answer.predicted, MAP)).all():
+            raise DataError("its heat map holds values that are no numbers.")
 
 
 def checked_images(workspace: Workspace, identifier: str, names: Collection[str], progress: Progress) -> None:

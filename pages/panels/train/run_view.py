@@ -21,7 +21,8 @@ from covid_core.runs.store import Run, Status
 from covid_core.specs import OPTIMIZER_LABELS
 from covid_core.work import cores
 from pages.panels.train import spec_fields
-from pages.shared import annotation_form, bundles, job_panel, model_audit_panel, notices, run_cache, shell
+from pages.shared import annotation_form, job_panel, model_audit_panel, notices, run_cache, shell
+from pages.shared.exchange import bundles
 from pages.shared.run_cache import CachedRun, listed
 from pages.shared.test_part import robustness_panel, subgroup_panel, test_set_views
 

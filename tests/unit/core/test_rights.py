@@ -12,6 +12,7 @@ from covid_core.data import dataset as data
 from covid_core.data.decisions import LEAVE_OUT, Decision
 from covid_core.data.imports.importing import import_folder
 from covid_core.errors import CovidCoreError, JobRefused, NotPermitted
+from covid_core.exchange.bundle import opening, packing
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import KINDS, AuditRequest, PhantomRequest
 from covid_core.lessons import classroom
@@ -73,6 +74,13 @@ MATRIX: dict[str, tuple[Callable[[Workspace], object], Role, Role]] = {
     "delete a segmenter": (lambda p: segmenters.delete_segmenter(p, "x"), Role.ADMIN, Role.ADMIN),
     "remove a backbone": (lambda p: backbone_files.remove(p, "x"), Role.ADMIN, Role.ADMIN),
     "empty caches": (storage.clear, Role.ADMIN, Role.ADMIN),
+    "take a run away": (lambda p: packing.pack(p, [run_of(p)], p.root / "x.zip"), Role.TRAINER, Role.TRAINER),
+    "take images away": (
+        lambda p: packing.pack(p, [run_of(p)], p.root / "x.zip", images=True),
+        Role.ADMIN,
+        Role.ADMIN,
+    ),
+    "open a bundle": (lambda p: opening.open_bundle(p, p.root / "x.zip"), Role.ADMIN, Role.ADMIN),
     "open a class": (lambda p: classroom.open_class(p, "me"), Role.TRAINER, Role.TRAINER),
 }
 

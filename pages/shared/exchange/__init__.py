@@ -1,0 +1,1 @@
+"""What a visitor takes away, and what he brings in, on any page."""

@@ -1,0 +1,109 @@
+"""Bundles on the pages: taken away, opened, and runs without their images on every page."""
+
+from collections.abc import Callable
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from page_tests import opened, words
+from streamlit.testing.v1 import AppTest
+
+from covid_core import access
+from covid_core.access import Actor, Role
+from covid_core.exchange.bundle import opening, packing
+from covid_core.jobs import worker
+from covid_core.runs import store
+from covid_core.runs.store import Run
+from covid_core.workspace import Workspace
+from pages.shared.exchange import bundles
+
+NAME = "![p](https://evil.test/x) *mine*"
+LICENCE = "[CC0](https://evil.test)"
+
+
+@pytest.fixture(scope="module")
+def bundle(copy_of_trained, tmp_path_factory) -> Path:
+    place = Workspace(tmp_path_factory.mktemp("origin"))
+    run = copy_of_trained(place)
+    store.annotate(run, name=NAME)
+    packing.pack(place, [store.open_run(place, run.id)], place.root / "runs.zip", LICENCE)
+    return place.root / "runs.zip"
+
+
+@pytest.fixture
+def run(workspace, bundle) -> Run:
+    """A run that was opened in a workspace without any data set."""
+    return opening.open_bundle(workspace, bundle).runs[0].run
+
+
+PAGES: dict[str, Callable[[str], AppTest]] = {
+    "home": lambda _: opened("home"),
+    "dataset": lambda _: opened("dataset"),
+    "audit": lambda _: opened("audit"),
+    "runs": lambda _: opened("train"),
+    "run": lambda run: opened("train", run=run),
+    "compare": lambda run: opened("compare", runs=run),
+    "images of a comparison": lambda run: opened("compare", runs=run, view="Images"),
+    "subgroups of a comparison": lambda run: opened("compare", runs=run, view="Subgroups"),
+    "predict": lambda run: opened("predict", run=run),
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_shows_an_opened_run_without_its_images(run, page):
+    app = PAGES[page](run.id)
+    assert "![p](" not in "".join(one.value for one in [*app.markdown, *app.info, *app.caption, *app.error])
+    assert "Traceback" not in words(app)
+
+
+def test_the_page_of_an_opened_run_tells_the_licence_and_what_it_lacks(run):
+    app = opened("train", run=run.id)
+    (note,) = [one.value for one in app.info if "licence" in one.value.lower()]
+    assert "[CC0](" not in note and "CC0" in note
+    assert opening.lacks(run.workspace, run)[0].split(" are ")[0] in words(app)
+    assert not [one for one in app.button if one.key and one.key.startswith("resume-")]
+
+
+def test_a_run_is_taken_away_with_the_licence_that_was_stated(run, tmp_path):
+    opened("train", run=run.id)
+    file = tmp_path / "runs.zip"
+    file.write_bytes(bundles.content([run], "CC BY 4.0"))
+    elsewhere = Workspace(tmp_path / "elsewhere")
+    (one,) = opening.open_bundle(elsewhere, file).runs
+    assert (one.run.id, one.run.bundle.licence) == (run.id, "CC BY 4.0")
+
+
+def test_home_opens_a_bundle_by_its_path(workspace, bundle, jobs_wait):
+    app = opened("home")
+    app.text_input("open-bundle-path").set_value(str(bundle)).run()
+    app.button("open-bundle-go").click().run()
+    assert not app.exception
+    (job,) = store.list_jobs(workspace)
+    assert worker.do(job.path, 1) == 0
+    app.run()
+    assert not app.exception
+    (run,), _ = store.list_runs(workspace)
+    assert run.bundle is not None
+
+
+def test_a_file_that_is_no_bundle_is_told_on_home(workspace, tmp_path, jobs_wait):
+    with ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("a/b.png", b"")
+    app = opened("home")
+    app.text_input("open-bundle-path").set_value(str(tmp_path / "images.zip")).run()
+    app.button("open-bundle-go").click().run()
+    (job,) = store.list_jobs(workspace)
+    assert worker.do(job.path, 1) == 1
+    app.run()
+    assert not app.exception
+    assert store.list_runs(workspace) == ([], [])
+    assert any("bundle" in one.value for one in app.error)
+
+
+def test_who_may_not_take_runs_away_gets_no_file(run):
+    access.install(lambda: Actor("viewer", Role.VIEWER))
+    try:
+        app = opened("train", run=run.id)
+        assert not [one for one in app.get("download_button") if "bundle" in one.proto.label.lower()]
+    finally:
+        access.install(access.local)
