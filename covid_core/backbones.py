@@ -72,7 +72,7 @@ class BackboneFile(BaseModel):
     def _is_free(cls, value: str) -> str:
         if not re.fullmatch(r"[a-z][a-z0-9_]{1,39}", value):
             raise ValueError("must be 2 to 40 small letters, digits and _, a letter first")
-        if value in BACKBONES:
+        if value in BACKBONES or value == IMPORTED.name:
             raise ValueError("must not be that of a backbone that comes with the app")
         return value
 
@@ -179,10 +179,22 @@ BACKBONES: dict[str, Backbone] = {
     for name, row in tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")).items()
 }
 
+IMPORTED = Backbone(  # stands for the unknown network behind predictions from a file; nothing can be trained on it
+    name="imported",
+    label="Imported predictions",
+    preprocessing="inside_the_model",
+    parameters=0,
+    milliseconds=0,
+    last="",
+    good_at="",
+)
+
 
 def backbone_named(name: str) -> Backbone:
     """The backbone of that name (or label, in any case). Raises InvalidChoice with the names that exist."""
     wanted = name.lower().replace("-", "_")
+    if wanted == IMPORTED.name:
+        return IMPORTED
     for backbone in BACKBONES.values():
         if wanted in (backbone.name, backbone.label.lower().replace(" ", "_"), backbone.label.lower()):
             return backbone

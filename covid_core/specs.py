@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from covid_core.backbones import Backbone, BackboneFile, backbone_named
+from covid_core.backbones import IMPORTED, Backbone, BackboneFile, backbone_named
 from covid_core.errors import InvalidChoice
 from covid_core.formatting import in_full
 
@@ -427,6 +427,11 @@ class TrainingSpec(Spec):
         return self.backbone_file.backbone if self.backbone_file else backbone_named(self.backbone)
 
     @property
+    def is_imported(self) -> bool:
+        """Whether the run holds predictions from a file: the settings of their training are unknown."""
+        return self.backbone == IMPORTED.name
+
+    @property
     def has_maps(self) -> bool:
         """Whether the backbone gives maps; an added one may give a vector, which has no Grad-CAM."""
         measured = self.backbone_file.measured if self.backbone_file else None
@@ -455,6 +460,8 @@ class TrainingSpec(Spec):
     @property
     def strategy(self) -> str:
         """What is special about the run, in words, for the hyper-parameter table."""
+        if self.is_imported:
+            return "trained elsewhere"
         if self.fine_tuning:
             first = f"last {self.fine_tuning.layers} layers fine-tuned at {in_full(self.fine_tuning.learning_rate)}"
         elif self.mode == "full":

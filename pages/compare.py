@@ -77,6 +77,12 @@ def main() -> None:
     bundles.download([one.run for one in loaded])
     splits = {one.split_hash for one in group}
     test_set_views.show([run for run in usable if run.split_hash in splits])
+    st.page_link(
+        "train.py",
+        label="Compare with a model trained elsewhere",
+        icon=":material/upload_file:",
+        query_params={"section": "elsewhere"},
+    )
     if rows:
         _details(ranking, rows, repeated is not None)
     else:
@@ -191,7 +197,7 @@ def _summary(outcome: comparison_text.Summary, order: Sequence[RunCandidate]) ->
     """What the answer rests on, in sentences."""
     runs = [one.run for one in order]
     read = model_audit_panel.sentence([one.name for one in order], runs)
-    sentences = (*outcome.details, *_images_since(order), read)
+    sentences = (*outcome.details, *filter(None, [run_text.left_out(runs[0])]), *_images_since(order), read)
     st.markdown("\n".join(f"- {shell.plain(sentence)}" for sentence in sentences), help=model_audit_panel.HELP)
     st.download_button(
         "Summary",
@@ -278,6 +284,9 @@ def _next_step(order: list[RunCandidate]) -> None:
             st.markdown("Next: check the images and labels, then train with other settings.")
             st.page_link("dataset.py", label="Look at the data set", icon=":material/arrow_forward:")
             st.page_link("train.py", label="Train a model", icon=":material/arrow_forward:")
+            return
+        if not chosen.run.has_network:
+            st.markdown(f"Validation chooses {shell.plain(chosen.name)}, which was trained elsewhere.")
             return
         st.markdown(f"Next: try {shell.plain(chosen.name)}, validation's choice, on single images.")
         st.page_link(

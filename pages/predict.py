@@ -37,7 +37,7 @@ THUMBNAIL = 104  # pixels; three stand side by side on a phone
 
 def page() -> None:
     shell.heading("What do the models predict for this image?")
-    runs, broken = shell.usable_runs()
+    runs, broken = shell.usable_runs(predicting=True)
     if not runs:
         with st.container(border=True):
             import_jobs.offer_demonstration(

@@ -5,10 +5,13 @@ import streamlit as st
 from covid_core.data.dataset import Dataset
 from covid_core.formatting import count, plural
 from covid_core.runs.store import BrokenRun
-from pages.panels.train import added_backbones, form, run_view, studies
+from pages.panels.train import added_backbones, form, run_view, studies, trained_elsewhere
 from pages.shared import annotation_form, import_jobs, model_audit_panel, run_cache, shell
 
-SECTIONS = (":material/play_arrow: New run", ":material/playlist_play: Studies", ":material/list: Runs")
+SECTIONS = (
+    *(":material/play_arrow: New run", ":material/playlist_play: Studies", ":material/list: Runs"),
+    ":material/upload_file: Trained elsewhere",
+)
 RUNS_PER_PAGE = 12
 
 
@@ -26,8 +29,9 @@ def main() -> None:
         import_jobs.no_dataset()
     if not dataset and not cached and not broken:
         return
-    wanted = SECTIONS[1] if st.query_params.get("study") else None
-    new, group, runs = st.tabs(SECTIONS, key="train-sections", default=wanted, on_change="rerun")
+    wanted = {"runs": SECTIONS[2], "elsewhere": SECTIONS[3]}.get(st.query_params.get("section", ""))
+    wanted = SECTIONS[1] if st.query_params.get("study") else wanted
+    new, group, runs, elsewhere = st.tabs(SECTIONS, key="train-sections", default=wanted, on_change="rerun")
     if new.open:
         with new:
             _new_run(dataset, classes)
@@ -37,6 +41,9 @@ def main() -> None:
     if runs.open:
         with runs:
             _runs(cached, broken)
+    if elsewhere.open and dataset:
+        with elsewhere, shell.errors_shown():
+            trained_elsewhere.show(dataset, cached)
 
 
 def _pick_classes(dataset: Dataset) -> tuple[str, ...]:

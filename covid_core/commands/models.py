@@ -53,6 +53,7 @@ def do_compare(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     if not runs:
         lacking = f"No finished run in {' and '.join(study.name for study in studies)}." if studies else ""
         raise CovidCoreError(lacking or "Say which runs: compare RUN..., or compare --study STUDY.")
+    runs = {run.id: run for run in candidates.on_common_images(list(runs.values()))}
     names = candidates.unique_names(list(runs.values()))
     loaded = [candidates.candidate(run, name) for run, name in zip(runs.values(), names, strict=True)]
     groups = [_compared(group, runs) for group in comparison.grouped(loaded)]
@@ -95,6 +96,7 @@ def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, 
     from covid_core.data.imports import importing
 
     run = store.open_run(workspace, options.run)
+    run.check_network()  # before the images are imported
     mapping = presets.parse_assignments(options.map or [])
     identifiers = {info["id"] for info in data.list_datasets(workspace)}
     if options.images in identifiers:

@@ -5,14 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from covid_core import presets
+from covid_core import files, presets
 from covid_core.backbones import BACKBONES
 from covid_core.commands.verbs import ARGUMENTS, NAME, WAIT, option, verb, waited
 from covid_core.data import dataset as data
 from covid_core.data import split
 from covid_core.errors import CovidCoreError, InvalidChoice, RunError, cause
+from covid_core.exchange import predictions
 from covid_core.jobs import queue
-from covid_core.reports import comparison_text, run_figures, run_text, study_text
+from covid_core.reports import comparison_text, run_figures, run_text, study_text, tables
 from covid_core.reports.encode import encode
 from covid_core.runs import backbone_files, candidates, pinned_dataset, store
 from covid_core.specs import TrainingSpec, parse
@@ -155,6 +156,48 @@ def do_annotate(workspace: Workspace, options: argparse.Namespace) -> dict[str, 
     values = {name: getattr(options, name) for name in store.Annotation.model_fields if hasattr(options, name)}
     store.annotate(run, **{name: value for name, value in values.items() if value is not None})
     return _run_answer(store.open_run(workspace, options.run))
+
+
+@verb(
+    "import-predictions",
+    option("file", help="CSV, TSV or XLSX: an image and a score of every class per row; label and part may be there"),
+    option("--like", metavar="RUN", help="take the data set, the classes and the split of this run"),
+    option("--dataset", help="take the images of this data set, in the parts of the file, else as test images"),
+    option("--scores", choices=predictions.SCALES, help="what the numbers are; by default columns and numbers say it"),
+    option("--preview", action="store_true", help="match the file with the images, and make no run"),
+    NAME,
+)
+def do_import_predictions(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Make a run of predictions of a model trained elsewhere, to be compared on the same images."""
+    path = Path(options.file)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidChoice(f"The file {path} cannot be read: {cause(error)}.") from error
+    places = {"dataset": options.dataset or "", "like": options.like or ""}
+    one = predictions.matched(workspace, path.name, content, title=options.name, scale=options.scores, **places)
+    answer = {"imported": one.facts, "in_words": one.sentences}
+    if options.preview:
+        return {**answer, "run": None, "text": "\n".join(one.sentences)}
+    made = _run_answer(predictions.publish(workspace, one))
+    return {**made, **answer, "text": "\n".join([*one.sentences, made["text"]])}
+
+
+@verb(
+    "split",
+    "run",
+    option("--to", metavar="FILE", required=True, help="the CSV file to write"),
+    option("--scores", action="store_true", help="with what the run predicted, as import-predictions reads it"),
+)
+def do_split(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Write the split of a run as a table (image, label, part, group), to train elsewhere on the same images."""
+    table = predictions.split_table(store.open_run(workspace, options.run), options.scores)
+    try:
+        files.write_bytes(Path(options.to), tables.to_csv(table))
+    except OSError as error:
+        raise InvalidChoice(f"The file {options.to} cannot be written: {cause(error)}.") from error
+    parts = {part: int(number) for part, number in table["part"].value_counts().items()}
+    return {"run": options.run, "file": options.to, "images": parts, "text": f"{options.to}  {len(table)} images"}
 
 
 @verb("stop", "run")

@@ -69,6 +69,7 @@ class Predictor:
 
         Raises RunDamaged when a file is missing or not the one that the run recorded.
         """
+        run.check_network()
         if not run.result:
             raise RunDamaged(f"{run.name} has no result yet.")
         trunk = trunk_path_of(workspace, run)

@@ -161,6 +161,7 @@ def make(workspace: Workspace, run: Run, progress: Progress = silent) -> Robustn
 
     Raises DataError where the data set has changed or an image is gone, RunDamaged, and what ``progress`` raises.
     """
+    run.check_network()
     dataset = dataset_of(workspace, run)
     predictor = Predictor.open(workspace, run, with_reference=False)
     split = run.split()

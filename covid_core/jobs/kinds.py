@@ -273,6 +273,7 @@ def _audit_title(workspace: Workspace, request: AuditRequest) -> str:
 
 def _finished_run(workspace: Workspace, request: ReferenceRequest | ModelAuditRequest | RobustnessRequest) -> None:
     run = store.open_run(workspace, request.run)
+    run.check_network()
     if not run.result or not run.status().is_usable:
         raise JobRefused(f"{run.name} is not finished. Wait until it is.")
     dataset_of(workspace, run)
@@ -298,7 +299,7 @@ def _enough_masks(workspace: Workspace, request: SegmenterRequest) -> None:
 
 
 def _external_check(workspace: Workspace, request: ExternalTestRequest) -> None:
-    store.open_run(workspace, request.run)
+    store.open_run(workspace, request.run).check_network()
     open_dataset(workspace, request.dataset)
 
 

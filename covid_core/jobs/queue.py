@@ -11,7 +11,7 @@ from covid_core import access, files, weights
 from covid_core.data import duplicates
 from covid_core.data.dataset import open_dataset
 from covid_core.data.split import make_split
-from covid_core.errors import CovidCoreError, DataError, JobRefused, RunDamaged, UnknownId
+from covid_core.errors import CovidCoreError, DataError, InvalidChoice, JobRefused, RunDamaged, UnknownId
 from covid_core.executors import attendant, local
 from covid_core.executors.choice import Choice, chosen
 from covid_core.jobs import kinds
@@ -85,6 +85,8 @@ def check_training(workspace: Workspace, spec: TrainingSpec) -> None:
     """Whatever can be known to fail before a process is started, as an error."""
     if spec.weights.startswith("file:"):  # on this machine: what another account may read is not its visitors'
         access.check(workspace, access.ADMINISTER)
+    if spec.is_imported:
+        raise InvalidChoice("Imported predictions cannot be trained: choose a backbone.")
     dataset = open_dataset(workspace, spec.dataset)
     unknown = [label for label in spec.classes if label not in dataset.classes]
     if unknown:

@@ -23,6 +23,7 @@ from covid_core.runs.store import Run
 
 NOT_YET = "not audited yet"
 DAMAGED = "its audit is damaged"
+NO_MODEL = "no model to audit"  # predictions from a file
 HEADING = "Evidence check"
 HELP = (
     "The lungs of one test image are put into the frame of another, and the model predicts again. "
@@ -62,6 +63,7 @@ VERBS = {  # by verdict, of one run and of several, in the order in which they a
     UNKNOWN: ("is inconclusive", "are inconclusive"),
     DAMAGED: ("has a damaged audit", "have damaged audits"),
     NOT_YET: (f"is {NOT_YET}", f"are {NOT_YET}"),
+    NO_MODEL: (f"has {NO_MODEL}", f"have {NO_MODEL}"),
 }
 MOST_NAMED = 4  # runs of one verdict that are called by name
 
@@ -70,7 +72,7 @@ MOST_NAMED = 4  # runs of one verdict that are called by name
 class EvidenceCheck:
     """A verdict as tables show it.
 
-    ``verdict`` is one of ``audit.model.evidence``, NOT_YET or DAMAGED; ``in_words`` a sentence with the figures it
+    ``verdict`` is one of ``audit.model.evidence``, NOT_YET, DAMAGED or NO_MODEL; ``in_words`` a sentence with the figures it
     rests on, or why there is none; ``masks`` whose lung masks they were, in a few words, empty where there were none;
     ``frame_effect`` the share of predictions that another frame turns, where it was measured.
     """
@@ -94,7 +96,7 @@ class EvidenceCheck:
     @property
     def note(self) -> str:
         """Verdict and masks as a sentence, or why there is no verdict."""
-        return self.in_words if self.verdict in (NOT_YET, DAMAGED) else f"Evidence check: {self.in_short}."
+        return self.in_words if self.verdict in (NOT_YET, DAMAGED, NO_MODEL) else f"Evidence check: {self.in_short}."
 
     @property
     def in_full(self) -> str:
@@ -104,6 +106,8 @@ class EvidenceCheck:
 
 def of(run: Run) -> EvidenceCheck:
     """The verdict on a run's model as far as it is known. A damaged audit takes nothing else from the run."""
+    if not run.has_network:
+        return EvidenceCheck(NO_MODEL, "Predictions from a file have no model to audit.")
     try:
         audit = model_audit.stored(run)
     except RunDamaged as error:

@@ -60,6 +60,7 @@ def of_group(ranking: Ranking[Candidate], runs: Mapping[str, Run]) -> Figures:
         row["verdict"] = checks[row["id"]].verdict if row["id"] else ""
     outcome = comparison_text.summary(ranking)
     evidence = evidence_text.sentence([one.name for one in order], list(checks.values()))
+    further = filter(None, (run_text.left_out(members[0]), evidence))
     return {
         "images": candidates.image_choice(members[0]),
         "table": table,
@@ -67,7 +68,7 @@ def of_group(ranking: Ranking[Candidate], runs: Mapping[str, Run]) -> Figures:
         "runs": {one.id: of_run(runs[one.id], one) for one in order},
         "test_images": image_selection.image_answers({run.id: run.predictions() for run in members}),
         "looks": test_set_access.of(members),
-        "summary": replace(outcome, details=(*outcome.details, evidence)).sentences,
+        "summary": replace(outcome, details=(*outcome.details, *further)).sentences,
     }
 
 

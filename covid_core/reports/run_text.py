@@ -253,6 +253,12 @@ def images(chosen: ImageChoice) -> str:
     return f"{chosen.dataset}{drawn}: {how}{together}, seed {chosen.seed}{shifted}"
 
 
+def left_out(run: Run) -> str:
+    """Which test images a comparison goes without, for all runs; empty where it has all."""
+    images = plural(len(run.apart), "test image")
+    return f"Left out for all runs: {images} that predictions from a file lack." if run.apart else ""
+
+
 def version(used: Version) -> str:
     """Which version of its data set a run used: ``before 3 of 5 decisions``."""
     if used.before is None:
@@ -271,6 +277,8 @@ def model_file(run: Run) -> str:
     """Why a finished run has no model.keras, and what predicts in its place; empty where it has one."""
     if run.has_model or not run.result:
         return ""
+    if not run.has_network:
+        return "Predictions from a file, without a model: the run can be compared, but not predict or be audited."
     return (
         f"No model.keras: Keras cannot hold the file of {run.spec.network.label}. The app and the command line predict."
     )

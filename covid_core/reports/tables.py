@@ -15,6 +15,8 @@ LONGEST_NETWORK = 30  # layers that are listed one by one
 MAP_SHAPE = " x "  # in the shape of what has a height and a width
 MOST_SETTINGS = 3  # that a name holds
 LONGEST_NAME = 80  # letters, as a TrainingSpec allows
+OF_IMPORTED = ("Special strategy", "Backbone", "Split seed", "Images per class")  # all else is unknown
+UNKNOWN = "–"
 WEIGHTS_LABELS = {"imagenet": "ImageNet", "random": "Random"}
 
 
@@ -72,7 +74,7 @@ def hyperparameters(names: Iterable[str], specs: Iterable[TrainingSpec]) -> pd.D
 def hyperparameters_as_text(names: Iterable[str], specs: Iterable[TrainingSpec]) -> pd.DataFrame:
     """The same to be read, the learning rate without an exponent."""
     table = hyperparameters(names, specs)
-    table["Learning rate"] = table["Learning rate"].map(in_full)
+    table["Learning rate"] = table["Learning rate"].map(lambda rate: rate if rate == UNKNOWN else in_full(rate))
     return table.astype(str)
 
 
@@ -102,7 +104,7 @@ def _short(value: Any) -> str:
 
 
 def _choices(spec: TrainingSpec) -> dict[str, Any]:
-    return {
+    choices = {
         "Learning rate": spec.learning_rate,
         "Batch size": spec.batch_size,
         "Epochs": spec.total_epochs,
@@ -123,6 +125,9 @@ def _choices(spec: TrainingSpec) -> dict[str, Any]:
         "Split seed": spec.split.seed,
         "Images per class": spec.split.images_per_class or "All",
     }
+    if not spec.is_imported:
+        return choices
+    return {name: value if name in OF_IMPORTED else UNKNOWN for name, value in choices.items()}
 
 
 def _pooling(spec: TrainingSpec) -> str:

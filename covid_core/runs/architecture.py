@@ -28,6 +28,7 @@ def layers(run: Run) -> pd.DataFrame:
     run's result. Of a run without a saved model, and of one from a bundle, whose model is a stranger's file, they are
     those of ``planned``. Raises RunDamaged.
     """
+    run.check_network()
     if not run.has_model or run.bundle:
         return planned(run.spec)
     try:

@@ -1,13 +1,15 @@
 """From run folders to a comparison: what a run's record adds to what its prediction table says."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from covid_core.data.split import SELECTION
+from covid_core.data.split import SELECTION, TEST
 from covid_core.data.summary import OF_SUBGROUPS, fact_values
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation import assessment, metrics
@@ -207,6 +209,20 @@ def costs(runs: Iterable[Run], names: Sequence[str]) -> pd.DataFrame:
 
 def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
+
+
+def on_common_images(runs: Sequence[Run]) -> list[Run]:
+    """The runs, each without the test images of its split that the predictions from a file of another one lack."""
+    lacking: dict[tuple[str, str], frozenset[str]] = {}
+    for run in runs:
+        if sum((run.result.get("imported") or {}).get("lacking", {}).values()):
+            with contextlib.suppress(CovidCoreError):  # a damaged one says so where it is measured
+                split = run.split()
+                without = split[(split["part"] == TEST) & ~split["image_id"].isin(run.predictions()["image_id"])]
+                key = run.split_hash, run.dataset.version
+                lacking[key] = lacking.get(key, frozenset()).union(without["image_id"])
+    of_runs = [lacking.get((run.split_hash, run.dataset.version), frozenset()) for run in runs]
+    return [replace(run, apart=apart) if apart else run for run, apart in zip(runs, of_runs, strict=True)]
 
 
 def unique_names(runs: Sequence[Run | Study]) -> list[str]:

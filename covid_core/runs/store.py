@@ -43,7 +43,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from covid_core import access, files
 from covid_core.data.dataset import Dataset
-from covid_core.data.split import split_hash
+from covid_core.data.split import TEST, split_hash
 from covid_core.errors import CovidCoreError, InvalidChoice, RunDamaged, RunError, UnknownId, cause
 from covid_core.formatting import duration
 from covid_core.specs import TrainingSpec, parse
@@ -438,6 +438,7 @@ class Run(JobFolder):
 
     record: RunRecord = field(repr=False)
     spec: TrainingSpec = field(repr=False)
+    apart: frozenset[str] = field(default=frozenset(), repr=False)  # test images that ``predictions`` leaves out
 
     model_path = _File("model.keras")
     head_path = _File("head.npz")
@@ -464,7 +465,17 @@ class Run(JobFolder):
     @property
     def has_model(self) -> bool:
         """Whether its result includes model.keras: not where the backbone is a file that Keras cannot hold."""
-        return not (self.spec.backbone_file and self.spec.backbone_file.runs_apart)
+        return self.has_network and not (self.spec.backbone_file and self.spec.backbone_file.runs_apart)
+
+    @property
+    def has_network(self) -> bool:
+        """Whether it can predict: not where its predictions are from a file."""
+        return not self.spec.is_imported
+
+    def check_network(self) -> None:
+        """Raise RunError where it cannot predict."""
+        if not self.has_network:
+            raise RunError(f"{self.name} holds predictions from a file and no model. It can be compared, nothing else.")
 
     @cached_property
     def annotation(self) -> Annotation:
@@ -538,7 +549,8 @@ class Run(JobFolder):
 
     def predictions(self) -> pd.DataFrame:
         """Columns image_id, part, label, score_<class> and logit_<class> for every class."""
-        return _read(files.read_table, self.predictions_path)
+        table = _read(files.read_table, self.predictions_path)
+        return table[~((table["part"] == TEST) & table["image_id"].isin(self.apart))] if self.apart else table
 
     def history(self) -> pd.DataFrame:
         """One row per finished epoch, columns HISTORY_COLUMNS; empty before the first."""
@@ -776,8 +788,18 @@ def readable(parent: Path, opened: Callable[[Path], Opened], kind: str = "run") 
     return whole, broken
 
 
-def create_run(workspace: Workspace, spec: TrainingSpec, dataset: Dataset, split: pd.DataFrame, study: str = "") -> Run:
-    """Publish the folder of a new run with its spec and split. No process is started."""
+def create_run(
+    workspace: Workspace,
+    spec: TrainingSpec,
+    dataset: Dataset,
+    split: pd.DataFrame,
+    study: str = "",
+    outcome: Callable[[Run], None] | None = None,
+) -> Run:
+    """Publish the folder of a new run with its spec and split. No process is started.
+
+    ``outcome`` writes what else a run that is complete already has; nobody sees the run before.
+    """
     identifier = new_id(spec.name or spec.backbone)
     record = RunRecord(
         created=time.time(),
@@ -797,6 +819,8 @@ def create_run(workspace: Workspace, spec: TrainingSpec, dataset: Dataset, split
     with files.published_folder(workspace.runs / identifier) as staging:
         files.write_json(staging / "spec.json", _as_written(record, spec))
         split.to_parquet(staging / "split.parquet", index=False)
+        if outcome:
+            outcome(Run(staging, record, spec))
     return Run(workspace.runs / identifier, record, spec)
 
 

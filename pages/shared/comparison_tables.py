@@ -77,6 +77,7 @@ def pick_run(order: Sequence[RunCandidate], key: str) -> int:
 def load(runs: Sequence[Run]) -> tuple[list[RunCandidate], list[BrokenRun]]:
     """The runs as candidates, and those whose files cannot be used, with the reason."""
     loaded, broken = [], []
+    runs = candidates.on_common_images(runs)
     with st.spinner("Measuring the runs", show_time=True):  # shown where it takes time: the first time
         for run, name in zip(runs, candidates.unique_names(runs), strict=True):
             try:

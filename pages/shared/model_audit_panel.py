@@ -24,7 +24,7 @@ from covid_core.jobs.kinds import ModelAuditRequest
 from covid_core.jobs.queue import Job
 from covid_core.reports import evidence_text
 from covid_core.reports.comparison_text import in_words
-from covid_core.reports.evidence_text import DAMAGED, HEADING, HELP, NOT_YET, EvidenceCheck
+from covid_core.reports.evidence_text import DAMAGED, HEADING, HELP, NO_MODEL, NOT_YET, EvidenceCheck
 from covid_core.runs.store import Run
 from pages.shared import comparison_tables, job_panel, lung_segmenter, run_cache, shell
 from pages.shared.comparison_tables import UNDEFINED
@@ -33,7 +33,8 @@ Audit = Mapping[str, Any]  # as ``model_audit`` stores it
 MASKS = "Lung masks"  # the column beside HEADING
 DRAWN_AT_ONCE = 6  # runs in one figure
 PICTURE = 150  # pixels; two in a row at 390 px
-COLOURS = {evidence.FRAME: "orange", evidence.LUNGS: "green", evidence.UNKNOWN: "gray", DAMAGED: "red", NOT_YET: "gray"}
+COLOURS = {evidence.FRAME: "orange", evidence.LUNGS: "green", evidence.UNKNOWN: "gray", DAMAGED: "red"}
+COLOURS |= {NOT_YET: "gray", NO_MODEL: "gray"}
 WHAT_IT_DOES = (
     "The audit tests the finished model on its own test images again: as they are, with parts covered, and with the "
     "lungs of other images. Nothing is trained. It counts as a view of the test images."
@@ -254,7 +255,7 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     """The tab of the Compare page: verdicts side by side, with the button that audits those that lack one."""
     job_panel.panel(lambda: _jobs(runs), "compare-")
     at_work = active_audits()
-    _audit_all([run for run in runs if run.id not in at_work], len(runs))
+    _audit_all([run for run in runs if run.has_network and run.id not in at_work], len(runs))
     names = [candidate.name for candidate in order]
     audits = [_stored(run, f"{name}: ") for name, run in zip(names, runs, strict=True)]
     st.caption(

@@ -150,12 +150,13 @@ def queue_of(runs: list[CachedRun]) -> list[CachedRun]:
 
 
 def _version(run: Run) -> str:
-    """Changes with every file of the run that is written but its annotation, which changes no figure.
+    """Changes with every file of the run that is written but its annotation, which changes no figure, and with the
+    images that it is compared without.
 
     Of a deleted run, whatever reads it then says so.
     """
     try:
-        return f"{run.path}\n{stamp_of(run.path, (store.OPENINGS, store.ANNOTATION))}"
+        return f"{run.path}\n{hash(run.apart)}\n{stamp_of(run.path, (store.OPENINGS, store.ANNOTATION))}"
     except UnknownId:
         return str(run.path)
 

@@ -247,16 +247,15 @@ def synthetic_info() -> None:
     st.info(SYNTHETIC, icon=":material/draw:")
 
 
-def usable_runs() -> tuple[list[store.Run], list[store.BrokenRun]]:
-    """Runs that can be compared and can predict, newest first, and the folders that cannot be opened.
+def usable_runs(predicting: bool = False) -> tuple[list[store.Run], list[store.BrokenRun]]:
+    """Runs that can be compared, newest first, and the folders that cannot be opened; or those that can predict, too.
 
     An archived run is among them only where the address names it.
     """
     runs, broken = run_cache.listed()
     named = {run for name in ("run", "runs") for run in st.query_params.get(name, "").split(",")}
-    return [
-        one.run for one in runs if one.is_usable and (one.run.id in named or not one.run.annotation.archived)
-    ], broken
+    usable = [one.run for one in runs if one.is_usable and (one.run.id in named or not one.run.annotation.archived)]
+    return [run for run in usable if run.has_network or not predicting], broken
 
 
 def broken_notice(broken: list[store.BrokenRun]) -> None:

@@ -240,7 +240,7 @@ def labelled(names: Sequence[str], table: pd.DataFrame, columns: Columns, root: 
         DataError: no row is of a file in the tree.
     """
     masks = masks_among(names, spec)
-    files = _Files(name for name in names if name not in masks)
+    files = Names(name for name in names if name not in masks and is_picture(name))
     rows: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
     without_file = 0
     for row in table.to_dict("records"):
@@ -284,20 +284,22 @@ def labelled(names: Sequence[str], table: pd.DataFrame, columns: Columns, root: 
     return completed(images, {"": left_out}, masks, root, spec, collection=columns.collection)
 
 
-class _Files:
-    """Pictures by what a table may call them: the path, its end, the name, each with or without suffix."""
+class Names:
+    """Pictures by what a table may call them: the path, its end, the name, each with or without suffix. What may mean
+    several of them stands in ``ambiguous``."""
 
-    def __init__(self, names: Iterable[str]):
-        self.pictures = [name for name in names if is_picture(name)]
+    def __init__(self, pictures: Iterable[str]):
+        self.pictures = list(pictures)
         self._called: dict[str, str] = {}
-        ambiguous = set()
+        self.ambiguous = set[str]()
         for path in self.pictures:
             parts = path.split("/")
             for start in range(len(parts)):
                 for called in ("/".join(parts[start:]), os.path.splitext("/".join(parts[start:]))[0]):
                     if self._called.setdefault(called, path) != path:
-                        ambiguous.add(called)
-        for called in ambiguous.difference(self.pictures):
+                        self.ambiguous.add(called)
+        self.ambiguous.difference_update(self.pictures)
+        for called in self.ambiguous:
             del self._called[called]
 
     def named(self, text: str) -> str:

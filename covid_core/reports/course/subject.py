@@ -132,6 +132,7 @@ def subject_of(
 
     Raises InvalidChoice where no run can be measured.
     """
+    runs = measuring.on_common_images(runs)
     whole, candidates, left_out = [], [], []
     for place, (run, name) in enumerate(zip(runs, measuring.unique_names(runs), strict=True)):
         progress(place / len(runs), f"Measuring {name}")

@@ -347,7 +347,7 @@ def _your_images(lesson: Lesson, _prepared: Prepared) -> None:
             args=({started: True},),
         )
         return
-    usable = shell.usable_runs()[0]
+    usable = shell.usable_runs(predicting=True)[0]
     check = _check(lesson.key, dataset.version, tuple(run.id for run in usable), dataset, usable)
     for place, sentence in enumerate(check.sentences):
         st.markdown(f"**{shell.plain(sentence)}**" if not place else shell.plain(sentence))

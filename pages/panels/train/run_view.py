@@ -10,6 +10,7 @@ import streamlit as st
 
 from covid_core import access
 from covid_core.errors import CovidCoreError
+from covid_core.exchange import predictions
 from covid_core.figures import training as figures
 from covid_core.formatting import count, duration, file_size, moment, plural, share
 from covid_core.jobs import queue
@@ -20,7 +21,7 @@ from covid_core.runs import architecture, candidates, store, test_set_access
 from covid_core.runs.store import Run, Status
 from covid_core.specs import OPTIMIZER_LABELS
 from covid_core.work import cores
-from pages.panels.train import spec_fields
+from pages.panels.train import spec_fields, trained_elsewhere
 from pages.shared import annotation_form, job_panel, model_audit_panel, notices, run_cache, shell
 from pages.shared.exchange import bundles
 from pages.shared.run_cache import CachedRun, listed
@@ -268,18 +269,23 @@ def _draw_run(identifier: str) -> None:
         st.warning(shell.plain(wrong_labels), icon=":material/warning:")
     _facts(one, len(history))
     _actions(one)
-    _curves(history, run, status.is_final)
-    if one.is_usable:
+    if run.has_network:
+        _curves(history, run, status.is_final)
+    else:
+        _imported(one)
+    if one.is_usable and run.has_network:
         st.subheader("Evidence check")
         model_audit_panel.panel(run)
         st.subheader("Robustness")
         robustness_panel.panel(run)
+    if one.is_usable:
         _subgroups(run)
     _settings(run)
-    if one.is_usable:
+    if one.is_usable and run.has_network:
         _network(run)
+        if status.is_final:
+            _result_details(one)
     if status.is_final and one.result:
-        _result_details(one)
         test_set_views.show([run])
     job_panel.log(run, expanded=status.state in (store.FAILED, store.INTERRUPTED))
 
@@ -305,6 +311,8 @@ def _outcome(one: CachedRun, epochs_done: int) -> str:
 
 def _finished_sentence(one: CachedRun) -> str:
     """How long it took; of a result that was taken over, whose it is: nothing was trained then."""
+    if not one.run.has_network:
+        return "The predictions are from a file; the model was trained elsewhere."
     earlier = one.result.get("taken_over_from")
     if not earlier:
         return f"Training time: {run_text.training_time(one.run)}."
@@ -329,10 +337,11 @@ def _accuracy_sentence(one: CachedRun) -> str:
     if one.accuracy is None:
         return ""
     images, largest, of_images = test_part(str(one.run.path), one.stamp, one.run)
+    badge = f" {model_audit_panel.badge(model_audit_panel.of(one.run))}" if one.run.has_network else ""
     return (
         f"Test accuracy: **{share(one.accuracy)}** of {plural(images, 'image')}. Majority baseline "
-        f"({shell.plain(largest)}): {share(of_images)}. Compare shows whether the difference is significant. "
-        f"{model_audit_panel.badge(model_audit_panel.of(one.run))}"
+        f"({shell.plain(largest)}): {share(of_images)}. "
+        f"Compare shows whether the difference is significant.{badge}"
     )
 
 
@@ -348,7 +357,7 @@ def majority_in_words(one: CachedRun) -> str:
 @st.cache_data(max_entries=512, show_spinner=False)
 def test_part(path: str, stamp: str, _run: Run) -> tuple[int, str, float]:
     """Images of the test part, its largest class and that class's share. Raises RunDamaged."""
-    labels = _run.split().query("part == 'test'")["label"]
+    labels = _run.predictions().query("part == 'test'")["label"]
     largest = labels.value_counts(normalize=True)
     return len(labels), str(largest.index[0]), float(largest.iloc[0])
 
@@ -367,7 +376,9 @@ def _facts(one: CachedRun, epochs_done: int) -> None:
         facts = {
             f"{part.capitalize()} accuracy": share(one.result.get("accuracy", {}).get(part, math.nan))
             for part in ("train", "validation", "test")
-        } | {"Epochs": run_text.epochs(run).partition(",")[0].replace("at most ", "")}
+        }
+        if run.has_network:
+            facts["Epochs"] = run_text.epochs(run).partition(",")[0].replace("at most ", "")
     else:
         facts = {
             "Epochs done": f"{count(epochs_done)} of {count(run.spec.total_epochs)}",
@@ -383,7 +394,7 @@ def _facts(one: CachedRun, epochs_done: int) -> None:
     last = status.ended or status.updated
     if status.is_final and last:
         where = f". {job_panel.where(run, status)}".rstrip(". ")
-        weights = f"Epochs: {run_text.epochs(run)}. " if one.is_usable else ""
+        weights = f"Epochs: {run_text.epochs(run)}. " if one.is_usable and run.has_network else ""
         st.caption(f"{weights}{'Ended' if status.ended else 'Last heard of'} {moment(last)}{where}")
         if missing := run_text.model_file(run):
             st.caption(shell.plain(missing))
@@ -396,12 +407,14 @@ def _actions(one: CachedRun) -> None:
             _stop_button(run, "top")
         if one.is_usable:
             _page_button("Compare", "compare.py", "runs", run, ":material/compare_arrows:", "primary")
+        if one.is_usable and run.has_network:
             _page_button("Predict", "predict.py", "run", run, ":material/search:", "secondary")
         if status.state in store.ENDED_EARLY and not run.bundle:
             _resume_button(run, status.fault)
         if one.is_usable:
             bundles.download([run])
-        _variant_button(run)
+        if run.has_network:
+            _variant_button(run)
         annotation_form.popover([run])
         if run.annotation.archived:
             annotation_form.restore_button(run)
@@ -435,6 +448,14 @@ def _curves(history: pd.DataFrame, run: Run, final: bool) -> None:
             shell.chart(drawn, f"{figure}-{run.id}", alt=alt, caption="Circle: epoch of the weights used")
 
 
+def _imported(one: CachedRun) -> None:
+    """What was matched when the predictions were handed in."""
+    facts = one.result.get("imported")
+    if facts:
+        st.markdown("\n".join(f"- {shell.plain(sentence)}" for sentence in predictions.in_words(facts)))
+        trained_elsewhere.lists(facts, one.run.id)
+
+
 def _subgroups(run: Run) -> None:
     with st.expander("Subgroups", icon=":material/groups:", on_change="rerun", key=f"subgroups-{run.id}") as opened:
         if opened.open:
@@ -451,6 +472,7 @@ def _settings(run: Run) -> None:
         st.caption(f"Data set {shell.plain(run.dataset.name)}, made {moment(run.created)}")
         st.caption(shell.plain(_images_used(run)))
         shell.table(table, f"settings-{run.id}", height="content")
+        trained_elsewhere.split_button(run, "settings")
 
 
 def _network(run: Run) -> None:

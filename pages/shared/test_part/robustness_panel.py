@@ -44,7 +44,7 @@ def show(order: Sequence[RunCandidate]) -> None:
     active = {job.request.run for job in _jobs(runs) if job.is_active}
     curves = _stored([(one.name, one.run) for one in order])
     measured = {run.id for _, run, _ in curves}
-    lacking = [run for run in runs if run.id not in measured]
+    lacking = [run for run in runs if run.has_network and run.id not in measured]
     if curves:
         _show(curves, "robustness")
     idle = [run for run in lacking if run.id not in active]
