@@ -1,4 +1,4 @@
-"""The verb that writes a course report."""
+"""Verbs that write reports: a course report, and the card of a run or a data set."""
 
 import argparse
 from pathlib import Path
@@ -39,3 +39,24 @@ def do_report(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
     about = subject.subject_of(workspace, list(runs.values()), study, progress=progress())
     written = formats.write(sections.document_of(about), about, options.format, Path(options.to))
     return {"files": [str(path) for path in written], "text": "\n".join(map(str, written))}
+
+
+@verb(
+    "card",
+    option("id", metavar="RUN_OR_DATASET", help="of a finished run, or of a data set"),
+    option("--format", choices=["html", "md"], default="html", help="a page (default), or Markdown"),
+    option("--to", metavar="FILE", help="by default card-ID in the current folder"),
+)
+def do_card(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Write a model card or a data card: what files show of it, and of the items of CLAIM, TRIPOD+AI and STARD-AI."""
+    from covid_core.exchange.cards import card  # as above
+
+    made = card.named(workspace, options.id)
+    path = Path(options.to or f"card-{options.id}.{options.format}")
+    card.write(made, options.format, path)
+    counts = {one.title: one.counts for one in made.checklists}
+    lines = [
+        str(path),
+        *(f"{title}: {', '.join(f'{n} {state}' for state, n in of.items())}" for title, of in counts.items()),
+    ]
+    return {"file": str(path), "checklists": counts, "text": "\n".join(lines)}

@@ -41,7 +41,7 @@ OF_COLUMNS: dict[str, Scale | None] = {  # words before or after a class in a co
     **dict.fromkeys(("logit", "logits"), "logits"),
 }
 IMAGE_COLUMNS = ("sha256", "hash", "id")  # names of the column of images, beside those of tables with labels
-SUM_TOLERANCE = 0.01  # of probabilities that were rounded; scores further from a sum of 1 are refused
+SUM_TOLERANCE = 0.02  # of probabilities that were rounded to two decimals; scores further from a sum of 1 are refused
 EXACT = 1e-6  # a sum as near to 1 as this is left as it is
 LEAST = float(np.finfo(np.float32).tiny)  # a probability of 0 has this logit, which has to be finite
 MOST_LISTED = 1000  # names that a run holds of images without prediction, or without image
@@ -95,6 +95,8 @@ def matched(
     if bool(dataset) == bool(like):
         raise InvalidChoice("Choose a data set or a run whose split is taken, and not both.")
     rows = metadata.read([name], lambda _name: content)
+    if rows.empty:
+        raise DataError(f"{name} has no row below its columns.")
     model = store.open_run(workspace, like) if like else None
     images = pinned_dataset.dataset_of(workspace, model) if model else open_dataset(workspace, dataset)
     given, columns, named_as = _score_columns(name, list(rows), model.classes if model else images.classes, bool(model))

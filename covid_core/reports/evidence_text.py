@@ -72,9 +72,9 @@ MOST_NAMED = 4  # runs of one verdict that are called by name
 class EvidenceCheck:
     """A verdict as tables show it.
 
-    ``verdict`` is one of ``audit.model.evidence``, NOT_YET, DAMAGED or NO_MODEL; ``in_words`` a sentence with the figures it
-    rests on, or why there is none; ``masks`` whose lung masks they were, in a few words, empty where there were none;
-    ``frame_effect`` the share of predictions that another frame turns, where it was measured.
+    ``verdict`` is one of ``audit.model.evidence``, NOT_YET, DAMAGED or NO_MODEL; ``in_words`` a sentence with the
+    figures it rests on, or why there is none; ``masks`` whose lung masks they were, in a few words, empty where there
+    were none; ``frame_effect`` the share of predictions that another frame turns, where it was measured.
     """
 
     verdict: str

@@ -1,0 +1,1 @@
+"""Cards: what files show of a run or a data set, and of the items of reporting guidelines."""
