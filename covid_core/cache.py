@@ -1,10 +1,11 @@
 """Whatever is kept only to save time, within a limit: what was not used for longest goes first.
 
-Three folders of the workspace hold it, and all of it can be computed again:
+Four folders of the workspace hold it, and all of it can be computed again:
 
 - ``pixels``: decoded images, one file per data set version and size;
 - ``features``: what frozen networks answered, one file per data set version, network and view;
-- ``tables``: small derived tables and thumbnails.
+- ``tables``: small derived tables and thumbnails;
+- ``exports``: models in the forms of others, one archive per run and form.
 
 Nothing holds a cache file against removal but the lock of a worker that fills it right now (``NAME.lock``), and
 Windows, which keeps mapped files. On other systems a memory map outlives its file, so a reader whose file is removed
@@ -29,7 +30,7 @@ from covid_core.workspace import Workspace
 VARIABLE = "COVID_CORE_CACHE_GB"
 DEFAULT_GB = 10.0
 GB = 1_000_000_000  # bytes; decimal, as sizes are shown
-KINDS = ("pixels", "features", "tables")
+KINDS = ("pixels", "features", "tables", "exports")
 SPARE = 256_000_000  # bytes of disk left to the files of a run: a large model, its checkpoint and its tables
 LEFTOVER_AGE = 24 * 3600.0  # seconds after which a half-written file has lost its writer
 BLOCK = 512  # bytes; the unit of st_blocks, whatever the file system's own is

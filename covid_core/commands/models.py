@@ -13,15 +13,16 @@ from covid_core.backbones import BACKBONES, Backbone
 from covid_core.commands.training import runs_of
 from covid_core.commands.verbs import ARGUMENTS, SEED, WAIT, option, progress, started, verb
 from covid_core.data import dataset as data
-from covid_core.errors import CovidCoreError
+from covid_core.errors import CovidCoreError, RunError
 from covid_core.evaluation import comparison
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.recalibration import FEWEST, MOST, USUAL
+from covid_core.exchange.forms.formats import FORMATS
 from covid_core.formatting import plural, share
 from covid_core.images.codec import content_of
 from covid_core.inference import external_test
 from covid_core.jobs import kinds, queue
-from covid_core.jobs.kinds import BackboneRequest, ModelAuditRequest, ReferenceRequest, SegmenterRequest
+from covid_core.jobs.kinds import BackboneRequest, ExportRequest, ModelAuditRequest, ReferenceRequest, SegmenterRequest
 from covid_core.reports import (
     comparison_text,
     evidence_text,
@@ -137,6 +138,29 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     if answer["trained_on_synthetic"]:
         lines.append("Trained on synthetic images: a prediction for a real image means nothing.")
     return {**answer, "text": "\n".join(lines)}
+
+
+@verb(
+    "export",
+    "run",
+    option("--format", required=True, metavar="FORMAT", help=f"one of {', '.join(FORMATS)}"),
+    option("--to", required=True, metavar="FOLDER", help="a folder that is new or empty"),
+)
+def do_export(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """A finished run's model as others run it: from grey images to calibrated probabilities, with a README, an example
+    that runs without this project, and how far it is from the app on 32 images."""
+    from covid_core.exchange.forms import exported
+
+    run, folder = store.open_run(workspace, options.run), Path(options.to)
+    exported.check_target(folder)
+    request = ExportRequest(run=run.id, format=options.format)
+    kinds.of(request).check(workspace, request)
+    if exported.stored(workspace, run, options.format) is None:
+        _, answer = started(workspace, request, wait=True)
+        if answer["state"] != store.COMPLETED:
+            raise RunError(answer["reason"] or "The export was stopped.")
+    facts = exported.unpacked(exported.path_of(workspace, run, options.format), folder)
+    return {**facts, "folder": str(folder), "text": "\n".join([str(folder), *exported.in_words(facts)])}
 
 
 @verb("reference", "run", WAIT)

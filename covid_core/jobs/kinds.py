@@ -36,6 +36,7 @@ class Slot(NamedTuple):
 TRAINING_SLOT = Slot("training", 1)  # a training uses every core that it gets
 DATA_SLOT = Slot("data", 2)  # imports wait for the disk more than for the processor
 HANDOUT_SLOT = Slot("handout", 2)  # of seconds: it waits behind no import
+EXPORT_SLOT = Slot("export", 1)  # TensorFlow in one process, and in that of the example
 
 
 class Request(Spec):
@@ -127,6 +128,13 @@ class RobustnessRequest(Request):
     """Measure the robustness curve of a finished run, or measure it again."""
 
     run: str
+
+
+class ExportRequest(Request):
+    """Write the model of a finished run in another form: a ``format`` of ``exchange.forms.formats.FORMATS``."""
+
+    run: str
+    format: str
 
 
 class BackboneRequest(Request):
@@ -279,6 +287,12 @@ def _finished_run(workspace: Workspace, request: ReferenceRequest | ModelAuditRe
     dataset_of(workspace, run)
 
 
+def _export_check(workspace: Workspace, request: ExportRequest) -> None:
+    from covid_core.exchange.forms import exported, formats  # with all that predicts
+
+    exported.check(workspace, store.open_run(workspace, request.run), formats.named(request.format))
+
+
 def _merge_check(workspace: Workspace, request: MergeRequest) -> None:
     from covid_core.data.imports import merging  # with all that reads images
 
@@ -311,6 +325,9 @@ COMPARISON_PER_IMAGE = 0.005  # seconds, per image of both data sets, measured o
 HANDOUT_PER_LESSON = 0.5  # seconds, and as many as HANDOUT_START before the first
 HANDOUT_START = 2.0
 DEMONSTRATION_SECONDS = 55.0  # with MobileNetV2, 30 without
+
+
+EXPORT_SECONDS = 30.0  # of a MobileNetV2; TensorFlow's start is half of it
 
 
 def _images(workspace: Workspace, *datasets: str) -> int:
@@ -486,6 +503,17 @@ KINDS: dict[str, Kind] = {
             check=_finished_run,
             seconds=_as_last_time,
             is_portable=True,
+        ),
+        Kind(
+            "export",
+            ExportRequest,
+            "covid_core.jobs.tasks:export_model",
+            lambda workspace, request: f"Export of {_run_name(workspace, request.run)} as {request.format}",
+            single=("run", "format"),
+            check=_export_check,
+            seconds=lambda workspace, request: EXPORT_SECONDS,
+            slot=EXPORT_SLOT,
+            right=access.VIEW,
         ),
         Kind(
             "backbone",

@@ -12,6 +12,7 @@ from covid_core.workspace import Workspace
 
 SEGMENTATION = "covid_core.nets.segmentation.training:train"
 ADDITION = "covid_core.nets.added.addition:add"
+WRITING = "covid_core.nets.forms.writing:write"
 
 Result = dict[str, Any]
 
@@ -124,3 +125,11 @@ def add_backbone(workspace: Workspace, request: kinds.BackboneRequest, progress:
     if request.description.kind == "keras":
         stored_weights.check_keras(of[0])  # before TensorFlow starts
     return {"backbone": kinds.entry_point(ADDITION)(workspace, *of, progress)}
+
+
+def export_model(workspace: Workspace, request: kinds.ExportRequest, progress: Progress) -> Result:
+    from covid_core.exchange.forms import exported
+
+    run, write = store.open_run(workspace, request.run), kinds.entry_point(WRITING)
+    archive = exported.make(workspace, run, request.format, write, progress)
+    return {"run": run.id, "format": request.format, "archive": archive.name}

@@ -15,6 +15,7 @@ LABELS = {
     "pixels": "Decoded images",
     "features": "Features of frozen networks",
     "tables": "Summaries of data sets",
+    "exports": "Exported models",
 }
 WHY_NOT_NOW = "A run or an import may use the cache now. Clear it when that has ended."
 
