@@ -18,7 +18,17 @@ from covid_core.reports.encode import encode
 from covid_core.runs import store
 from covid_core.workspace import Workspace, location
 
-TOPICS = (dashboard, engine, datasets, training, models, reports, bundles, services, pacs)  # imported, they enter their verbs
+TOPICS = (
+    dashboard,
+    engine,
+    datasets,
+    training,
+    models,
+    reports,
+    bundles,
+    services,
+    pacs,
+)  # imported, they enter their verbs
 ENDLESS = (dashboard.do_app, services.do_serve)  # their answer is a server
 JSON = option("--json", action="store_true", help="answer with one JSON object")
 

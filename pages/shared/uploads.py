@@ -67,7 +67,9 @@ def uploaded(files: Sequence[UploadedFile | FetchedFile]) -> list[ImageSource]:
             keys[file.file_id] = hashlib.sha256(file.getbuffer()).hexdigest()
         digest = keys[file.file_id]
         window = memory("windows").get(digest, 0)
-        source = ImageSource(f"{digest}-{window}", file.name, partial(_read_upload, file, window), file=digest, content=file.getvalue)
+        source = ImageSource(
+            f"{digest}-{window}", file.name, partial(_read_upload, file, window), file=digest, content=file.getvalue
+        )
         sources.setdefault(digest, _as_turned(source))
     retain("keys", {file.file_id for file in files}.__contains__)
     return list(sources.values())

@@ -22,7 +22,6 @@ from covid_core.jobs.kinds import ImportRequest, KaggleRequest, MergeRequest, Ph
 from covid_core.reports.layout_text import layout_notes, layout_table, merge_notes, merge_table, merge_warnings
 from covid_core.specs import LayoutSpec, MergeSpec, parse
 from covid_core.synthetic import phantom
-from covid_core.workspace import new_id
 from pages.panels.dataset import pacs_form
 from pages.shared import import_jobs, pacs, run_cache, shell
 
