@@ -77,7 +77,11 @@ def crowds(place: Place) -> Measured:
 
 
 def soak(place: Place) -> Measured:
-    """One visitor after the other opens pages and hands images in: slopes of memory and of open files."""
+    """One visitor after the other opens pages and hands images in: slopes of memory and of open files.
+
+    The server keeps each session for two minutes, so its memory follows the speed of the visitors. The open files
+    count these sessions, and the slope is that of memory at the same number of them.
+    """
     samples: list[tuple[float, float, float]] = []
     with place.server("soak") as app:
         process, begin = server_process(app), time.monotonic()
@@ -92,7 +96,7 @@ def soak(place: Place) -> Measured:
             if now > SECONDS[place.quick]:
                 break
     hours, memory, files = np.array(samples).T
-    slope, error = slope_of(hours / 3600, memory)
+    slope, error = slope_of(hours / 3600, memory, files)
     files_slope, files_error = slope_of(hours / 3600, files)
     figure = {"minutes": round(SECONDS[place.quick] / 60), "visits": len(samples), "MB": round(memory[-1])}
     figure |= {
@@ -107,12 +111,15 @@ def soak(place: Place) -> Measured:
     return Measured(figure, True)
 
 
-def slope_of(hours: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-    """Least-squares slope and its standard error."""
-    (slope, _), covariance = (
-        np.polyfit(hours, values, 1, cov=True) if len(hours) > 3 else ((np.nan, 0), np.full((2, 2), np.nan))
-    )
-    return float(slope), float(np.sqrt(covariance[0, 0]))
+def slope_of(hours: np.ndarray, values: np.ndarray, *others: np.ndarray) -> tuple[float, float]:
+    """Least-squares slope over the hours, with ``others`` held, and its standard error. It takes the values as
+    independent of each other. Not a number where they are too few."""
+    columns = np.column_stack([hours, np.ones_like(hours), *others])
+    if (free := len(hours) - columns.shape[1]) < 1:
+        return np.nan, np.nan
+    solution, *_ = np.linalg.lstsq(columns, values)
+    variance = np.sum((values - columns @ solution) ** 2) / free
+    return float(solution[0]), float(np.sqrt(variance * np.linalg.pinv(columns.T @ columns)[0, 0]))
 
 
 def percentile(values: Sequence[float]) -> float:

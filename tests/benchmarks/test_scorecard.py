@@ -69,3 +69,8 @@ def test_a_slope_is_that_of_the_line_with_no_error():
     hours = np.linspace(0, 1, 20)
     slope, error = load.slope_of(hours, 3 * hours + 5)
     assert (slope, error) == (pytest.approx(3), pytest.approx(0, abs=1e-6))
+
+
+def test_what_sessions_take_is_no_part_of_the_slope():
+    hours, sessions = np.linspace(0, 1, 50), np.arange(50) % 7
+    assert load.slope_of(hours, 3 * hours + 0.1 * sessions, sessions)[0] == pytest.approx(3)
