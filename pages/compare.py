@@ -73,8 +73,9 @@ def main() -> None:
     _warnings(outcome, order)
     rows = _performance(ranking)
     _summary(outcome, order)
-    course_report.show([one.run for one in loaded], study)
-    bundles.download([one.run for one in loaded])
+    with st.container(horizontal=True):
+        course_report.show([one.run for one in loaded], study)
+        bundles.download([one.run for one in loaded])
     splits = {one.split_hash for one in group}
     test_set_views.show([run for run in usable if run.split_hash in splits])
     st.page_link(
