@@ -1,7 +1,8 @@
 """The prediction server under 20 clients at once: seconds until each has its answer.
 
 Each client sends one image after the other, as the body of a request, and waits for the assessment. Clients are threads
-of this process; the server is a process of its own, with a run of the workspace ``COVID_CORE_HOME`` or one on drawn images.
+of this process; the server is a process of its own, with a run of the workspace ``COVID_CORE_HOME``, or one on drawn
+images.
 
     python -m benchmarks.predicting.server [--run RUN] [--clients 20] [--requests 10] [--repeats 3]
 """

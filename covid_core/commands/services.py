@@ -2,8 +2,10 @@
 
 import argparse
 import importlib.util
+from pathlib import Path
 from typing import Any
 
+from covid_core import access
 from covid_core.commands.verbs import ARGUMENTS, option, verb
 from covid_core.errors import InvalidChoice
 from covid_core.runs import store
@@ -40,3 +42,43 @@ def do_serve(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
 
     server.serve(workspace, runs, options.address, options.port, options.host or [], begin)
     return {"text": ""}
+
+
+@verb(
+    "track",
+    RUNS,
+    option("--mlflow", metavar="URI", help="an MLflow server, such as http://127.0.0.1:5000"),
+    option("--experiment", default="Second Look", help="of the MLflow server; Second Look by default, made there"),
+    option("--tensorboard", metavar="FOLDER", help="write an event file into a folder for each run there"),
+)
+def do_track(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Write settings, figures with intervals, curves, charts and the model of finished runs to an MLflow server, or all
+    but the model as event files for TensorBoard. No pixel of an image is among it. A run is there once."""
+    if not options.mlflow and not options.tensorboard:
+        raise InvalidChoice("Say where to: --mlflow URI, --tensorboard FOLDER, or both.")
+    if options.mlflow:
+        _need("mlflow", "mlflow")
+    if options.tensorboard:
+        _need("tensorboard", "tensorboardX")
+    from covid_core.exchange.tracking import record
+
+    access.check(workspace, access.ADMINISTER)
+    rows, lines = [], []
+    for run in [store.open_run(workspace, name) for name in dict.fromkeys(options.runs)]:
+        tracked = record.of(run)
+        row: dict[str, Any] = {"run": run.id, "mlflow": None, "tensorboard": None, "lacks": tracked.lacks}
+        if options.mlflow:
+            from covid_core.exchange.tracking import mlflow_server
+
+            written = mlflow_server.write(tracked, options.mlflow, options.experiment)
+            row["mlflow"] = written._asdict()
+            lines.append(f"{run.id}  {written.url}{'' if written.is_new else '  was there'}")
+        if options.tensorboard:
+            from covid_core.exchange.tracking import event_files
+
+            row["tensorboard"] = str(event_files.write(tracked, Path(options.tensorboard)))
+            lines.append(f"{run.id}  {row['tensorboard']}")
+        access.note(workspace, "track run", run.id)
+        rows.append(row)
+        lines += tracked.lacks
+    return {"runs": rows, "text": "\n".join(lines)}
