@@ -166,6 +166,7 @@ LADDER = {
     "rungs": [{"key": str, "name": str, "holds": str, "run": bool, "reason": str}],
     "folds": int,
 }
+TRACKED = {"run": str, "mlflow": (dict, NoneType), "tensorboard": TEXT_OR_NULL, "lacks": [str]}
 KEPT = {"bytes": int, "files": int, "used": NUMBER}
 
 # VERB: what is asked, and what must be answered; several of a verb where it answers in more than one way
@@ -294,6 +295,7 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
             },
         )
     ],
+    "track": [((RUN, "--tensorboard", "there"), {"runs": [TRACKED]})],
     "drift": [((RUN, "{batch}"), DRIFT)],
     "bundle": [
         (

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tensorboardX import summary
 from tensorboardX.proto.event_pb2 import Event
-from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
-from tensorboardX.proto.tensor_pb2 import TensorProto
+from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import RecordWriter
 
 from covid_core import files
@@ -59,7 +59,7 @@ def _events(record: Record, now: float) -> Iterator[Event]:
     texts = {"settings": _table(record.settings), "about": _table(record.tags)}
     texts |= {name: one.decode() for name, one in record.documents.items() if name.endswith(TEXTS)}
     for name, text in texts.items():
-        yield _event(now, last, _text(name, text))
+        yield _event(now, last, summary.text(name, text).value[0])
 
 
 def _event(now: float, step: int, value: Summary.Value) -> Event:
@@ -70,9 +70,3 @@ def _table(values: dict[str, str]) -> str:
     """Markdown."""
     rows = [f"| {name} | {value.replace('|', '&#124;')} |" for name, value in values.items() if value]
     return "\n".join(["| name | value |", "| --- | --- |", *rows])
-
-
-def _text(name: str, text: str) -> Summary.Value:
-    metadata = SummaryMetadata(plugin_data=[SummaryMetadata.PluginData(plugin_name="text")])
-    tensor = TensorProto(dtype="DT_STRING", string_val=[text.encode()])
-    return Summary.Value(tag=name, metadata=metadata, tensor=tensor)
