@@ -21,6 +21,7 @@ AT_ONCE = 100  # of settings or tags, as the server takes them; of figures it ta
 LONGEST = 5000  # characters of a tag
 LONGEST_SETTING = 6000
 CONTENT, WHOLE = "second_look.content", "second_look.whole"
+NOTE = "mlflow.note.content"  # what its page shows as the description
 
 
 class Written(NamedTuple):
@@ -59,7 +60,8 @@ def _written(client: "MlflowClient", place: str, record: Record) -> str:
     """A new run with all that the record holds."""
     from mlflow.entities import Metric, Param, RunTag
 
-    tags = {**record.tags, CONTENT: record.key, "second_look.undefined": ", ".join(record.undefined)}
+    about = " ".join(record.tags[f"second_look.{name}"] for name in ("evidence_check", "labels", "use"))
+    tags = {**record.tags, CONTENT: record.key, "second_look.undefined": ", ".join(record.undefined), NOTE: about}
     made = client.create_run(place, run_name=record.name).info.run_id
     _in_batches(client, made, "tags", [RunTag(key, value[:LONGEST]) for key, value in tags.items() if value])
     _in_batches(client, made, "params", [Param(key, one[:LONGEST_SETTING]) for key, one in record.settings.items()])

@@ -84,7 +84,7 @@ def of(run: Run, documents: Mapping[str, bytes] | None = None) -> Record:
     except InvalidChoice:
         charts, lacks = {}, (NO_FIGURES,)
     test_set_access.note([run], test_set_access.FIGURES)
-    curves = history.select_dtypes("number").drop(columns="epoch").set_axis(range(1, len(history) + 1))
+    curves = history.select_dtypes("number").drop(columns="epoch", errors="ignore").set_axis(range(1, len(history) + 1))
     return Record(
         run=run.id,
         name=run.name,
@@ -151,6 +151,7 @@ def _drawn(run: Run, tested: Measured, history: pd.DataFrame) -> dict[str, bytes
     drawn = {
         f"{quantity}_by_epoch": (quantity.capitalize(), training.run_curves(history, quantity, run.spec.keep))
         for quantity in QUANTITIES
+        if len(history)
     }
     drawn |= {
         "confusion_matrix": ("Confusion matrix", evaluation.confusion_matrix(tested.confusion)),
