@@ -15,7 +15,11 @@ from covid_core.exchange.tracking.record import Record
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-SILENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}  # read as MLflow is imported
+SILENT = {  # read as MLflow is imported: no statistics, and nothing on standard output
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 HASTY = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 AT_ONCE = 100  # of settings or tags, as the server takes them; of figures it takes ten times as many
 LONGEST = 5000  # characters of a tag
@@ -42,8 +46,8 @@ def write(record: Record, uri: str, experiment: str) -> Written:
 
     client = MlflowClient(tracking_uri=uri)
     try:
-        found = client.get_experiment_by_name(experiment)
-        place = found.experiment_id if found else client.create_experiment(experiment)
+        there = client.get_experiment_by_name(experiment)
+        place = there.experiment_id if there else client.create_experiment(experiment)
         others = client.search_runs([place], f"tags.`second_look.run` = '{record.run}'")
         same = [one for one in others if one.data.tags.get(CONTENT) == record.key and WHOLE in one.data.tags]
         made = same[0].info.run_id if same else _written(client, place, record)

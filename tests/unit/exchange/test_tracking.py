@@ -82,8 +82,8 @@ def test_an_event_file_holds_curves_figures_charts_and_texts(run, tmp_path):
     made = record.of(run, {"card.md": b"# A card"})
     written = events(event_files.write(made, tmp_path))
     values = [(event.step, value) for event in written for value in event.summary.value]
-    losses = [(step, value.simple_value) for step, value in values if value.tag == "history/loss"]
-    assert losses == pytest.approx(list(made.curves["loss"].items()))
+    losses = {step: value.simple_value for step, value in values if value.tag == "history/loss"}
+    assert losses == pytest.approx(made.curves["loss"].to_dict(), rel=1e-5)
     assert written[0].file_version == event_files.VERSION
     assert {value.tag for _, value in values} >= {"test/accuracy/low", "figures/roc", "settings/text_summary"}
     assert [value.tensor.string_val[0] for _, value in values if value.tag.startswith("card")] == [b"# A card"]
