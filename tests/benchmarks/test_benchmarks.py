@@ -35,6 +35,7 @@ SCRIPTS = (
     "predicting.prediction",
     "training.pytorch",
     "predicting.refusals",
+    "predicting.server",
     "training.repeats",
     "training.study",
     "peers.keras_course",
