@@ -54,24 +54,24 @@ def serve(
         )
     token_file = tokens.path_of(workspace)
     tokens.actors(token_file)  # wrong lines are told now
-    served = {run.id: Served(run, Predictor.open(workspace, run)) for run in runs}
-    drawn = [("", lambda: png_bytes(phantom.image_at(0).pixels))]
-    for run, predictor in served.values():  # so that no request waits for what the first one has to open
-        image_report.of_files(workspace, run, predictor, drawn, coverage=USUAL_COVERAGE, anyway=True)
-    access.install(api.visitor)
-    app = Guard(api.application(workspace, served, token_file), {*LOOPBACK, address.lower(), *map(str.lower, hosts)})
-    config = uvicorn.Config(
-        app,
-        lifespan="off",
-        ws="none",
-        http="h11",
-        log_level=logging.WARNING,
-        access_log=False,
-        server_header=False,
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_graceful_shutdown=LAST_SECONDS,
-    )
     with _listening(address, port) as listener:
+        served = {run.id: Served(run, Predictor.open(workspace, run)) for run in runs}
+        drawn = [("", lambda: png_bytes(phantom.image_at(0).pixels))]
+        for run, predictor in served.values():  # so that no request waits for what the first one has to open
+            image_report.of_files(workspace, run, predictor, drawn, coverage=USUAL_COVERAGE, anyway=True)
+        access.install(api.visitor)
+        names = {*LOOPBACK, address.lower(), *map(str.lower, hosts)}
+        config = uvicorn.Config(
+            Guard(api.application(workspace, served, token_file), names),
+            lifespan="off",
+            ws="none",
+            http="h11",
+            log_level=logging.WARNING,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=MOST_CONNECTIONS,
+            timeout_graceful_shutdown=LAST_SECONDS,
+        )
         name = f"[{address}]" if ":" in address else address
         begin(f"http://{name}:{listener.getsockname()[1]}")
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when it has ended
@@ -83,6 +83,7 @@ def _listening(address: str, port: int) -> socket.socket:
     try:
         return socket.create_server((address, port), family=family, backlog=BACKLOG)
     except (OSError, OverflowError) as error:
+        reason = cause(error).partition(" (")[0]  # Python adds the address
         raise InvalidChoice(
-            f"The server cannot listen at {address}, port {port}: {cause(error)}. Try --port."
+            f"The server cannot listen at {address}, port {port}: {reason}. Try another --port."
         ) from error

@@ -20,7 +20,7 @@ from covid_core.exchange.tracking.record import Record
 VERSION = "brain.Event:2"  # of the format, in the first event of each file
 FILE = "events.out.tfevents.{seconds}.second-look"  # its usual name holds that of the computer
 MARK = "second-look.json"  # tells which run a folder is of
-TEXTS = (".md", ".html", ".txt")
+TEXTS = (".md", ".txt")
 
 
 def write(record: Record, folder: Path) -> Path:
