@@ -111,8 +111,8 @@ class SlurmClient:
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            said = getattr(error, "stderr", "") or str(error)
-            raise CovidCoreError(UNREACHED.format(reason=said.strip().partition("\n")[0])) from error
+            reason = getattr(error, "stderr", "") or str(error)
+            raise CovidCoreError(UNREACHED.format(reason=reason.strip().partition("\n")[0])) from error
         rows = {line.split("|")[0]: line.split("|")[1:] for line in done.stdout.splitlines() if line}
         return [Node(name, int(cores), _gpus_in(resources)) for name, (cores, resources) in rows.items()]
 

@@ -22,7 +22,7 @@ def section() -> None:
     if choice.is_set_outside():
         st.caption(f"{VARIABLE} of this server says so.")
         return
-    with st.popover("Change", icon=":material/lan:", key="engine-change"):
+    with st.expander("Change", icon=":material/lan:"):
         _form(chosen)
 
 
@@ -31,10 +31,12 @@ def _form(chosen: Choice) -> None:
     name = st.radio("Jobs go to", list(labels), list(labels).index(chosen.engine), labels.get, key="engine-name")
     fields = {"engine": name}
     if name != "local":
-        engine, kept = ENGINES[name], chosen if chosen.engine == name else Choice()
-        fields["address"] = st.text_input(engine.address, kept.address, key=f"engine-address-{name}", help=engine.help)
-        fields["cores"] = st.number_input("Processor cores for each job", 1, 1024, kept.cores, key="engine-cores")
-        fields["gpus"] = st.number_input("Graphics cards for each job", 0, 64, kept.gpus, key="engine-gpus")
+        engine, before = ENGINES[name], chosen if chosen.engine == name else Choice()
+        fields["address"] = st.text_input(
+            engine.address, before.address, key=f"engine-address-{name}", help=engine.help
+        )
+        fields["cores"] = st.number_input("Processor cores for each job", 1, 1024, before.cores, key="engine-cores")
+        fields["gpus"] = st.number_input("Graphics cards for each job", 0, 64, before.gpus, key="engine-gpus")
         st.caption("Every node needs this workspace under the same path, and the same packages.")
     wanted = Choice(**{**chosen.model_dump(), **fields})
     shell.button("Save", access.ADMINISTER, key="engine-save", type="primary", on_click=_save, args=(wanted,))
