@@ -18,12 +18,13 @@ from covid_core.workspace import Workspace
     option("--cores", type=int, default=1, help="processor cores for each job; 1 by default"),
     option("--gpus", type=int, default=0, help="graphics cards for each job; 0 by default"),
     option("--minutes", type=int, default=1440, help="of SLURM: after these a job is ended, and goes on in a new one"),
+    option("--parts", type=int, default=1, help="features of a training's images in so many jobs beside each other"),
     option("--nodes", action="store_true", help="connect, and list the computers of the engine"),
 )
 def do_engine(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Where jobs are done: on this computer, or by Ray or SLURM on many."""
     if options.name:
-        fields = ("address", "cores", "gpus", "minutes")
+        fields = ("address", "cores", "gpus", "minutes", "parts")
         choice.choose(
             workspace, parse(Choice, {"engine": options.name, **{one: getattr(options, one) for one in fields}})
         )

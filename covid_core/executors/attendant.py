@@ -1,4 +1,5 @@
-"""The process beside an engine: ``python -m covid_core.executors.attendant CHOICE FOLDER ATTEMPT ...``.
+"""The process beside an engine: ``python -m covid_core.executors.attendant CHOICE FOLDER ATTEMPT ...``, and perhaps
+``then FOLDER ATTEMPT ...`` of jobs that wait for the ones before.
 
 It stays on the computer that started the jobs, for as long as they take, and holds their locks: the kernel frees them
 on any death, so that readers see as always whether a job lives. A task that the engine lost is handed over again, and
@@ -23,13 +24,16 @@ from covid_core.specs import parse
 from covid_core.work import CORES
 
 POLL = 0.5  # seconds between two questions to the engine
+THEN = "then"  # between jobs and those that begin when they have all ended, however
 SETTLE = 30.0  # seconds: what a node has written may be seen here as late as that
 TRIES = 4  # a job that was lost so often is not handed over again
 LOCK_PATIENCE = 5.0  # seconds; a reader's probe holds the lock for an instant
 WAITING = "Waiting for a node"
+WAITING_FOR_OTHERS = "Waiting for features that other jobs compute"
 LOST = "Its node was lost. It goes on from its last checkpoint on another one"
 LOST_FOR_GOOD = "It was lost {times} times, the last time because: {reason}"
 NO_WORD = "its worker ended without a last word"
+STOPPED = "Stopped by the user."
 OUT_OF_QUEUE = "Taken out of the queue by the user."
 PASSED_ON = ("KERAS_HOME", "COVID_CORE_CACHE_GB", "TZ")  # of this computer's environment
 
@@ -37,14 +41,16 @@ PASSED_ON = ("KERAS_HOME", "COVID_CORE_CACHE_GB", "TZ")  # of this computer's en
 class Attendance:
     """One job in the hands of an engine. Raises nothing: how it went stands in the job's folder."""
 
-    def __init__(self, folder: JobFolder, attempt: int, choice: Choice):
+    def __init__(self, folder: JobFolder, attempt: int, choice: Choice, before: Sequence["Attendance"] = ()):
         self.folder, self.attempt = folder, attempt
+        self.is_over = False
+        self._before = before
         self._choice = choice
         self._first = attempt
         self._task: Task | None = None
         self._is_cancelled = False
         self._ended = 0.0  # by the monotonic clock
-        self._write(store.QUEUED, message=WAITING)
+        self._write(store.QUEUED, message=WAITING_FOR_OTHERS if before else WAITING)
 
     def hand_over(self, engine: EngineClient) -> None:
         """Hand the job over. Raises what the engine does."""
@@ -52,11 +58,21 @@ class Attendance:
         self._task = engine.submit(self.folder, self.attempt, self._environment())
 
     def is_done(self, engine: EngineClient) -> bool:
-        """Whether it has come to its end; a lost one is handed over again."""
-        assert self._task is not None
+        """Whether it has come to its end. One that waits for others is handed over after them, a lost one again."""
+        self.is_over = self.is_over or self._progressed(engine)
+        return self.is_over
+
+    def _progressed(self, engine: EngineClient) -> bool:
+        if self._task is None:
+            if self.folder.stop_requested():
+                self._write(store.STOPPED, reason=OUT_OF_QUEUE)
+                return True
+            if all(one.is_over for one in self._before):
+                self.hand_over(engine)
+            return False
         end = self._task.end()
         if end is None:
-            self._unqueue_on_request()
+            self._unqueue_on_request(self._task)
             return False
         if self.folder.is_ended(self.attempt):
             return True
@@ -66,7 +82,7 @@ class Attendance:
                 return False
             end = End(is_lost=True, reason=NO_WORD)
         if self._is_cancelled or self.folder.stop_requested():
-            self._write(store.STOPPED, reason=OUT_OF_QUEUE)
+            self._write(store.STOPPED, reason=OUT_OF_QUEUE if self._is_cancelled else STOPPED)
         elif not end.is_lost:
             self.fail(end.reason, end.fault)
         elif self.attempt - self._first + 1 >= TRIES:
@@ -83,13 +99,13 @@ class Attendance:
     def fail(self, reason: str, fault: Fault = "") -> None:
         """Its last word, where no worker has had one."""
         self._write(store.FAILED, reason=reason, fault=fault)
+        self.is_over = True
 
-    def _unqueue_on_request(self) -> None:
+    def _unqueue_on_request(self, task: Task) -> None:
         """A stop of a job that has not begun is no matter of its worker, which stops at its next step."""
         if self.folder.stop_requested() and not self._is_cancelled and self.folder.status().state == store.QUEUED:
             self._is_cancelled = True
-            assert self._task is not None
-            self._task.cancel()
+            task.cancel()
 
     def _write(self, state: store.State, **words: Any) -> None:
         """How it is, from where the last worker had come to."""
@@ -111,19 +127,19 @@ class Attendance:
 def main(words: Sequence[str]) -> int:
     """Attend to the folders and attempts of the command line. Returns the exit code: 1 where no engine was reached."""
     choice = parse(Choice, words[0])
-    pairs = dict(zip(map(JobFolder, map(Path, words[1::2])), map(int, words[2::2]), strict=True))
-    locks = {folder: folder.lock for folder in pairs}
-    held = [folder for folder, lock in locks.items() if lock.acquire(LOCK_PATIENCE)]
-    attended = [
-        Attendance(folder, attempt, choice)
-        for folder, attempt in pairs.items()
-        if folder in held and not folder.is_ended(attempt)
-    ]
-    _log_into(next(iter(pairs)))
+    cut = words.index(THEN) if THEN in words else len(words)
+    locks: dict[JobFolder, FileLock] = {}
+    attended: list[Attendance] = []
+    for some in (words[1:cut], words[cut + 1 :]):
+        before = tuple(attended)
+        for path, attempt in zip(map(Path, some[::2]), map(int, some[1::2]), strict=True):
+            folder = JobFolder(path)
+            locks[folder] = folder.lock
+            if locks[folder].acquire(LOCK_PATIENCE) and not folder.is_ended(attempt):
+                attended.append(Attendance(folder, attempt, choice, before))
+    _log_into(next(iter(locks)))
     try:
         engine = engines.opened(choice)
-        for one in attended:
-            one.hand_over(engine)
     except CovidCoreError as error:
         for one in attended:
             one.fail(str(error))

@@ -56,6 +56,7 @@ class Choice(Spec):
 
     ``address``: of Ray's cluster, host:port; of SLURM, the partition. Empty: the cluster that this computer belongs
     to, or SLURM's default partition. ``minutes``: SLURM ends a job then, and it goes on in a new one.
+    ``parts``: the features of a training's images are computed in so many jobs beside each other, before it begins.
     """
 
     engine: EngineName = "local"
@@ -63,6 +64,7 @@ class Choice(Spec):
     cores: int = Field(default=1, ge=1, le=1024)
     gpus: int = Field(default=0, ge=0, le=64)
     minutes: int = Field(default=1440, ge=1, le=100_000)
+    parts: int = Field(default=1, ge=1, le=1000)
 
     @property
     def is_local(self) -> bool:
@@ -125,6 +127,7 @@ def _of_environment() -> Choice:
     variables = ENGINES[name].variables if name in ENGINES else ()
     address = next(filter(None, (os.environ.get(variable, "") for variable in variables)), "")
     fields = {"cores": f"{VARIABLE}_CORES", "gpus": f"{VARIABLE}_GPUS", "minutes": f"{VARIABLE}_MINUTES"}
+    fields["parts"] = f"{VARIABLE}_PARTS"
     numbers = {field: os.environ[variable] for field, variable in fields.items() if os.environ.get(variable)}
     return parse(Choice, {"engine": name, "address": address, **numbers})
 

@@ -137,6 +137,14 @@ class ExportRequest(Request):
     format: str
 
 
+class FeaturesRequest(Request):
+    """Compute features of the ``part``-th of several parts of a run's images, before its training takes them."""
+
+    run: str
+    part: int = 0
+    parts: int = 1
+
+
 class BackboneRequest(Request):
     """Check the file at the path ``source`` and add it as a backbone."""
 
@@ -291,6 +299,11 @@ def _export_check(workspace: Workspace, request: ExportRequest) -> None:
     from covid_core.exchange.forms import exported, formats  # with all that predicts
 
     exported.check(workspace, store.open_run(workspace, request.run), formats.named(request.format))
+
+
+def _has_frozen_part(workspace: Workspace, request: FeaturesRequest) -> None:
+    if store.open_run(workspace, request.run).spec.mode == "full":
+        raise JobRefused("A training of all layers uses no features of a frozen network.")
 
 
 def _merge_check(workspace: Workspace, request: MergeRequest) -> None:
@@ -514,6 +527,17 @@ KINDS: dict[str, Kind] = {
             seconds=lambda workspace, request: EXPORT_SECONDS,
             slot=EXPORT_SLOT,
             right=access.VIEW,
+        ),
+        Kind(
+            "features",
+            FeaturesRequest,
+            "covid_core.jobs.tasks:compute_features",
+            lambda workspace, request: (
+                f"Features for {_run_name(workspace, request.run)}, part {request.part + 1} of {request.parts}"
+            ),
+            "What has been computed until then is kept.",
+            check=_has_frozen_part,
+            is_portable=True,
         ),
         Kind(
             "backbone",

@@ -15,7 +15,7 @@ from covid_core.errors import CovidCoreError, DataError, InvalidChoice, JobRefus
 from covid_core.executors import attendant, local
 from covid_core.executors.choice import Choice, chosen
 from covid_core.jobs import kinds
-from covid_core.jobs.kinds import Kind, Request
+from covid_core.jobs.kinds import FeaturesRequest, Kind, Request
 from covid_core.runs import backbone_files, store
 from covid_core.runs.store import JobFolder, Run, Status, Study
 from covid_core.specs import StudySpec, TrainingSpec
@@ -40,7 +40,7 @@ def submit_training(workspace: Workspace, spec: TrainingSpec) -> Run:
     check_training(workspace, spec)
     _check_queue(workspace, 1)
     run = published_run(workspace, spec)
-    launch(run)
+    _launch_runs(workspace, [run])
     access.note(workspace, "start training", run.id)
     return run
 
@@ -61,10 +61,27 @@ def submit_study(workspace: Workspace, spec: StudySpec) -> Study:
         for run in runs:
             files.remove_folder(run.path)
         raise
-    for group in _processes(workspace, runs):
-        launch(*group)
+    _launch_runs(workspace, runs)
     access.note(workspace, "start study", study.id)
     return study
+
+
+def _launch_runs(workspace: Workspace, runs: Sequence[Run]) -> None:
+    """Start the processes of new runs, and with an engine that is to do so, jobs for the features of their images."""
+    engine = chosen(workspace)
+    parts = 1 if engine.is_local else engine.parts
+    heads = {_of_features(run.spec): run for run in runs if run.spec.mode != "full" and parts > 1}
+    requests = [FeaturesRequest(run=run.id, part=part, parts=parts) for run in heads.values() for part in range(parts)]
+    first = [store.create_job(workspace, kinds.of(one).name, one.model_dump(mode="json")) for one in requests]
+    for group in _processes(workspace, runs):
+        launch(*group, first=first) if first else launch(*group)
+
+
+def _of_features(spec: TrainingSpec) -> tuple[object, ...]:
+    """What the features of a run's images depend on; runs that differ in more than this compute what they lack."""
+    start = (spec.weights, spec.seed if spec.weights == "random" else None)
+    cut = spec.fine_tuning.layers if spec.fine_tuning else None
+    return spec.dataset, spec.classes, spec.backbone, *start, spec.image_size, spec.taps, spec.input, cut
 
 
 def _processes(workspace: Workspace, runs: Sequence[Trained]) -> list[list[Trained]]:
@@ -244,17 +261,20 @@ def dismiss(job: Job[RequestType]) -> None:
         files.remove_folder(job.folder.path)
 
 
-def launch(*folders: JobFolder) -> None:
+def launch(*folders: JobFolder, first: Sequence[JobFolder] = ()) -> None:
     """Start one process for published folders: a worker that does them in turn, or where an engine does such jobs, an
-    attendant that hands them all to it."""
-    choice = _engine_of(*folders)
-    attempts, logs = [folder.next_attempt() for folder in folders], [folder.log_bytes for folder in folders]
-    words = [str(word) for folder, attempt in zip(folders, attempts, strict=True) for word in (folder.path, attempt)]
+    attendant that hands them all to it, after those that come ``first``."""
+    choice, all_folders = _engine_of(*folders), (*first, *folders)
+    attempts, logs = [folder.next_attempt() for folder in all_folders], [folder.log_bytes for folder in all_folders]
+    pairs = [(str(folder.path), str(attempt)) for folder, attempt in zip(all_folders, attempts, strict=True)]
+    words = [word for pair in pairs for word in pair]
+    if first:
+        words.insert(2 * len(first), attendant.THEN)
     module = local.WORKER
     if not choice.is_local:
         module, words = attendant.__name__, [choice.model_dump_json(), *words]
     pid = local.started(module, words, folders[0].log_path, local.environment(folders[0]))
-    for folder, attempt, log_bytes in zip(folders, attempts, logs, strict=True):
+    for folder, attempt, log_bytes in zip(all_folders, attempts, logs, strict=True):
         folder.write_launch(pid, attempt, log_bytes, "" if choice.is_local else choice.engine)
 
 

@@ -11,6 +11,7 @@ from covid_core.work import Progress
 from covid_core.workspace import Workspace
 
 SEGMENTATION = "covid_core.nets.segmentation.training:train"
+PART_OF_FEATURES = "covid_core.nets.training:part_of_features"
 ADDITION = "covid_core.nets.added.addition:add"
 WRITING = "covid_core.nets.forms.writing:write"
 
@@ -76,6 +77,12 @@ def make_map(workspace: Workspace, request: kinds.MapRequest, progress: Progress
 def train_segmenter(workspace: Workspace, request: kinds.SegmenterRequest, progress: Progress) -> Result:
     progress(0.0, "Reading images")
     return {"segmenter": kinds.entry_point(SEGMENTATION)(workspace, request.dataset, request.seed, progress)}
+
+
+def compute_features(workspace: Workspace, request: kinds.FeaturesRequest, progress: Progress) -> Result:
+    run = store.open_run(workspace, request.run)
+    images = kinds.entry_point(PART_OF_FEATURES)(workspace, run, request.part, request.parts, progress)
+    return {"run": run.id, "images": images}
 
 
 def evaluate(workspace: Workspace, request: kinds.ExternalTestRequest, progress: Progress) -> Result:

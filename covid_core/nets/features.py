@@ -120,7 +120,7 @@ def _cut(spec: TrainingSpec) -> int:
 def of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool = False) -> Features:
     """All features that the run needs: computed now, in one pass, where the cache lacks them."""
     spec, images = plan.spec, plan.images
-    passes, name = _Passes(plan, frozen), f"{images.dataset.pixels_key[:KEY_LENGTH]}{images.suffix}-{frozen.key}"
+    passes, name = _Passes(plan, frozen), _name(plan, frozen)
     edge = trunk.boundary_activations(frozen, f"{name}-boundary") if frozen.taps < len(frozen.shapes) else None
     shared = trunk.pooled_features(frozen, f"{name}-pooled")  # for later runs too, whichever their pooling
     table, *rest = passes.run(shared, images.rows, lambda at: images.pixels[at], ONE_PASS, edge, with_boundary)
@@ -143,6 +143,23 @@ def of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool = False) -> Feat
         edge=rest[0] if with_boundary else None,
         edge_shape=frozen.shapes[-1],
     )
+
+
+def of_part(plan: Plan, frozen: FrozenTrunk, part: int, parts: int) -> int:
+    """Compute one of several parts of what ``of_run`` shares with other runs: features of images as they are. Returns
+    how many images the part has."""
+    rows = np.array_split(plan.images.rows, parts)[part]
+    passes, wanted = _Passes(plan, frozen), trunk.pooled_features(frozen, f"{_name(plan, frozen)}-pooled")
+    progress = part_of(plan.report, 0.1, 1.0, f"{ONE_PASS}: ")
+    pixels = plan.images.pixels
+    of = (plan.workspace, wanted, part, rows, lambda at: pixels[at], lambda: passes.engine)
+    trunk.part_of_features(*of, progress)
+    return len(rows)
+
+
+def _name(plan: Plan, frozen: FrozenTrunk) -> str:
+    """What the names of a run's features begin with: all that they depend on."""
+    return f"{plan.images.dataset.pixels_key[:KEY_LENGTH]}{plan.images.suffix}-{frozen.key}"
 
 
 class _Passes:

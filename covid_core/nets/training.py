@@ -74,6 +74,13 @@ def train(workspace: Workspace, run: Run, report: Progress) -> bool:
     return not plan.fit.was_stopped
 
 
+def part_of_features(workspace: Workspace, run: Run, part: int, parts: int, report: Progress) -> int:
+    """Compute one of several parts of the features of a run's images, for its training to join. Returns how many images
+    the part has."""
+    plan = _plan(workspace, run, report)
+    return features.of_part(plan, features.frozen_trunk(plan), part, parts)
+
+
 def _check_something_learned(plan: Plan) -> None:
     """Raise Stopped where the fit was stopped in its first epoch."""
     if plan.fit.was_stopped and not plan.fit.memory.rows:

@@ -37,6 +37,8 @@ FORMAT = "2"  # of the files of a trunk
 LITE = "LiteRT"  # an engine
 APART = {"onnx": "ONNX Runtime", "litert": LITE, "keras": LITE}  # engines of added backbones, by kind
 TOOK = ".took"  # JSON: seconds, and for how many exports or images
+PART = "-part-"  # in the name of features that are to be joined
+JOINED_AT_ONCE = 1024  # rows
 LOCK_POLL = 0.3  # seconds between checks for features that another worker computes
 
 
@@ -203,6 +205,8 @@ def cached_features(
     """
     with _alone(workspace, wanted[0].name, progress):
         tables = [_open_table(path_of(workspace, one.name), count, one.width) for one in wanted]
+        for one, table in zip(wanted, tables, strict=True):
+            _join_parts(workspace, one, table)
         missing = rows[np.any([np.isnan(table[rows, 0]) for table in tables], axis=0)]
         if len(missing):
             everything = [*wanted, *by_the_way]
@@ -216,6 +220,49 @@ def cached_features(
         cache.touch(path_of(workspace, one.name))
     cache.touch(path_of(workspace, wanted[0].name).with_suffix(TOOK))
     return tables
+
+
+def part_of_features(
+    workspace: Workspace,
+    wanted: Wanted,
+    part: int,
+    rows: np.ndarray,
+    images: Images,
+    engine: Callable[[], Engine],
+    progress: Progress,
+) -> None:
+    """Features of the images at ``rows`` of a data set in a file of their own, which ``cached_features`` joins: several
+    computers cannot map the same file for writing. One that was left in the middle is gone on with.
+
+    Each row has the features, and behind them its position in the data set, which float32 holds up to 16,777,216.
+    """
+    name = f"{wanted.name}{PART}{part}"
+    path = path_of(workspace, name)
+    with _alone(workspace, name, progress):
+        cache.make_room(workspace, (wanted.width + 1) * 4 * len(rows), needed=[path])
+        table = _open_table(path, len(rows), wanted.width + 1)
+        table[:, -1] = rows
+        missing = np.flatnonzero(np.isnan(table[:, 0]))
+        if len(missing):
+            _compute([(wanted, table[:, :-1])], missing, lambda at: images(rows[at]), engine(), progress, path)
+        table.flush()
+
+
+def _join_parts(workspace: Workspace, wanted: Wanted, table: np.memmap) -> None:
+    """Move what others have computed in parts into the table; a part that is still being filled stays."""
+    for path in sorted(workspace.features.glob(f"{wanted.name}{PART}*.f32")):
+        if cache.is_being_filled(path):
+            continue
+        part = np.memmap(path, np.float32, "r").reshape(-1, wanted.width + 1)
+        for at in blocks(np.flatnonzero(~np.isnan(part[:, 0])), JOINED_AT_ONCE):
+            rows = part[at, -1].astype(int)
+            table[rows, 1:] = part[at, 1:-1]
+            table[rows, 0] = part[at, 0]  # last, as where they are computed
+        table.flush()
+        if noted := _noted(path):
+            note_seconds(path_of(workspace, wanted.name), noted["seconds"], int(noted["times"]))
+        path.with_suffix(TOOK).unlink(missing_ok=True)
+        path.unlink()
 
 
 def are_cached(workspace: Workspace, wanted: Wanted, count: int, rows: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ from covid_core.jobs.kinds import (
     BackboneRequest,
     DemonstrationRequest,
     ExternalTestRequest,
+    FeaturesRequest,
     HandoutRequest,
     ImportRequest,
     KaggleRequest,
@@ -85,6 +86,11 @@ def trained(workspace: Workspace, run: Run, progress: Callable[[float, str], Non
 def segmented(workspace: Workspace, dataset: str, seed: int, progress: Callable[[float, str], None]) -> str:
     progress(0.5, "Learning outlines")
     return f"lungs-of-{data.open_dataset(workspace, dataset).id}"
+
+
+def computed(workspace: Workspace, run: Run, part: int, parts: int, progress: Callable[[float, str], None]) -> int:
+    progress(0.5, "Computing")
+    return len(run.split()) // parts
 
 
 def added(workspace: Workspace, source: Path, file: BackboneFile, progress: Callable[[float, str], None]) -> str:
@@ -199,6 +205,14 @@ CASES = {
         {"runs", "sha256", "licence"},
         of_run=True,
     ),
+    "features": Case(
+        lambda place: FeaturesRequest(run=place.run.id, part=1, parts=3),
+        {"run": "gone-12345"},
+        "no run with the id",
+        {"run", "images"},
+        computed,
+        of_run=True,
+    ),
     "backbone": Case(
         lambda place: backbone(place.folder),
         {"source": "/no/such/file.onnx", "description": added_backbones.ABOUT},
@@ -250,6 +264,7 @@ REQUESTS = [
     ({"kind": "audit-run", "run": "r"}, ModelAuditRequest(run="r")),
     ({"kind": "robustness", "run": "r"}, RobustnessRequest(run="r")),
     ({"kind": "open", "source": "/runs.zip"}, OpenRequest(source="/runs.zip")),
+    ({"kind": "features", "run": "r", "part": 1, "parts": 3}, FeaturesRequest(run="r", part=1, parts=3)),
     ({"kind": "lesson", "lesson": "twin", "seed": 1, "recipe": 1}, LessonRequest(lesson="twin", seed=1, recipe=1)),
     ({"kind": "handout", "lessons": {"twin": None}}, HandoutRequest(lessons={"twin": None})),
     ({"kind": "demonstration", "images": 240, "seed": 0}, DemonstrationRequest()),

@@ -14,7 +14,6 @@ from slurm_cluster import slurm_cluster
 from waiting import until
 
 from covid_core import presets
-from covid_core.data.dataset import open_dataset
 from covid_core.data.imports import importing
 from covid_core.executors import choice, engines
 from covid_core.executors.attendant import Attendance
@@ -33,16 +32,12 @@ SAME = 1e-5  # of a score or logit: nodes have fewer threads, and sum in another
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Workspace:
-    """A workspace with a small data set."""
-    made = Workspace(tmp_path_factory.mktemp("engines"))
-    importing.import_phantom(made, 60, 1)
-    return made
+    return Workspace(tmp_path_factory.mktemp("engines"))
 
 
 @pytest.fixture(scope="module")
 def spec(home) -> TrainingSpec:
-    (folder,) = home.datasets.iterdir()
-    dataset = open_dataset(home, folder.name)
+    dataset = importing.import_phantom(home, 60, 1)
     settings = {"backbone": "baseline_cnn", "image_size": 32, "epochs": EPOCHS, "patience": 0, "name": "Seven"}
     return TrainingSpec(dataset=dataset.id, classes=dataset.classes, **settings)
 

@@ -275,6 +275,42 @@ def test_many_cores_come_to_the_same_as_one(tmp_path, batch):
     assert all(np.array_equal(a, b) for a, b in zip(one, many, strict=True))
 
 
+def test_parts_that_others_have_computed_are_joined_and_not_computed_again(workspace):
+    asking, noted = Asking(workspace), []
+    for part, rows in enumerate(np.array_split(np.array([5, 1, 3, 0]), 2)):
+        of = (workspace, MEANS, part, rows, NUMBERED.__getitem__, asking.engine)
+        trunk.part_of_features(*of, lambda share, message: noted.append(message))
+    assert sorted(asking.computed) == [0, 1, 3, 5] and kept(workspace, MEANS) == []
+    (table,) = asking.ask([0, 1, 2, 3, 5])
+    assert sorted(asking.computed) == [0, 1, 2, 3, 5]
+    (alone,) = Asking(Workspace(workspace.root / "alone")).ask([0, 1, 2, 3, 5])
+    np.testing.assert_array_equal(table[[0, 1, 2, 3, 5]], alone[[0, 1, 2, 3, 5]])
+    assert not list(workspace.features.glob("*-part-*.f32"))
+    assert trunk.seconds_it_took(trunk.path_of(workspace, MEANS.name)) > 0
+
+
+def test_a_part_that_was_left_in_the_middle_is_gone_on_with(workspace):
+    asking, rows = Asking(workspace, parallel=1), np.arange(IMAGES)
+    of = (workspace, MEANS, 0, rows, NUMBERED.__getitem__, asking.engine)
+    with pytest.raises(Stopped):
+        trunk.part_of_features(*of, stop)
+    assert 0 < len(asking.computed) < IMAGES
+    trunk.part_of_features(*of, silent)
+    asking.ask(rows.tolist())
+    assert sorted(asking.computed) == rows.tolist()
+
+
+def test_a_part_that_is_still_being_filled_is_left_alone(workspace):
+    asking = Asking(workspace)
+    trunk.part_of_features(workspace, MEANS, 0, np.array([0, 1]), NUMBERED.__getitem__, asking.engine, silent)
+    (part,) = workspace.features.glob("*-part-0.f32")
+    lock = FileLock(part.with_suffix(".lock"))
+    assert lock.try_acquire()
+    asking.ask([0])
+    assert part.exists() and asking.computed.count(0) == 2
+    lock.release()
+
+
 def test_progress_ends_with_all_images(workspace):
     told = []
     Asking(workspace).ask([0, 1, 2], progress=lambda *what: told.append(what))
