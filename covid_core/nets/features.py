@@ -92,19 +92,20 @@ def frozen_trunk(plan: Plan) -> FrozenTrunk:
     spec = plan.spec
     taps, cut = spec.network.taps_of(spec.taps), _cut(spec)
     key = trunk.key_of(spec, plan.start, (*taps, *([f"before the last {cut}"] if cut else [])))
-    exported = trunk.load(plan.workspace, key)
-    if exported is not None:
-        plan.reuse("frozen network", trunk.seconds_it_took(exported.path))
-        return exported
-    plan.report(0.02, "Starting TensorFlow to export the frozen network, once")
-    network = plan.trunk()
-    from covid_core.nets import export
+    with trunk.alone(plan.workspace, key, plan.report):
+        exported = trunk.load(plan.workspace, key)
+        if exported is not None:
+            plan.reuse("frozen network", trunk.seconds_it_took(exported.path))
+            return exported
+        plan.report(0.02, "Starting TensorFlow to export the frozen network, once")
+        network = plan.trunk()
+        from covid_core.nets import export
 
-    made = plan.clock.timed(
-        "export", lambda: export.export_trunk(plan.workspace, key, network, len(taps), cut, plan.opened_apart)
-    )
-    trunk.note_seconds(made.path, plan.clock.seconds["export"])
-    return made
+        made = plan.clock.timed(
+            "export", lambda: export.export_trunk(plan.workspace, key, network, len(taps), cut, plan.opened_apart)
+        )
+        trunk.note_seconds(made.path, plan.clock.seconds["export"])
+        return made
 
 
 def _cut(spec: TrainingSpec) -> int:

@@ -203,7 +203,7 @@ def cached_features(
     Returns:
         float32 memory maps (count, width) of all images, one per ``wanted``; only ``rows`` are sure to be computed.
     """
-    with _alone(workspace, wanted[0].name, progress):
+    with alone(workspace, wanted[0].name, progress):
         tables = [_open_table(path_of(workspace, one.name), count, one.width) for one in wanted]
         for one, table in zip(wanted, tables, strict=True):
             _join_parts(workspace, one, table)
@@ -238,7 +238,7 @@ def part_of_features(
     """
     name = f"{wanted.name}{PART}{part}"
     path = path_of(workspace, name)
-    with _alone(workspace, name, progress):
+    with alone(workspace, name, progress):
         cache.make_room(workspace, (wanted.width + 1) * 4 * len(rows), needed=[path])
         table = _open_table(path, len(rows), wanted.width + 1)
         table[:, -1] = rows
@@ -302,8 +302,9 @@ def _noted(path: Path) -> dict[str, float] | None:
 
 
 @contextlib.contextmanager
-def _alone(workspace: Workspace, name: str, progress: Progress) -> Iterator[None]:
-    """Hold the lock of some features: of two workers that want them, one computes and the other waits."""
+def alone(workspace: Workspace, name: str, progress: Progress) -> Iterator[None]:
+    """Hold the lock of some features, or of an exported network: of two workers that want them, one computes and the
+    other waits."""
     lock = files.FileLock(workspace.features / f"{name}.lock")
     while not lock.try_acquire():
         progress(0.0, "another run computes the same features, waiting for it")
