@@ -10,6 +10,8 @@ from page_tests import words
 from streamlit.testing.v1 import AppTest
 
 from covid_core.data.imports import importing
+from covid_core.executors import choice
+from covid_core.executors.choice import Choice
 from covid_core.formatting import file_size
 from covid_core.glossary import GLOSSARY
 from covid_core.jobs import queue
@@ -240,3 +242,27 @@ def test_every_page_has_its_terms_behind_its_title_sorted_by_name(workspace, nam
     terms = page_tests.opened(name).markdown[0].value.split("\n\n")
     assert len(terms) > 2
     assert terms == sorted(terms, key=str.lower)
+
+
+def test_an_administrator_sends_jobs_to_an_engine_and_back(workspace, monkeypatch):
+    monkeypatch.delenv(choice.VARIABLE, raising=False)
+    monkeypatch.setattr(choice.util, "find_spec", lambda name: object())
+    page = opened()
+    assert "Jobs are done on this computer." in words(page)
+    page.radio(key="engine-name").set_value("ray").run()
+    page.text_input(key="engine-address-ray").set_value("head:6379").run()
+    page.number_input(key="engine-cores").set_value(4).run()
+    page.button(key="engine-save").click().run()
+    assert choice.chosen(workspace) == Choice(engine="ray", address="head:6379", cores=4)
+    assert "Ray (head:6379), each with 4 cores" in words(page)
+    page.radio(key="engine-name").set_value("local").run()
+    page.button(key="engine-save").click().run()
+    assert choice.chosen(workspace).is_local
+
+
+def test_an_engine_that_the_server_is_started_with_is_not_changed_on_a_page(workspace, monkeypatch):
+    monkeypatch.setattr(choice.util, "find_spec", lambda name: None)
+    monkeypatch.setenv(choice.VARIABLE, "ray")
+    page = opened()
+    assert "second-look[ray]" in words(page)
+    assert "engine-name" not in [radio.key for radio in page.radio]
