@@ -6,9 +6,9 @@ from the answers themselves, so that nothing is done twice after a restart; a fi
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import sleep as pause
 from typing import Any, NamedTuple
 
 from covid_core import files
@@ -79,8 +79,8 @@ class WatchedFolder:
             self._done.add(state)
             yield answer
 
-    def follow(self, show: Callable[[dict[str, Any]], None], pause: Callable[[float], None] = time.sleep) -> int:
-        """Answer what arrives until Ctrl-C, or ``pause`` raises KeyboardInterrupt. Returns how many were answered."""
+    def follow(self, show: Callable[[dict[str, Any]], None]) -> int:
+        """Answer what arrives until Ctrl-C. Returns how many were answered."""
         answered = 0
         try:
             while True:

@@ -13,7 +13,9 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 import added_backbones
+import dicomweb_server
 import pytest
+from made_dicom import as_dicom
 from made_profiles import with_profile
 from made_segmenters import made_segmenter
 
@@ -21,6 +23,8 @@ from covid_core import weights
 from covid_core.commands import main
 from covid_core.commands.verbs import VERBS
 from covid_core.data.imports import importing
+from covid_core.exchange import watched_folder
+from covid_core.images.codec import read_image
 from covid_core.jobs import queue
 from covid_core.runs import store
 from covid_core.workspace import Workspace
@@ -311,6 +315,19 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
             | {"note": str},
         )
     ],
+    "fetch": [(("made", "--study", dicomweb_server.STUDY, "--to", "{there}"), {"pacs": str, "files": [str]})],
+    "send": [
+        (
+            (AGAIN, "{dicom}", "--to", "{there}"),
+            {
+                "run": str,
+                "pacs": TEXT_OR_NULL,
+                "results": [{"file": str, "answer": TEXT_OR_NULL, "written": [str], "stored": bool}],
+                "failed": bool,
+            },
+        )
+    ],
+    "watch": [((AGAIN, "datasets", "--to", "{there}"), {"run": str, "images": int, "answers": str})],
     "reference": [((RUN,), RUN_JOB)],
     "audit-run": [((RUN,), RUN_JOB)],
     "robustness": [((RUN,), {"runs": [ROBUSTNESS]})],
@@ -402,12 +419,31 @@ def test_every_verb_has_a_row():
     assert verbs_of_parser() == set(CONTRACT) | WITHOUT_JSON
 
 
+def with_pacs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> dict[str, str]:
+    """A PACS with an image, the image as a file, and a folder to write to; who watches is interrupted at once."""
+    pixels = read_image(Workspace.default().root / IMAGE).pixels
+    references = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1", "SOPInstanceUID": "1.2.3.4.5"}
+    image = as_dicom(pixels, **references, SeriesInstanceUID="1.2.3.4", StudyInstanceUID=dicomweb_server.STUDY)
+    (tmp_path / "image.dcm").write_bytes(image)
+    opened = dicomweb_server.service()
+    pacs = opened.__enter__()
+    request.addfinalizer(lambda: opened.__exit__(None, None, None))
+    pacs.files = [("DX", image)]
+    monkeypatch.setenv("COVID_CORE_PACS", f"made={pacs.address}")
+    monkeypatch.setattr(watched_folder, "pause", interrupted)
+    return {"dicom": str(tmp_path / "image.dcm"), "there": str(tmp_path / "there")}
+
+
+def interrupted(_seconds: float) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize(
     ("name", "words", "schema"),
     [(name, words, schema) for name, rows in CONTRACT.items() for words, schema in rows],
     ids=[f"{name} {number}" for name, rows in CONTRACT.items() for number in range(len(rows))],
 )
-def test_a_verb_answers_the_keys_of_its_contract(verb, name, words, schema, tmp_path):
+def test_a_verb_answers_the_keys_of_its_contract(verb, name, words, schema, tmp_path, monkeypatch, request):
     made = {}
     if name in ("segmenters", "delete-segmenter"):
         made["segmenter"] = made_segmenter(Workspace.default(), FIRST).id
@@ -426,6 +462,8 @@ def test_a_verb_answers_the_keys_of_its_contract(verb, name, words, schema, tmp_
         verb("delete", RUN)
     if "{stopped}" in words:
         verb("stop", made["stopped"])
+    if name in ("fetch", "send", "watch"):
+        made |= with_pacs(tmp_path, monkeypatch, request)
     answer = verb(name, *(word.format(**made) for word in words))
     assert list(faults(answer, schema)) == []
 

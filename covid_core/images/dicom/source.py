@@ -20,8 +20,8 @@ SEXES = ("M", "F", "O")
 VALID: dict[str, Callable[[Any], object]] = {
     "DA": DA,
     "TM": TM,
-    "PN": lambda name: "=".join(name.components),
-}  # a name as text, not in the file's bytes
+    "PN": lambda name: "=".join(name.components),  # as text, not in the bytes of the file
+}
 NO_REFERENCE = "The DICOM file does not say which image of which study it is, so that no result can refer to it."
 
 

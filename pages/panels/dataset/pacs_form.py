@@ -7,7 +7,7 @@ import streamlit as st
 
 from covid_core import access, files
 from covid_core.errors import DataError, InvalidChoice, cause
-from covid_core.formatting import file_size
+from covid_core.formatting import count, file_size
 from covid_core.jobs.kinds import ImportRequest
 from covid_core.workspace import new_id
 from pages.shared import import_jobs, pacs, shell
@@ -20,8 +20,8 @@ def show(pick_target: Callable[[str], str]) -> None:
     """The form; ``pick_target`` is that of all ways to add a data set."""
     st.markdown(
         "All plain radiographs that the query matches become one class. Fetch the other classes afterwards, into the "
-        f"same data set. One query: at most {MOST:,} images and {file_size(MOST_BYTES)}. The DICOM files are removed "
-        "when their import ends; pixels and the columns of docs/data.md stay."
+        f"same data set. One query: at most {count(MOST)} images and {file_size(MOST_BYTES)}. The DICOM files are "
+        "removed when their import ends; only pixels, a hash of the patient and technical facts stay."
     )
     label = st.text_input("Class of these images", key="import-pacs-class", max_chars=80).strip()
     into = pick_target("pacs")

@@ -38,7 +38,7 @@ def is_configured() -> bool:
 def query(key: str) -> Query | None:
     """The form, and its query when a button was pressed. Raises InvalidChoice for a wrong setting."""
     there = list(servers.configured().values())
-    with st.form(f"pacs-{key}", border=False, clear_on_submit=True):
+    with st.form(f"pacs-{key}", border=False, clear_on_submit=True, enter_to_submit=False):
         typed = {
             keyword: st.text_input(label, max_chars=64, help=DATES if keyword == "StudyDate" else None).strip()
             for keyword, label in FIELDS.items()

@@ -13,6 +13,8 @@ from covid_core.data.decisions import LEAVE_OUT, Decision
 from covid_core.data.imports.importing import import_folder
 from covid_core.errors import CovidCoreError, JobRefused, NotPermitted
 from covid_core.exchange.bundle import opening, packing
+from covid_core.exchange.pacs import dicomweb
+from covid_core.exchange.pacs.servers import Server
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import KINDS, AuditRequest, PhantomRequest
 from covid_core.lessons import classroom
@@ -81,6 +83,8 @@ MATRIX: dict[str, tuple[Callable[[Workspace], object], Role, Role]] = {
         Role.ADMIN,
     ),
     "open a bundle": (lambda p: opening.open_bundle(p, p.root / "x.zip"), Role.ADMIN, Role.ADMIN),
+    "fetch from a PACS": (lambda p: next(dicomweb.images(p, Server("x", "x"), {}, 1, 1)), Role.TRAINER, Role.TRAINER),
+    "send to a PACS": (lambda p: dicomweb.store(p, Server("x", "x"), []), Role.TRAINER, Role.TRAINER),
     "open a class": (lambda p: classroom.open_class(p, "me"), Role.TRAINER, Role.TRAINER),
 }
 
