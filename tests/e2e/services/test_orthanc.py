@@ -19,7 +19,7 @@ import services
 import states
 from app_server import ROOT, App
 from made_dicom import as_dicom
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from covid_core.commands import main
 from covid_core.images.codec import read_image
@@ -84,6 +84,13 @@ def orthanc(place: Workspace, run: Run, tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setenv("COVID_CORE_PACS", f"orthanc={made.url}/dicom-web")
         monkeypatch.setenv("COVID_CORE_PACS_LOGIN_ORTHANC", f"{USER}:{PASSWORD}")
         yield made
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A browser session of its own; the test starts the app, which has to know Orthanc."""
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        yield context.new_page()
 
 
 def answered(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
