@@ -8,8 +8,7 @@ from typing import Any
 from covid_core import files
 from covid_core.commands.verbs import option, progress, verb
 from covid_core.errors import ImageError, InvalidChoice, cause
-from covid_core.exchange import watched_folder
-from covid_core.exchange.pacs import results, servers
+from covid_core.exchange.pacs import servers
 from covid_core.formatting import plural
 from covid_core.presets import parse_assignments
 from covid_core.reports import prediction_text
@@ -31,7 +30,7 @@ COVERAGE = option("--coverage", type=float, default=0.9, help="how often the pos
 )
 def do_fetch(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Fetch the plain radiographs of a study or a query from a PACS (DICOMweb) into a folder, for predict or import."""
-    from covid_core.exchange.pacs import dicomweb
+    from covid_core.exchange.pacs import dicomweb, results
 
     server, folder = servers.named(options.pacs), Path(options.to)
     results.check_outside(workspace, folder)
@@ -58,7 +57,7 @@ def do_fetch(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
 def do_send(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Send what a run makes of DICOM images back: a structured report (TID 1500) and a picture of image, heat map and
     answer, in the study of the image, marked as research, not for diagnosis. An image without an answer gets none."""
-    from covid_core.exchange.pacs import dicomweb
+    from covid_core.exchange.pacs import dicomweb, results
     from covid_core.images import sandbox
     from covid_core.images.codec import content_of
     from covid_core.inference.assessment import assess, examined
@@ -113,6 +112,8 @@ def _sent(row: dict[str, Any], server: servers.Server | None) -> str:
 def do_watch(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Assess each image that arrives in a folder, once, as soon as it is whole, until Ctrl-C. Each answer is a line of
     JSON, with the keys of predict, in second-look-RUN.jsonl."""
+    from covid_core.exchange import watched_folder
+
     run = store.open_run(workspace, options.run)
     to = Path(options.to) if options.to else None
     watched = watched_folder.WatchedFolder(workspace, run, Path(options.folder), to, options.coverage)
