@@ -12,7 +12,7 @@ from time import sleep as pause
 from typing import Any, NamedTuple
 
 from covid_core import files
-from covid_core.data.imports.layouts import is_picture, masks_among, names_below
+from covid_core.data.imports.layouts import pictures_below
 from covid_core.errors import InvalidChoice, cause
 from covid_core.evaluation.conformal import USUAL_COVERAGE
 from covid_core.inference.predictor import Predictor
@@ -48,7 +48,7 @@ class WatchedFolder:
 
         Raises DataError where there is no folder, InvalidChoice where no answer can be written.
         """
-        names_below(folder)
+        pictures_below(folder)
         self.workspace, self.run, self.folder, self.coverage = workspace, run, folder, coverage
         self.answers = (to or folder) / ANSWERS.format(run=run.id)
         self._lock = files.FileLock(self.answers.with_name(LOCK.format(run=run.id)))
@@ -100,8 +100,7 @@ class WatchedFolder:
 
 def _states(folder: Path) -> Iterator[State]:
     """The images below a folder, lung masks aside. One that goes meanwhile is not among them."""
-    names = list(filter(is_picture, names_below(folder)))
-    for name in sorted(set(names) - masks_among(names).keys()):
+    for name in pictures_below(folder):
         try:
             status = os.stat(folder / name)
         except FileNotFoundError:

@@ -210,6 +210,12 @@ def names_below(root: Path) -> list[str]:
         return names
 
 
+def pictures_below(root: Path) -> list[str]:
+    """The images below a folder, lung masks aside, in the order of names. Raises DataError as ``names_below``."""
+    names = list(filter(is_picture, names_below(root)))
+    return sorted(set(names) - masks_among(names).keys())
+
+
 def understood(names: Iterable[str], root: str, spec: LayoutSpec = EVERYTHING) -> Layout:
     """What files mean.
 
@@ -425,8 +431,8 @@ def is_plain(path: str) -> bool:
 
 
 def is_picture(file: str) -> bool:
-    """Whether the name is that of an image, or of a DICOM file that archives write without a suffix."""
-    return has_image_suffix(file) or NAME_WITHOUT_SUFFIX.fullmatch(file) is not None
+    """Whether a name or path is that of an image, or of a DICOM file that archives write without a suffix."""
+    return has_image_suffix(file) or NAME_WITHOUT_SUFFIX.fullmatch(file.rpartition("/")[2]) is not None
 
 
 def _stem(path: str) -> str:

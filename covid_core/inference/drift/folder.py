@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from covid_core.data.imports.layouts import called, is_picture, masks_among, names_below
+from covid_core.data.imports.layouts import called, pictures_below
 from covid_core.errors import DataError, ImageError
 from covid_core.images import sandbox
 from covid_core.images.codec import GreyImage, content_of
@@ -21,8 +21,7 @@ def assessed(predictor: Predictor, folder: Path, progress: Progress = silent) ->
 
     Raises DataError where there is no folder, or no image in it.
     """
-    below = list(filter(is_picture, names_below(folder)))
-    names = sorted(set(below) - masks_among(below).keys())
+    names = pictures_below(folder)
     if not names:
         raise DataError(f"No PNG, JPEG, TIFF or DICOM image in {called(folder)}.")
     made: list[Assessment] = []
