@@ -42,6 +42,7 @@ MAP = (8, 8)  # cells of a heat map that is tried
 LAST_MOMENT = 2**33  # seconds since 1970: the year 2242
 SAMPLE = (40, 0)  # of an outside test, to recalibrate on, and its seed
 
+PLAIN = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean, pa.types.is_null)  # of columns beside texts
 Stated = Annotated[str, Field(max_length=LONGEST)]
 Count = Annotated[int, Field(ge=0, lt=10**15)]
 Seconds = Annotated[float, Field(ge=0, lt=10**9, allow_inf_nan=False)]
@@ -152,10 +153,7 @@ def _check_table(path: Path) -> None:
     with pq.ParquetFile(path) as opened:
         about, schema = opened.metadata, opened.schema_arrow
     is_text = [pa.types.is_string(field.type) or pa.types.is_large_string(field.type) for field in schema]
-    is_plain = [
-        pa.types.is_floating(field.type) or pa.types.is_integer(field.type) or pa.types.is_boolean(field.type)
-        for field in schema
-    ]
+    is_plain = [any(is_kind(field.type) for is_kind in PLAIN) for field in schema]
     unpacked = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
     if not all(map(max, is_text, is_plain)) or len(schema) > MOST_COLUMNS or about.num_rows > MOST_ROWS:
         raise ValueError("other columns or more rows than a table of images has")

@@ -38,12 +38,12 @@ class Manifest(BaseModel):
     @property
     def runs(self) -> list[str]:
         """Ids of the runs, sorted."""
-        return sorted({found[1] for name in self.files if (found := RUN.fullmatch(name))})
+        return sorted({match[1] for name in self.files if (match := RUN.fullmatch(name))})
 
     @property
     def datasets(self) -> list[str]:
         """Ids of the data sets whose images are there, sorted."""
-        return sorted({found[1] for name in self.files if (found := DATASET.fullmatch(name))})
+        return sorted({match[1] for name in self.files if (match := DATASET.fullmatch(name))})
 
 
 def read(folder: Path) -> Manifest:
@@ -69,8 +69,8 @@ def read(folder: Path) -> Manifest:
 
 
 def _is_expected(name: str, images: bool) -> bool:
-    if found := RUN.fullmatch(name):
-        return store.is_carried(found[2])
+    if match := RUN.fullmatch(name):
+        return store.is_carried(match[2])
     return bool(TRUNK.fullmatch(name) or (images and DATASET.fullmatch(name)))
 
 

@@ -308,6 +308,12 @@ def deep(content: dict[str, bytes]) -> None:
     content[member(content, "result.json")] = b"[" * 100_000
 
 
+def audit_of_another_form(content: dict[str, bytes]) -> None:
+    head = json.loads(content[member(content, "result.json")])["head_sha256"]
+    record = {"verdict": "reads the lungs", "why": 3, "head_sha256": head}
+    content[member(content, "audits/model.json")] = json.dumps(record).encode()
+
+
 HOSTILE: dict[str, Change] = {
     "a name that leaves the folder": added("../outside.json"),
     "an absolute name": added("/tmp/outside.json"),
@@ -335,7 +341,7 @@ HOSTILE: dict[str, Change] = {
     "an array that states a terabyte": head_of_much,
     "a network that is none": of_other_network,
     "a model with code": with_code,
-    "an audit of another form": replaced("audits/model.json", b'{"verdict": "reads the lungs", "why": 3}'),
+    "an audit of another form": audit_of_another_form,
 }
 
 
@@ -345,6 +351,10 @@ def with_audit(bundle, tmp_path_factory) -> Path:
     (name,) = {name.split("/")[1] for name in ZipFile(bundle).namelist() if name.startswith("runs/")}
     add = added(f"runs/{name}/audits/model.json")
     return changed_bundle(bundle, tmp_path_factory.mktemp("audited") / "runs.zip", add)
+
+
+def test_the_bundle_that_hostile_ones_are_made_of_is_opened(with_audit, elsewhere):
+    assert [one.state for one in opening.open_bundle(elsewhere, with_audit).runs] == ["opened"]
 
 
 @pytest.mark.parametrize("what", HOSTILE)
