@@ -73,7 +73,7 @@ def main() -> None:
     _warnings(outcome, order)
     rows = _performance(ranking)
     _summary(outcome, order)
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         course_report.show([one.run for one in loaded], study)
         bundles.download([one.run for one in loaded])
     splits = {one.split_hash for one in group}

@@ -86,7 +86,8 @@ def lacks(workspace: Workspace, run: Run) -> tuple[str, ...]:
     sentences = []
     if not pinned_dataset.used_by(workspace, run).is_present:
         sentences.append(
-            f"The images of {run.dataset.name} are not here: no galleries, subgroups, audits or tests that need them."
+            f"Its images (data set {run.dataset.name}) are not here: "
+            "no galleries, subgroups, audits or tests that need them."
         )
     if run.spec.backbone_file:
         try:
