@@ -74,7 +74,7 @@ def test_a_run_is_taken_away_with_the_licence_that_was_stated(run, tmp_path):
 
 
 def test_home_opens_a_bundle_by_its_path(workspace, bundle, jobs_wait):
-    app = opened("home")
+    app = opened()
     app.text_input("open-bundle-path").set_value(str(bundle)).run()
     app.button("open-bundle-go").click().run()
     assert not app.exception
@@ -89,7 +89,7 @@ def test_home_opens_a_bundle_by_its_path(workspace, bundle, jobs_wait):
 def test_a_file_that_is_no_bundle_is_told_on_home(workspace, tmp_path, jobs_wait):
     with ZipFile(tmp_path / "images.zip", "w") as archive:
         archive.writestr("a/b.png", b"")
-    app = opened("home")
+    app = opened()
     app.text_input("open-bundle-path").set_value(str(tmp_path / "images.zip")).run()
     app.button("open-bundle-go").click().run()
     (job,) = store.list_jobs(workspace)

@@ -25,7 +25,7 @@ from covid_core.images import sandbox
 from covid_core.images.codec import GreyImage
 from covid_core.inference import assessment, robustness
 from covid_core.inference.predictor import Predictor, trunk_path_of
-from covid_core.reports import comparison_text, evidence_text, external_text, run_figures, run_text
+from covid_core.reports import comparison_text, evidence_text, run_figures, run_text
 from covid_core.reports.encode import encode
 from covid_core.runs import candidates, store, stored_weights
 from covid_core.runs.store import BundleRecord, Run
@@ -245,7 +245,7 @@ def checked_run(workspace: Workspace, run: Run) -> None:
     try:
         _check_predictions(run)
         for evaluation in run.evaluations():
-            external_text.lines(encode(run_figures.external_test_of(run, evaluation, *SAMPLE)))
+            encode(run_figures.external_test_of(run, evaluation, *SAMPLE))
         _check_times(run)
         figures = run_figures.of_group(comparison.ranking([candidates.candidate(run)]), {run.id: run})
         comparison_text.line(figures["table"][0])

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from trained_runs import tiny_run
 
 from covid_core import files
 from covid_core.commands import main
@@ -25,6 +26,7 @@ from covid_core.inference.predictor import Predictor
 from covid_core.jobs import queue, reuse
 from covid_core.runs import architecture, store, test_set_access
 from covid_core.runs.store import EvaluationRecord, Run
+from covid_core.specs import InputSpec
 from covid_core.workspace import Workspace
 
 LICENCE = "CC BY 4.0, made for tests"
@@ -414,3 +416,16 @@ def test_networks_of_an_opened_run_are_kept_apart_from_those_of_this_workspace(b
     assert isinstance(predictor.trunk._network, NetworkApart)
     assert [path for path in elsewhere.trunks.iterdir() if not path.name.startswith(opening.PREFIX)] == []
     assert architecture.layers(one.run).equals(architecture.planned(one.run.spec))
+
+
+@pytest.mark.slow
+def test_a_run_on_the_box_around_the_lungs_carries_its_segmenter(run, elsewhere, tmp_path):
+    dataset = open_dataset(run.workspace, run.dataset.id)
+    boxed = tiny_run(run.workspace, dataset, name="Boxed", input=InputSpec(region="lungs"))
+    packing.pack(run.workspace, [boxed], tmp_path / "boxed.zip")
+    (one,) = opening.open_bundle(elsewhere, tmp_path / "boxed.zip").runs
+    assert one.run.segmenter_path.read_bytes() == boxed.segmenter_path.read_bytes()
+    images = decode_rows(dataset, [0, 1, 2], boxed.spec.whole)
+    ours, theirs = (Predictor.open(place, of) for place, of in ((run.workspace, boxed), (elsewhere, one.run)))
+    assert isinstance(theirs.lungs.lungs.network, NetworkApart)
+    assert (theirs.logits(images) == ours.logits(images)).all()
