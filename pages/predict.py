@@ -15,6 +15,7 @@ from covid_core.images.image import FULL_RANGE, INVALID_WINDOW
 from covid_core.inference.assessment import place
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import ReferenceRequest
+from covid_core.reports import run_text
 from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
@@ -77,10 +78,9 @@ def pick_runs(runs: list[Run]) -> list[Run]:
         wanted = [name for name in st.query_params.get("run", "").split(",") if name]
         missing = next((name for name in wanted if name not in by_id), "")
         if missing:
-            st.warning(
-                f"There is no finished run {shell.plain(missing[:80])}: the address names it.",
-                icon=":material/link_off:",
-            )
+            others = {one.run.id: run_text.model_file(one.run) for one in run_cache.listed()[0]}
+            absent = f"There is no finished run {missing[:80]}: the address names it."
+            st.warning(shell.plain(others.get(missing) or absent), icon=":material/link_off:")
         last = st.session_state.get(LAST_RUNS, []) if not wanted else []
         st.session_state[CHOSEN] = [name for name in [*wanted, *last] if name in by_id][:MOST_RUNS] or [
             validations_choice(runs).id

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from covid_core import access, files
+from covid_core import files
 from covid_core.data import dataset as data
 from covid_core.data import summary
 from covid_core.data.dataset import Dataset
@@ -16,7 +16,7 @@ from covid_core.evaluation import comparison
 from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
 from covid_core.exchange.cards.checklists import NOT_APPLICABLE, TICKED, Checklist, Item, checklists
 from covid_core.exchange.cards.evidence import Subject, dataset_of
-from covid_core.formatting import count, interval, moment, number, plural, share
+from covid_core.formatting import count, interval, number, plural, share
 from covid_core.reports import audit_text, comparison_text, image_report, run_text, tables
 from covid_core.reports.course.document import Block, Bullets, Paragraph, Section, Table
 from covid_core.runs import store
@@ -73,7 +73,8 @@ def of_run(workspace: Workspace, run: Run) -> Card:
         "Limits": [Bullets((*_synthetic(run.dataset.synthetic), *LIMITS, *_known_limits(subject)))],
     }
     title = f"Model card: {run.name}"
-    about = f"Run {run.id}, trained on {run.dataset.name}, {moment(run.created)}. For research and teaching."
+    origin = "trained on" if run.has_network else "predictions from a file, for images of"
+    about = f"Run {run.id}, {origin} {run.dataset.name}, {_day(run.created)}. For research and teaching."
     return _card(title, about, sections, subject)
 
 
@@ -102,14 +103,13 @@ def of_dataset(workspace: Workspace, dataset: Dataset) -> Card:
         "Audit": _audit(subject),
         "Limits": [Bullets((*_synthetic(dataset.is_synthetic), LIMITS[-1]))],
     }
-    version = f"version {dataset.version[:12]}, {moment(dataset.info['created'])}"
+    version = f"version {dataset.version[:12]}, {_day(dataset.info['created'])}"
     about = f"Data set {dataset.id}, {version}. For research and teaching."
     return _card(f"Data card: {dataset.name}", about, sections, subject)
 
 
 def named(workspace: Workspace, identifier: str) -> Card:
     """The card of the run or data set of that id. Raises UnknownId, InvalidChoice, RunDamaged or DataError."""
-    access.check(workspace, access.VIEW, what=identifier)
     try:
         return of_run(workspace, store.open_run(workspace, identifier))
     except UnknownId:
@@ -123,6 +123,10 @@ def named(workspace: Workspace, identifier: str) -> Card:
 def _card(title: str, about: str, sections: dict[str, list[Block]], subject: Subject) -> Card:
     made = tuple(Section(name.lower().replace(" ", "-"), name, tuple(blocks)) for name, blocks in sections.items())
     return Card(title, about, f"{datetime.now():%d %B %Y}", made, tuple(checklists(subject)))
+
+
+def _day(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds):%d %B %Y}"
 
 
 # Sections
@@ -253,7 +257,7 @@ def to_markdown(card: Card) -> bytes:
 def _row(item: Item) -> dict[str, str]:
     mark = "x" if item.state == TICKED else "–" if item.state == NOT_APPLICABLE else " "
     reason = f" ({item.reason})" if item.reason else ""
-    shown = " ".join(f"{one.text} ({one.where})" for one in item.shown)
+    shown = " ".join(f"{one.text} ({one.where})".strip() for one in item.shown)
     return {"No": item.number, "": mark, "Item": item.text, "State": f"{item.state}{reason}", "Files show": shown}
 
 

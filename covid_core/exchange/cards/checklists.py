@@ -2,7 +2,7 @@
 
 import tomllib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,15 +48,18 @@ def _tables() -> dict[str, dict[str, Any]]:
 def checklists(subject: Subject) -> list[Checklist]:
     """All guidelines about a run or a data set. Raises RunDamaged or DataError."""
     found = {name: subject.shown(name) for name in EVIDENCE}
-    return [
-        Checklist(one["title"], one["cite"], one["note"], tuple(_item(row, found, subject) for row in one["items"]))
-        for one in _tables().values()
-    ]
+    made = []
+    for one in _tables().values():
+        stated = set[str]()  # words stand once in a guideline, and later the file alone
+        items = tuple(_item(row, found, subject, stated) for row in one["items"])
+        made.append(Checklist(one["title"], one["cite"], one["note"], items))
+    return made
 
 
-def _item(row: dict[str, Any], found: dict[str, Shown | None], subject: Subject) -> Item:
+def _item(row: dict[str, Any], found: dict[str, Shown | None], subject: Subject, stated: set[str]) -> Item:
     needed, further = row.get("shown", []), row.get("helps", [])
-    there = tuple(shown for name in (*needed, *further) if (shown := found[name]))
+    names = [name for name in (*needed, *further) if found[name]]
+    there = tuple(replace(shown, text="" if name in stated else shown.text) for name in names if (shown := found[name]))
     number, text = row["no"], row["item"]
     if "never" in row:
         return Item(number, text, NOT_APPLICABLE, reason=row["never"])
@@ -64,5 +67,6 @@ def _item(row: dict[str, Any], found: dict[str, Shown | None], subject: Subject)
         return Item(number, text, NOT_APPLICABLE, reason=ABOUT_MODEL)
     if "unless" in row and not found[row["unless"]]:
         return Item(number, text, NOT_APPLICABLE, reason="the files hold none")
+    stated.update(names)
     is_ticked = bool(needed) and all((shown := found[name]) and shown.is_whole for name in needed)
     return Item(number, text, TICKED if is_ticked else OPEN, there)

@@ -126,7 +126,7 @@ def _trained(subject: Subject) -> bool:
 
 @of_run
 def use(subject: Subject) -> Shown | None:
-    return Shown("Research and teaching. Not a medical device.", "SECURITY.md and README.md of the app")
+    return Shown("Research and teaching. Not a medical device.", "README.md of the app")
 
 
 @of_run
@@ -269,7 +269,9 @@ def gate(subject: Subject) -> Shown | None:
 
 @of_run
 def partition(subject: Subject) -> Shown | None:
-    return Shown(course_text.split_in_words(subject.the_run), "spec.json: spec.split; split.parquet: part")
+    unknown = "" if _trained(subject) else " Whether the model was trained on this split is unknown."
+    words = f"{course_text.split_of(subject.the_run)}{unknown}"
+    return Shown(words, "spec.json: spec.split; split.parquet: part", _trained(subject))
 
 
 @of_run
@@ -310,9 +312,11 @@ def disjoint(subject: Subject) -> Shown | None:
         return Shown(
             f"{plural(crossing, 'patient')} in several parts.", "split.parquet: part; manifest.parquet: patient_id"
         )
-    level = "By patient" if len(known) == len(split) else "By near-duplicate; the patients of some images are unknown"
-    where = "split.parquet: group, part; manifest.parquet: patient_id"
-    return Shown(f"{level}: no group lies in two parts.", where, is_whole=len(known) == len(split))
+    whole = len(known) == len(split) and _trained(subject)
+    without = len(split) - len(known)
+    unknown = f" Of {plural(without, 'image')} the patient is unknown." if without else ""
+    words = f"Near-duplicates{' and patients' if len(known) else ''} lie in one part each.{unknown}"
+    return Shown(words, "split.parquet: group, part; manifest.parquet: patient_id", whole)
 
 
 # The run: figures
@@ -327,8 +331,8 @@ def measures(subject: Subject) -> Shown | None:
     if not _has_test(subject):
         return None
     test = subject.candidate.assessment.test
-    names = ", ".join(row.title for row in MEASURES.values())
-    words = f"Test accuracy {in_words(test)} of {plural(test.n, 'image')}; also {names}: see Figures."
+    further = ", ".join(row.title for key, row in MEASURES.items() if key != "accuracy")
+    words = f"Test accuracy {in_words(test)} of {plural(test.n, 'image')}; under Figures also {further}."
     return Shown(words, "predictions.parquet: score of each class, part, label")
 
 

@@ -321,6 +321,11 @@ def benefit(chosen: Candidate, check: EvidenceCheck) -> Iterator[str]:
 
 
 def split_in_words(run: Run) -> str:
+    """How the images of a comparison were split."""
+    return f"{split_of(run)} Every run of one comparison has the same test images."
+
+
+def split_of(run: Run) -> str:
     """How the images were split."""
     split, spec = run.split(), run.spec.split
     parts = split["part"].value_counts()
@@ -334,7 +339,7 @@ def split_in_words(run: Run) -> str:
     halved = " One half of the validation images chose the epoch, the other half calibrated." if run.is_halved else ""
     return (
         f"{SPLIT_LABELS[spec.method]} of {count(len(split))} images, stratified by class, seed {spec.seed}: {sizes}."
-        f"{subset}{groups}{halved} Every run of one comparison has the same test images."
+        f"{subset}{groups}{halved}"
     )
 
 

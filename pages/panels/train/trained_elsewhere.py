@@ -25,7 +25,8 @@ MOST_PREVIEWS = 4  # each may be as large as its file
 
 def show(dataset: Dataset, cached: Sequence[CachedRun]) -> None:
     """The split of a run to take away, and the form for scores of the same images."""
-    runs = {one.run.id: one.run for one in cached if one.is_usable and one.run.dataset.id == dataset.id}
+    of_dataset = [one.run for one in cached if one.is_usable and one.run.dataset.id == dataset.id]
+    runs = {run.id: run for run in sorted(of_dataset, key=lambda run: not run.has_network)}
     st.markdown(
         "Train anywhere, for example in PyTorch, on the split of a run. Then hand in a table with a row per image: "
         "the image's path, file name or SHA-256, and a score for each class. It becomes a run that Compare tests "

@@ -1,0 +1,142 @@
+"""Cards: an item is ticked by what files show, and by nothing else."""
+
+from collections.abc import Callable
+
+import made_runs
+import pytest
+from made_images import write_images
+
+from covid_core import files
+from covid_core.data.dataset import Dataset
+from covid_core.data.imports import importing
+from covid_core.data.split import make_split
+from covid_core.errors import InvalidChoice, UnknownId
+from covid_core.exchange.cards import card, checklists
+from covid_core.exchange.cards.checklists import NOT_APPLICABLE, OPEN, TICKED
+from covid_core.exchange.cards.evidence import EVIDENCE, Subject
+from covid_core.runs import store
+from covid_core.runs.store import Run
+from covid_core.specs import TrainingSpec
+
+CLASSES = ("COVID", "Normal", "Viral Pneumonia")
+HOSTILE = "<script>alert(1)</script> *a* [b](c) | d"
+
+
+@pytest.fixture(scope="module")
+def images(place, tmp_path_factory) -> Dataset:
+    folder = write_images(tmp_path_factory.mktemp("made") / "images", dict.fromkeys(CLASSES, 20), 40)
+    return importing.import_path(place, folder, "Made")
+
+
+@pytest.fixture
+def run(place, images) -> Run:
+    """A finished run with a few entries in its result."""
+    spec = TrainingSpec(dataset=images.id, classes=CLASSES, name=HOSTILE)
+    split = make_split(images.images, CLASSES, spec.split)
+    made = store.create_run(place, spec, images, split)
+    table = made_runs.all_parts(split["part"].value_counts().to_dict(), skill=2)
+    order = split.sort_values(
+        "part", key=lambda parts: parts.map({name: k for k, name in enumerate(table["part"].unique())})
+    )
+    made.write_predictions(table.assign(**{name: order[name].to_numpy() for name in ("image_id", "part", "label")}))
+    made.write_result({"accuracy": {}, "versions": {"keras": "3"}, "epochs_done": 5, "best_epoch": 4})
+    made.write_status(store.Status(store.COMPLETED))
+    return store.open_run(place, made.id)
+
+
+def states(made: card.Card, title: str) -> dict[str, str]:
+    return {item.number: item.state for one in made.checklists if one.title == title for item in one.items}
+
+
+def changed(run: Run, **entries: object) -> Run:
+    files.write_json(run.path / "result.json", {**run.result, **entries})
+    return store.open_run(run.workspace, run.id)
+
+
+def test_the_guidelines_have_their_numbers_of_items(place, images):
+    made = card.of_dataset(place, images)
+    numbers = {one.title: [item.number for item in one.items] for one in made.checklists}
+    assert {title: len(set(of)) for title, of in numbers.items()} == {"CLAIM 2024": 44, "TRIPOD+AI": 52, "STARD-AI": 48}
+    assert {title: len({one.rstrip("abcdefg") for one in of}) for title, of in numbers.items()} == {
+        "CLAIM 2024": 44,
+        "TRIPOD+AI": 27,
+        "STARD-AI": 40,
+    }
+
+
+def test_every_ticked_item_names_the_file_that_shows_it(place, run):
+    made = card.of_run(place, run)
+    ticked = [item for one in made.checklists for item in one.items if item.state == TICKED]
+    assert ticked
+    assert all(item.shown and all(one.where for one in item.shown) for item in ticked)
+
+
+@pytest.mark.parametrize(
+    ("number", "entries"), [("23", {"versions": None}), ("26", {"best_epoch": None}), ("25", {"epochs_done": None})]
+)
+def test_an_item_is_open_where_the_file_does_not_show_it(place, run, number, entries):
+    before = states(card.of_run(place, run), "CLAIM 2024")
+    kept = {name: value for name, value in run.result.items() if name not in entries}
+    files.write_json(run.path / "result.json", kept)
+    after = states(card.of_run(place, store.open_run(place, run.id)), "CLAIM 2024")
+    assert (before[number], after[number]) == (TICKED, OPEN)
+    assert {name for name in before if before[name] != after[name]} == {number}
+
+
+def test_what_authors_have_to_write_is_never_ticked(place, run):
+    made = card.of_run(place, run)
+    assert all(
+        states(made, "CLAIM 2024")[number] == OPEN for number in ("1", "2", "3", "4", "5", "15", "16", "40", "44")
+    )
+    assert all(states(made, "TRIPOD+AI")[number] == OPEN for number in ("17", "18a", "18d", "19", "27c"))
+    assert all(states(made, "STARD-AI")[number] == OPEN for number in ("6", "12", "32", "36", "38"))
+
+
+def test_what_is_known_of_some_images_only_does_not_tick(place, images):
+    known = images.images.assign(source="hospital")
+    part = known.assign(source=["hospital", *[""] * (len(known) - 1)])
+    for table, state in ((images.images, OPEN), (part, OPEN), (known, TICKED)):
+        subject = Subject(place, None, Dataset(images.id, images.folder, images.info, table))
+        (claim,) = (one for one in checklists.checklists(subject) if one.title == "CLAIM 2024")
+        assert next(item.state for item in claim.items if item.number == "7") == state
+
+
+def test_items_about_a_model_do_not_apply_to_a_data_set(place, images):
+    made = card.of_dataset(place, images)
+    assert states(made, "CLAIM 2024")["23"] == NOT_APPLICABLE
+    assert states(made, "CLAIM 2024")["11"] == OPEN
+
+
+def test_evidence_of_a_run_is_not_asked_of_a_data_set(place, images):
+    subject = Subject(place, None, images)
+    assert all(subject.shown(name) is None for name, one in EVIDENCE.items() if one.is_of_run)
+
+
+@pytest.mark.parametrize("render", card.FORMATS.values(), ids=card.FORMATS)
+def test_names_stay_letter_by_letter(place, run, render: Callable[[card.Card], bytes]):
+    text = render(card.of_run(place, run)).decode()
+    assert "<script>alert" not in text
+    assert "[b](c)" not in text or render is card.to_html
+
+
+def test_a_card_names_no_path_and_no_image(place, run, images):
+    for made in (card.of_run(place, run), card.of_dataset(place, images)):
+        text = card.to_markdown(made).decode() + card.to_html(made).decode()
+        assert str(place.root) not in text
+        assert not any(name in text for name in images.images["image_id"])
+
+
+def test_a_run_whose_data_set_is_gone_has_a_card(place, run):
+    spec = {**files.read_json(run.path / "spec.json")}
+    files.write_json(run.path / "spec.json", {**spec, "dataset": {**spec["dataset"], "id": "gone-00000"}})
+    made = card.of_run(place, store.open_run(place, run.id))
+    assert states(made, "CLAIM 2024")["19"] == TICKED
+    assert states(made, "CLAIM 2024")["7"] == OPEN
+
+
+def test_a_run_without_result_and_an_unknown_id_have_no_card(place, images, run):
+    with pytest.raises(UnknownId):
+        card.named(place, "nothing-00000")
+    (run.path / "result.json").unlink()
+    with pytest.raises(InvalidChoice):
+        card.named(place, run.id)
