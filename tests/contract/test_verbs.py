@@ -123,6 +123,11 @@ ROBUSTNESS = {
     "audit": AUDIT,
     "in_words": [str],
 }
+IMPORTED = {
+    **{"file": str, "sha256": str, "rows": int, "scale": str, "normalised": int, "images": COUNTS, "lacking": COUNTS},
+    **{"lacking_test": [str], "unknown": int, "unknown_names": [str], "not_in_split": int, "other_label": int},
+    "trained_on_test": int,
+}
 SEGMENTER_FIGURES = {"segmenter": str, "dataset": {"id": str}, "dice": {"value": float}, "images": COUNTS}
 SETS = {"coverage": float, "covered": MEASURE, "of_class": By(MEASURE), "mean_size": NUMBER, "in_words": str}
 CALIBRATION = {"temperature": NUMBER, "images": int, "note": str, "chose_nothing_else": bool}
@@ -246,6 +251,15 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
                 "history": [{"epoch": int, "loss": NUMBER}],
             },
         )
+    ],
+    "split": [((RUN, "--to", "split.csv", "--scores"), {"run": str, "file": str, "images": COUNTS})],
+    "import-predictions": [
+        (("{scores}", "--like", RUN, "--preview"), {"run": NoneType, "imported": IMPORTED, "in_words": [str]}),
+        (("{scores}", "--like", RUN), FINISHED | {"imported": IMPORTED, "in_words": [str]}),
+    ],
+    "card": [
+        ((RUN,), {"file": str, "checklists": By(COUNTS)}),
+        ((FIRST, "--format", "md", "--to", "card.md"), {"file": str, "checklists": By(COUNTS)}),
     ],
     "stop": [(("{queued}",), STARTED)],
     "resume": [(("{stopped}",), STARTED), ((STUDY,), STUDY_STARTED | {"test": {"accuracy": float, "spread": float}})],
@@ -460,6 +474,8 @@ def test_a_verb_answers_the_keys_of_its_contract(verb, name, words, schema, tmp_
     if name == "open":
         made["bundle"] = verb("bundle", RUN, "runs.zip")["file"]
         verb("delete", RUN)
+    if name == "import-predictions":
+        made["scores"] = verb("split", RUN, "--to", "scores.csv", "--scores")["file"]
     if "{stopped}" in words:
         verb("stop", made["stopped"])
     if name in ("fetch", "send", "watch"):

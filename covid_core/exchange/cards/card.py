@@ -169,9 +169,9 @@ def _figures(subject: Subject) -> list[Block]:
         if (one := tested.overall[key])
     ]
     per_class = [
-        {"Class": label, "Images": count(tested.images[label])}
-        | {row.title: interval(of[key].value, of[key].low, of[key].high) for key, row in CLASS_MEASURES.items()}
-        for label, of in tested.per_class.items()
+        {"Measure": row.title}
+        | {label: interval(of[key].value, of[key].low, of[key].high) for label, of in tested.per_class.items()}
+        for key, row in CLASS_MEASURES.items()
     ]
     confusion = tested.confusion.map(count).rename_axis("Label").reset_index()
     return [
@@ -203,6 +203,7 @@ def _audit(subject: Subject) -> list[Block]:
         audit_text.duplicates(audit.pairs),
         *audit_text.sources(audit.sources),
     ]
+    found = [f"{text[:1].upper()}{text[1:].rstrip('.')}." for text in found]
     verdict = audit_text.ladder(audit.ladder) if audit.ladder else None
     shortcut = [verdict.headline, *verdict.details] if verdict else [f"No probes: {audit.ladder_reason}"]
     return [Bullets(tuple(found)), Bullets(tuple(shortcut))]
