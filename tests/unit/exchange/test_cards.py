@@ -2,21 +2,19 @@
 
 from collections.abc import Callable
 
-import made_runs
+import made_predictions
 import pytest
 from made_images import write_images
 
 from covid_core import files
 from covid_core.data.dataset import Dataset
 from covid_core.data.imports import importing
-from covid_core.data.split import make_split
 from covid_core.errors import InvalidChoice, UnknownId
 from covid_core.exchange.cards import card, checklists
 from covid_core.exchange.cards.checklists import NOT_APPLICABLE, OPEN, TICKED
 from covid_core.exchange.cards.evidence import EVIDENCE, Subject
 from covid_core.runs import store
 from covid_core.runs.store import Run
-from covid_core.specs import TrainingSpec
 
 CLASSES = ("COVID", "Normal", "Viral Pneumonia")
 HOSTILE = "<script>alert(1)</script> *a* [b](c) | d"
@@ -31,26 +29,11 @@ def images(place, tmp_path_factory) -> Dataset:
 @pytest.fixture
 def run(place, images) -> Run:
     """A finished run with a few entries in its result."""
-    spec = TrainingSpec(dataset=images.id, classes=CLASSES, name=HOSTILE)
-    split = make_split(images.images, CLASSES, spec.split)
-    made = store.create_run(place, spec, images, split)
-    table = made_runs.all_parts(split["part"].value_counts().to_dict(), skill=2)
-    order = split.sort_values(
-        "part", key=lambda parts: parts.map({name: k for k, name in enumerate(table["part"].unique())})
-    )
-    made.write_predictions(table.assign(**{name: order[name].to_numpy() for name in ("image_id", "part", "label")}))
-    made.write_result({"accuracy": {}, "versions": {"keras": "3"}, "epochs_done": 5, "best_epoch": 4})
-    made.write_status(store.Status(store.COMPLETED))
-    return store.open_run(place, made.id)
+    return made_predictions.finished_on(place, images, HOSTILE, versions={"keras": "3"}, epochs_done=5, best_epoch=4)
 
 
 def states(made: card.Card, title: str) -> dict[str, str]:
     return {item.number: item.state for one in made.checklists if one.title == title for item in one.items}
-
-
-def changed(run: Run, **entries: object) -> Run:
-    files.write_json(run.path / "result.json", {**run.result, **entries})
-    return store.open_run(run.workspace, run.id)
 
 
 def test_the_guidelines_have_their_numbers_of_items(place, images):

@@ -2,24 +2,23 @@
 
 import io
 
+import made_predictions
 import numpy as np
 import pandas as pd
 import pytest
+from made_images import write_images
 
 from covid_core.data.dataset import Dataset
 from covid_core.data.imports import importing
-from covid_core.data.split import make_split
 from covid_core.errors import DataError, InvalidChoice, RunError
 from covid_core.evaluation import comparison
 from covid_core.exchange import predictions
-from covid_core.inference.network import with_scores
 from covid_core.inference.predictor import Predictor
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import ModelAuditRequest
 from covid_core.reports import tables
 from covid_core.runs import candidates, store
 from covid_core.runs.store import Run
-from covid_core.specs import TrainingSpec
 from covid_core.workspace import Workspace
 
 CLASSES = ("COVID", "Normal", "Viral Pneumonia")
@@ -35,23 +34,10 @@ def images(place, tmp_path_factory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def trained(place, images) -> Run:
-    """A run as a worker leaves it, but for its network: scores with some skill for all images."""
-    spec = TrainingSpec(dataset=images.id, classes=CLASSES, name="Trained here")
-    split = make_split(images.images, CLASSES, spec.split)
-    logits = np.random.default_rng(0).normal(size=(len(split), 3)) + 2 * (
-        split["label"].to_numpy()[:, None] == np.array(CLASSES)
-    )
-    run = store.create_run(place, spec, images, split)
-    run.write_predictions(with_scores(split[["image_id", "part", "label"]], CLASSES, logits.astype(np.float32)))
-    run.write_result({"accuracy": {}})
-    run.write_status(store.Status(store.COMPLETED))
-    return run
+    return made_predictions.finished_on(place, images)
 
 
-def table_of(run: Run) -> pd.DataFrame:
-    """What a user who trained elsewhere hands in: image and a probability per class."""
-    table = predictions.split_table(run, scores=True)
-    return table[["image", *(f"score_{label}" for label in CLASSES)]]
+table_of = made_predictions.handed_in
 
 
 def handed_in(workspace: Workspace, table: pd.DataFrame | str | bytes, name: str = "others.csv", **options):
