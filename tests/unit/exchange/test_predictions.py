@@ -26,8 +26,6 @@ CLASSES = ("COVID", "Normal", "Viral Pneumonia")
 
 @pytest.fixture(scope="module")
 def images(place, tmp_path_factory) -> Dataset:
-    from made_images import write_images
-
     folder = write_images(tmp_path_factory.mktemp("made") / "images", dict.fromkeys(CLASSES, 20), 40)
     return importing.import_path(place, folder, "Made")
 
