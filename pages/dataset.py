@@ -21,7 +21,7 @@ from covid_core.formatting import count, decimals, moment, plural, share
 from covid_core.reports.layout_text import left_out, shared_sources
 from covid_core.work import Progress
 from pages.panels.dataset import import_form
-from pages.shared import card_download, gallery, import_jobs, shell
+from pages.shared import cards, gallery, import_jobs, shell
 
 Result = TypeVar("Result")
 
@@ -76,7 +76,7 @@ def main() -> None:
     shell.note_view(dataset.id)
     gallery.show_open_image(dataset)
     st.divider()
-    card_download.show(dataset)
+    cards.show(dataset)
     st.page_link("audit.py", label="Next: audit these images", icon=":material/fact_check:")
     st.page_link("train.py", label="Or train a classifier on these images", icon=":material/arrow_forward:")
 

@@ -99,7 +99,9 @@ def matched(
         raise DataError(f"{name} has no row below its columns.")
     model = store.open_run(workspace, like) if like else None
     images = pinned_dataset.dataset_of(workspace, model) if model else open_dataset(workspace, dataset)
-    given, columns, named_as = _score_columns(name, list(rows), model.classes if model else images.classes, bool(model))
+    scored_classes, columns, named_as = _score_columns(
+        name, list(rows), model.classes if model else images.classes, bool(model)
+    )
     roles = {role: column for role, column in metadata.guessed(rows).items() if column not in columns.values()}
     place = roles.get("path") or _column(rows, IMAGE_COLUMNS)
     if not place:
@@ -110,10 +112,10 @@ def matched(
     hit = np.array([bool(identifier) for identifier in ids])
     if not hit.any():
         raise DataError(f"None of the {count(len(rows))} rows names an image of {images.name}: {rows[place].iat[0]!r}.")
-    split = model.split() if model else _own_split(workspace, images, given, ids, rows, roles.get("part", ""))
+    split = model.split() if model else _own_split(workspace, images, scored_classes, ids, rows, roles.get("part", ""))
     spec = TrainingSpec(
         dataset=images.id,
-        classes=given,
+        classes=scored_classes,
         name=title[:LONGEST_NAME] or PurePath(name).stem[:LONGEST_NAME],
         backbone=IMPORTED.name,
         split=model.spec.split if model else SplitSpec(method="given"),
@@ -124,7 +126,7 @@ def matched(
     if not (table["part"] == TEST).any():
         raise DataError(f"None of the {count(len(rows))} rows is of a test image, so nothing can be compared.")
     chosen = table.pop("row").to_numpy()
-    table = _prediction_table(table, given, taken, scores[chosen])
+    table = _prediction_table(table, scored_classes, taken, scores[chosen])
     labels = rows[roles["label"]].iloc[chosen].to_numpy() if roles.get("label") in rows else None
     lacking = split.loc[~split["image_id"].isin(table["image_id"]), ["image_id", "part"]]
     facts = {
@@ -246,22 +248,22 @@ def _score_columns(
             form = re.fullmatch(rf"(?:({words}) )?{wanted}(?: ({words}))?", bare)
             if form:
                 by_class.setdefault(label, {}).setdefault(form[1] or form[2] or "", []).append(column)
-    for label, found in by_class.items():
-        for several in found.values():
+    for label, columns_of in by_class.items():
+        for several in columns_of.values():
             if len(several) > 1:
                 raise DataError(f"Two columns of {name} fit the class {label!r}: {several[0]!r} and {several[1]!r}.")
-    given = tuple(label for label in classes if label in by_class)
+    scored_classes = tuple(label for label in classes if label in by_class)
     lacking = [label for label in classes if label not in by_class]
-    if (lacking and needs_all) or len(given) < 2:
+    if (lacking and needs_all) or len(scored_classes) < 2:
         raise DataError(
             f"No column of {name} has the scores of the class {(lacking or list(classes))[0]!r}; it has "
             f"{', '.join(columns)[:300]}. Call it score_{(lacking or list(classes))[0]}."
         )
-    shared = set.intersection(*({*by_class[label]} for label in given))
+    shared = set.intersection(*({*by_class[label]} for label in scored_classes))
     if not shared:
         raise DataError(f"The columns of {name} with scores are not called alike: {', '.join(columns)[:300]}.")
     word = max(shared, key=lambda word: (OF_COLUMNS.get(word) == "logits", word != "", word))
-    return given, {label: by_class[label][word][0] for label in given}, OF_COLUMNS.get(word)
+    return scored_classes, {label: by_class[label][word][0] for label in scored_classes}, OF_COLUMNS.get(word)
 
 
 def _plain(text: str) -> str:
@@ -326,15 +328,15 @@ def _matched_ids(images: Dataset, names: Sequence[str]) -> tuple[list[str], list
     Raises DataError for a name that several images have, and for an image that has two rows.
     """
     ids = images.images["image_id"].tolist()
-    known, of_path = set(ids), dict(zip(images.images["path"], ids, strict=True))
+    all_ids, of_path = set(ids), dict(zip(images.images["path"], ids, strict=True))
     hashes, times = dict(zip(images.images["sha256"], ids, strict=True)), Counter(images.images["sha256"])
     by_name = [(metadata.Names(ids), {one: one for one in ids}), (metadata.Names(of_path), of_path)]
     rows: dict[str, int] = {}
-    found, unknown = [], []
+    matches, unknown = [], []
     for row, text in enumerate(names):
         name = text[1:] if text[:1] == "'" and text[1:2] in FORMULA_STARTS else text
         name = re.sub(r"^(\.{1,2}/)+", "", name.replace("\\", "/"))
-        if name in known:
+        if name in all_ids:
             identifier = name
         elif name.lower() in hashes:
             if times[name.lower()] > 1:
@@ -352,8 +354,8 @@ def _matched_ids(images: Dataset, names: Sequence[str]) -> tuple[list[str], list
             rows[identifier] = row
         else:
             unknown.append(text[:200])
-        found.append(identifier)
-    return found, unknown
+        matches.append(identifier)
+    return matches, unknown
 
 
 def _is_ambiguous(name: str, names: metadata.Names) -> bool:
@@ -394,7 +396,7 @@ def _by_part(table: pd.DataFrame) -> dict[str, int]:
 
 def _contradicting(labels: np.ndarray, own: pd.Series) -> int:
     """Rows whose label is another one; those without a label contradict nothing."""
-    return sum(_plain(said) not in ("", _plain(label)) for said, label in zip(labels, own, strict=True))
+    return sum(_plain(stated) not in ("", _plain(label)) for stated, label in zip(labels, own, strict=True))
 
 
 def _trained_on_test(rows: pd.DataFrame, column: str, table: pd.DataFrame, chosen: np.ndarray) -> int:

@@ -21,7 +21,7 @@ from covid_core.reports import audit_text, comparison_text, image_report, run_te
 from covid_core.reports.course.document import Block, Bullets, Paragraph, Section, Table
 from covid_core.runs import store
 from covid_core.runs.store import Run
-from covid_core.workspace import Workspace
+from covid_core.workspace import Workspace, list_folders
 
 TEMPLATE = Path(__file__).with_name("card.html")
 NOTHING_KNOWN = "Nothing is known of this."
@@ -70,7 +70,7 @@ def of_run(workspace: Workspace, run: Run) -> Card:
         ],
         "Figures": _figures(subject),
         "Evidence": [_bullets(subject, "evidence", "heatmaps", "robustness", "external", "subgroups")],
-        "Limits": [Bullets((*_synthetic(run.dataset.synthetic), *LIMITS, *_known_limits(subject)))],
+        "Limits": [Bullets((*_synthetic(run.dataset.synthetic), *LIMITS, *_limits(subject)))],
     }
     title = f"Model card: {run.name}"
     origin = "trained on" if run.has_network else "predictions from a file, for images of"
@@ -110,11 +110,10 @@ def of_dataset(workspace: Workspace, dataset: Dataset) -> Card:
 
 def named(workspace: Workspace, identifier: str) -> Card:
     """The card of the run or data set of that id. Raises UnknownId, InvalidChoice, RunDamaged or DataError."""
+    is_run = identifier in {folder.name for folder in list_folders(workspace.runs)}
     try:
-        return of_run(workspace, store.open_run(workspace, identifier))
-    except UnknownId:
-        pass  # then it is a data set
-    try:
+        if is_run:
+            return of_run(workspace, store.open_run(workspace, identifier))
         return of_dataset(workspace, data.open_dataset(workspace, identifier))
     except UnknownId as error:
         raise UnknownId(f"There is no run or data set with the id {identifier[:80]!r}.") from error
@@ -198,22 +197,22 @@ def _audit(subject: Subject) -> list[Block]:
     audit = subject.audit
     if audit is None:
         return [Paragraph("Not audited yet: duplicates and shortcuts are unknown.")]
-    found = [
+    findings = [
         *audit_text.findings(audit.quality),
         audit_text.duplicates(audit.pairs),
         *audit_text.sources(audit.sources),
     ]
-    found = [f"{text[:1].upper()}{text[1:].rstrip('.')}." for text in found]
+    findings = [f"{text[:1].upper()}{text[1:].rstrip('.')}." for text in findings]
     verdict = audit_text.ladder(audit.ladder) if audit.ladder else None
     shortcut = [verdict.headline, *verdict.details] if verdict else [f"No probes: {audit.ladder_reason}"]
-    return [Bullets(tuple(found)), Bullets(tuple(shortcut))]
+    return [Bullets(tuple(findings)), Bullets(tuple(shortcut))]
 
 
 def _synthetic(holds: bool) -> tuple[str, ...]:
     return ("The images are synthetic: figures on them are no medical findings.",) if holds else ()
 
 
-def _known_limits(subject: Subject) -> Iterable[str]:
+def _limits(subject: Subject) -> Iterable[str]:
     run = subject.the_run
     yield from _texts(subject, "marks")
     yield from filter(None, (run_text.labels(subject.candidate.labels), run_text.model_file(run)))

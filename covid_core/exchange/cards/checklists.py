@@ -47,26 +47,28 @@ def _tables() -> dict[str, dict[str, Any]]:
 
 def checklists(subject: Subject) -> list[Checklist]:
     """All guidelines about a run or a data set. Raises RunDamaged or DataError."""
-    found = {name: subject.shown(name) for name in EVIDENCE}
+    evidence = {name: subject.shown(name) for name in EVIDENCE}
     made = []
     for one in _tables().values():
         stated = set[str]()  # words stand once in a guideline, and later the file alone
-        items = tuple(_item(row, found, subject, stated) for row in one["items"])
+        items = tuple(_item(row, evidence, subject, stated) for row in one["items"])
         made.append(Checklist(one["title"], one["cite"], one["note"], items))
     return made
 
 
-def _item(row: dict[str, Any], found: dict[str, Shown | None], subject: Subject, stated: set[str]) -> Item:
+def _item(row: dict[str, Any], evidence: dict[str, Shown | None], subject: Subject, stated: set[str]) -> Item:
     needed, further = row.get("shown", []), row.get("helps", [])
-    names = [name for name in (*needed, *further) if found[name]]
-    there = tuple(replace(shown, text="" if name in stated else shown.text) for name in names if (shown := found[name]))
+    names = [name for name in (*needed, *further) if evidence[name]]
+    there = tuple(
+        replace(shown, text="" if name in stated else shown.text) for name in names if (shown := evidence[name])
+    )
     number, text = row["no"], row["item"]
     if "never" in row:
         return Item(number, text, NOT_APPLICABLE, reason=row["never"])
     if subject.run is None and (needed or further) and all(EVIDENCE[name].is_of_run for name in (*needed, *further)):
         return Item(number, text, NOT_APPLICABLE, reason=ABOUT_MODEL)
-    if "unless" in row and not found[row["unless"]]:
+    if "unless" in row and not evidence[row["unless"]]:
         return Item(number, text, NOT_APPLICABLE, reason="the files hold none")
     stated.update(names)
-    is_ticked = bool(needed) and all((shown := found[name]) and shown.is_whole for name in needed)
+    is_ticked = bool(needed) and all((shown := evidence[name]) and shown.is_whole for name in needed)
     return Item(number, text, TICKED if is_ticked else OPEN, there)

@@ -91,7 +91,7 @@ class Subject:
         """The evidence of that name; None where the files do not show it."""
         one = EVIDENCE[name]
         there = self.run is not None if one.is_of_run else self.dataset is not None
-        return one.found(self) if there else None
+        return one.reader(self) if there else None
 
 
 @dataclass(frozen=True)
@@ -99,22 +99,22 @@ class Evidence:
     """A row of EVIDENCE: whether it is of a run or of a data set, and what reads it."""
 
     is_of_run: bool
-    found: Callable[[Subject], Shown | None]
+    reader: Callable[[Subject], Shown | None]
 
 
 EVIDENCE: dict[str, Evidence] = {}
 
 
-def of_run(found: Callable[[Subject], Shown | None]) -> Callable[[Subject], Shown | None]:
+def of_run(reader: Callable[[Subject], Shown | None]) -> Callable[[Subject], Shown | None]:
     """Enter the decorated function as evidence from a run's files."""
-    EVIDENCE[found.__name__] = Evidence(True, found)
-    return found
+    EVIDENCE[reader.__name__] = Evidence(True, reader)
+    return reader
 
 
-def of_data(found: Callable[[Subject], Shown | None]) -> Callable[[Subject], Shown | None]:
+def of_data(reader: Callable[[Subject], Shown | None]) -> Callable[[Subject], Shown | None]:
     """Enter the decorated function as evidence from a data set's files."""
-    EVIDENCE[found.__name__] = Evidence(False, found)
-    return found
+    EVIDENCE[reader.__name__] = Evidence(False, reader)
+    return reader
 
 
 def _trained(subject: Subject) -> bool:
@@ -306,16 +306,16 @@ def disjoint(subject: Subject) -> Shown | None:
     if subject.dataset is None:
         return None
     patients = subject.images[["image_id", "patient_id"]].merge(split[["image_id", "part"]])
-    known = patients[patients["patient_id"] != ""]
-    crossing = int((known.groupby("patient_id")["part"].nunique() > 1).sum())
+    with_fact = patients[patients["patient_id"] != ""]
+    crossing = int((with_fact.groupby("patient_id")["part"].nunique() > 1).sum())
     if crossing:
         return Shown(
             f"{plural(crossing, 'patient')} in several parts.", "split.parquet: part; manifest.parquet: patient_id"
         )
-    whole = len(known) == len(split) and _trained(subject)
-    without = len(split) - len(known)
+    whole = len(with_fact) == len(split) and _trained(subject)
+    without = len(split) - len(with_fact)
     unknown = f" Of {plural(without, 'image')} the patient is unknown." if without else ""
-    words = f"Near-duplicates{' and patients' if len(known) else ''} lie in one part each.{unknown}"
+    words = f"Near-duplicates{' and patients' if len(with_fact) else ''} lie in one part each.{unknown}"
     return Shown(words, "split.parquet: group, part; manifest.parquet: patient_id", whole)
 
 
@@ -340,7 +340,9 @@ def measures(subject: Subject) -> Shown | None:
 def per_class(subject: Subject) -> Shown | None:
     if not _has_test(subject):
         return None
-    return Shown("Sensitivity, specificity, PPV, NPV and AUROC of each class: see Figures.", "predictions.parquet")
+    return Shown(
+        "Sensitivity, specificity, PPV, NPV and AUROC of each class: see Figures.", "predictions.parquet: scores"
+    )
 
 
 @of_run
@@ -358,7 +360,9 @@ def test_of_baseline(subject: Subject) -> Shown | None:
     if not _has_test(subject):
         return None
     baseline = f"{share(figures.majority['test'].value)} (always {figures.majority_label})"
-    return Shown(f"Against the majority baseline, {baseline}: {p_in_words(figures.p_majority)}.", "predictions.parquet")
+    return Shown(
+        f"Against the majority baseline, {baseline}: {p_in_words(figures.p_majority)}.", "predictions.parquet: scores"
+    )
 
 
 @of_run
@@ -374,7 +378,8 @@ def confusion(subject: Subject) -> Shown | None:
         return None
     wrong = int((~subject.candidate.assessment.right).sum())
     return Shown(
-        f"{plural(wrong, 'test image')} predicted wrongly; confusion matrix: see Figures.", "predictions.parquet"
+        f"{plural(wrong, 'test image')} predicted wrongly; confusion matrix: see Figures.",
+        "predictions.parquet: scores",
     )
 
 
@@ -390,7 +395,7 @@ def calibration(subject: Subject) -> Shown | None:
 def sets(subject: Subject) -> Shown | None:
     if not temperature_scaling.of(subject.the_run).is_defined or not _has_test(subject):
         return None
-    return Shown(run_text.prediction_sets(prediction_sets.report(subject.the_run)), "predictions.parquet")
+    return Shown(run_text.prediction_sets(prediction_sets.report(subject.the_run)), "predictions.parquet: scores")
 
 
 @of_run
@@ -400,10 +405,10 @@ def subgroups(subject: Subject) -> Shown | None:
     measured = candidates.subgroups(subject.the_run, subject.the_dataset.images)
     if not measured.rows:
         return None
-    known = {row.fact for row in measured.rows}
+    with_fact = {row.fact for row in measured.rows}
     words = " ".join(run_text.subgroups(measured))
     where = "predictions.parquet; manifest.parquet: sex, age, view, source, device"
-    return Shown(words, where, is_whole=bool(known & set(FACTS)))
+    return Shown(words, where, is_whole=bool(with_fact & set(FACTS)))
 
 
 @of_run
@@ -473,21 +478,22 @@ def origin(subject: Subject) -> Shown | None:
 
 @of_data
 def sources(subject: Subject) -> Shown | None:
-    known = int((subject.images["source"] != "").sum())
-    if not known:
+    with_fact = int((subject.images["source"] != "").sum())
+    if not with_fact:
         return None
     table = summary.source_table(subject.images, subject.the_dataset.classes)
-    words = f"{plural(len(table), 'source')}; known of {share(known / len(subject.images))} of the images."
-    return Shown(words, "manifest.parquet: source", known == len(subject.images))
+    words = f"{plural(len(table), 'source')}; known of {share(with_fact / len(subject.images))} of the images."
+    return Shown(words, "manifest.parquet: source", with_fact == len(subject.images))
 
 
 @of_data
 def patients(subject: Subject) -> Shown | None:
-    known = subject.images.loc[subject.images["patient_id"] != "", "patient_id"]
-    if known.empty:
+    with_fact = subject.images.loc[subject.images["patient_id"] != "", "patient_id"]
+    if with_fact.empty:
         return None
-    words = f"{plural(known.nunique(), 'patient')} in {plural(len(known), 'image')} of {count(len(subject.images))}."
-    return Shown(words, "manifest.parquet: patient_id", len(known) == len(subject.images))
+    images = f"{plural(len(with_fact), 'image')} of {count(len(subject.images))}"
+    words = f"{plural(with_fact.nunique(), 'patient')} in {images}."
+    return Shown(words, "manifest.parquet: patient_id", len(with_fact) == len(subject.images))
 
 
 @of_data
@@ -532,10 +538,10 @@ def labels(subject: Subject) -> Shown | None:
 
 @of_data
 def demography(subject: Subject) -> Shown | None:
-    known = {fact: share((subject.images[fact] != "").mean()) for fact in FACTS}
+    with_fact = {fact: share((subject.images[fact] != "").mean()) for fact in FACTS}
     if not any((subject.images[fact] != "").any() for fact in FACTS):
         return None
-    words = ", ".join(f"{fact} of {part}" for fact, part in known.items())
+    words = ", ".join(f"{fact} of {part}" for fact, part in with_fact.items())
     whole = all((subject.images[fact] != "").all() for fact in FACTS)
     return Shown(f"Known: {words} of the images; by part: see Data.", "manifest.parquet: sex, age", whole)
 
@@ -549,11 +555,13 @@ def missing_facts(subject: Subject) -> Shown | None:
 
 @of_data
 def acquisition(subject: Subject) -> Shown | None:
-    known = {name: (subject.images[name] != "").mean() for name in ("view", "device", "spacing")}
-    if not any(known.values()):
+    with_fact = {name: (subject.images[name] != "").mean() for name in ("view", "device", "spacing")}
+    if not any(with_fact.values()):
         return None
-    words = ", ".join(f"{name} of {share(part)}" for name, part in known.items())
-    return Shown(f"Known: {words} of the images.", "manifest.parquet: view, device, spacing", min(known.values()) == 1)
+    words = ", ".join(f"{name} of {share(part)}" for name, part in with_fact.items())
+    return Shown(
+        f"Known: {words} of the images.", "manifest.parquet: view, device, spacing", min(with_fact.values()) == 1
+    )
 
 
 @of_data

@@ -22,7 +22,7 @@ from covid_core.runs.store import Run, Status
 from covid_core.specs import OPTIMIZER_LABELS
 from covid_core.work import cores
 from pages.panels.train import spec_fields, trained_elsewhere
-from pages.shared import annotation_form, card_download, job_panel, model_audit_panel, notices, run_cache, shell
+from pages.shared import annotation_form, cards, job_panel, model_audit_panel, notices, run_cache, shell
 from pages.shared.exchange import bundles
 from pages.shared.run_cache import CachedRun, listed
 from pages.shared.test_part import robustness_panel, subgroup_panel, test_set_views
@@ -407,7 +407,7 @@ def _actions(one: CachedRun) -> None:
             _stop_button(run, "top")
         if one.is_usable:
             _page_button("Compare", "compare.py", "runs", run, ":material/compare_arrows:", "primary")
-            card_download.show(run)
+            cards.show(run)
         if one.is_usable and run.has_network:
             _page_button("Predict", "predict.py", "run", run, ":material/search:", "secondary")
         if status.state in store.ENDED_EARLY and not run.bundle:

@@ -70,9 +70,9 @@ def show(dataset: Dataset, cached: Sequence[CachedRun]) -> None:
 
 @st.cache_resource(max_entries=MOST_PREVIEWS, show_spinner="Matching rows with images")
 def _matched(
-    key: str, _name: str, _content: bytes, _places: Mapping[str, str], _title: str, _scale: Scale | None
+    key: str, name: str, _content: bytes, _places: Mapping[str, str], title: str, scale: Scale | None
 ) -> Matched:
-    return predictions.matched(shell.workspace(), _name, _content, title=_title, scale=_scale, **_places)
+    return predictions.matched(shell.workspace(), name, _content, title=title, scale=scale, **_places)
 
 
 def split_button(run: Run, place: str) -> None:
