@@ -201,7 +201,7 @@ def in_words(facts: dict[str, Any]) -> list[str]:
             f"{plural(lacking[TEST], 'test image')} without prediction{_some(facts['lacking_test'])}. "
             "Runs of this split are compared on the others."
         )
-    if VALIDATION in lacking and not facts["images"].get(VALIDATION):
+    if not facts["images"][VALIDATION]:
         lines.append("Without validation images no temperature can be fitted: calibration is that of the given scores.")
     elif VALIDATION in lacking:
         lines.append(f"{plural(lacking[VALIDATION], 'validation image')} without prediction.")

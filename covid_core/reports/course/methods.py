@@ -11,11 +11,12 @@ from covid_core.runs import candidates
 
 
 def blocks(subject: Subject) -> list[Block]:
+    trained = [run for run in subject.runs if run.has_network]  # how the others were is unknown
     return [
         Paragraph(course_text.split_in_words(subject.run_of(subject.best))),
-        Bullets((*course_text.training(subject.runs), *course_text.statistics(subject.best))),
+        Bullets((*(course_text.training(trained) if trained else ()), *course_text.statistics(subject.best))),
         Table("record", "What each run recorded of itself", _record(subject), recipe=call("records")),
-        Bullets(tuple(course_text.environment(subject.runs))),
+        Bullets(tuple(course_text.environment(trained))),
         Discussion(course_text.DISCUSS["methods"]),
     ]
 

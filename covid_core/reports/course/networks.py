@@ -40,7 +40,7 @@ def baseline(subject: Subject) -> list[Block]:
 
 def transfer(subject: Subject) -> list[Block]:
     blocks: list[Block] = []
-    every = subject.where(lambda spec: not is_baseline(spec) and spec.mode == "frozen" and spec.augmentation.is_off)
+    every = subject.where(lambda spec: spec.network.pretrained and spec.mode == "frozen" and spec.augmentation.is_off)
     first = subject.where(is_baseline)[:1]
     for one in first:  # of each network the run that treats class imbalance as the baseline does, if there is one
         strategy = subject.run_of(one).spec.imbalance
@@ -53,12 +53,12 @@ def transfer(subject: Subject) -> list[Block]:
     else:
         blocks.append(Paragraph(course_text.lacking("transfer")))
     tuned = list(
-        subject.families(LEARNING, lambda spec: MODES.index(spec.mode), among=lambda spec: not is_baseline(spec))
+        subject.families(LEARNING, lambda spec: MODES.index(spec.mode), among=lambda spec: spec.network.pretrained)
     )
     for number, (order, concluded) in enumerate(tuned, start=1):
         network = subject.run_of(order[0]).spec.network.label
         blocks += _concluded(concluded, f"finetuning-{number}", f"{network}: frozen, fine-tuned and whole")
-    starts = list(subject.families(["weights", "learning_rate"], _start, among=lambda spec: not is_baseline(spec)))
+    starts = list(subject.families(["weights", "learning_rate"], _start, among=lambda spec: spec.network.pretrained))
     for number, (_, concluded) in enumerate(starts, start=1):
         blocks += _concluded(concluded, f"start-{number}", "Random start against ImageNet weights")
     blocks += [Paragraph(course_text.lacking("finetuning"))] * (not tuned)
@@ -76,7 +76,7 @@ def _start(spec: TrainingSpec) -> int:
 def further(subject: Subject) -> list[Block]:
     by_network: dict[str, list[Candidate]] = {}
     for run, candidate in subject.compared:
-        if not is_baseline(run.spec):
+        if run.spec.network.pretrained:
             by_network.setdefault(run.spec.backbone, []).append(candidate)
     blocks: list[Block] = []
     if by_network:
@@ -93,7 +93,7 @@ def further(subject: Subject) -> list[Block]:
             )
         )
     families = subject.families(
-        ["backbone", "taps", "image_size"], lambda spec: spec.backbone, lambda s: not is_baseline(s)
+        ["backbone", "taps", "image_size"], lambda spec: spec.backbone, lambda s: s.network.pretrained
     )
     several = [(order, concluded) for order, concluded in families if len(order) > 1]
     for number, (_, concluded) in enumerate(several, start=1):

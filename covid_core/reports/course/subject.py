@@ -111,7 +111,7 @@ class Subject:
 
 def is_baseline(spec: TrainingSpec) -> bool:
     """Whether its network has no pretrained part."""
-    return not spec.network.pretrained
+    return not (spec.network.pretrained or spec.is_imported)
 
 
 def subject_of(

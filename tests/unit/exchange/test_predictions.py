@@ -17,6 +17,8 @@ from covid_core.inference.predictor import Predictor
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import ModelAuditRequest
 from covid_core.reports import tables
+from covid_core.reports.course import sections, subject
+from covid_core.reports.course.html import to_html
 from covid_core.runs import candidates, store
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
@@ -256,3 +258,16 @@ def test_a_split_leaves_as_image_label_and_part(trained):
     table = pd.read_csv(io.BytesIO(tables.to_csv(predictions.split_table(trained))))
     assert list(table.columns) == ["image", "label", "part", "group"]
     assert table["part"].value_counts().to_dict() == trained.split()["part"].value_counts().to_dict()
+
+
+def test_a_course_report_leaves_out_how_an_imported_model_was_trained(place, trained):
+    run = predictions.publish(place, handed_in(place, table_of(trained), like=trained.id))
+    page = to_html(sections.document_of(subject.subject_of(place, [run]))).decode()
+    assert run.name in page
+    assert not [word for word in ("AdamW", "learning rate of", "baseline CNN is trained") if word in page]
+
+
+def test_without_validation_images_the_answer_says_what_calibration_is(place, images, trained):
+    alone = handed_in(place, table_of(trained).head(9), dataset=images.id)
+    whole = handed_in(place, table_of(trained), like=trained.id)
+    assert [any("temperature" in line for line in one.sentences) for one in (alone, whole)] == [True, False]
