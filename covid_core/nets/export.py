@@ -41,14 +41,15 @@ def load_model(path: Path) -> keras.Model:
     return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
-def export_network(network: keras.Model, path: Path) -> Traced:
-    """Publish a network as a LiteRT file. Returns it as TensorFlow runs it, for comparison.
+def export_network(network: keras.Model, path: Path, images: int | None = None) -> Traced:
+    """Publish a network as a LiteRT file, for so many images at once or any number. Returns it as TensorFlow runs it,
+    for comparison.
 
     The graph goes straight to the converter. Keras's own ``export(format="litert")`` writes a SavedModel first and
     reads it again, which takes three times as long.
     """
     (tensor,) = network.inputs
-    signature = tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype, name=tensor.name)
+    signature = tf.TensorSpec((images, *tensor.shape[1:]), tensor.dtype, name=tensor.name)
     function = tf.function(lambda batch: network(batch, training=False), input_signature=[signature])
     traced = function.get_concrete_function()
     holder = tf.Module()

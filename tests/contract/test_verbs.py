@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple
+from zipfile import ZipFile
 
 import added_backbones
 import dicomweb_server
@@ -25,8 +26,9 @@ from covid_core.commands.verbs import VERBS
 from covid_core.data.imports import importing
 from covid_core.exchange import watched_folder
 from covid_core.images.codec import read_image
+from covid_core.exchange.forms import exported
 from covid_core.jobs import queue
-from covid_core.runs import store
+from covid_core.runs import store, temperature_scaling
 from covid_core.workspace import Workspace
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "workspace.tar.xz"
@@ -105,6 +107,19 @@ SPREAD = {"mean": NUMBER, "spread": NUMBER, "lowest": NUMBER, "highest": NUMBER,
 TESTED = {"test": str, "runs": int, "reason": str}
 RUN_JOB = {"run": str, "job": str, "state": str, "reason": str}
 BACKBONE = {"backbone": str, "label": str, "licence": str, "added": (dict, NoneType)}
+EXPORT = {
+    "run": str,
+    "format": str,
+    "folder": str,
+    "model": str,
+    "pixels": int,
+    "classes": [str],
+    "output": str,
+    "temperature": NUMBER,
+    "trained_on_synthetic": bool,
+    "parity": {"images": int, "source": str, "largest_difference": float, "limit": float},
+    "sha256": By(str),
+}
 POINT = {
     "amount": NUMBER,
     "accuracy": MEASURE,
@@ -342,6 +357,7 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
         )
     ],
     "watch": [((AGAIN, "datasets", "--to", "{there}"), {"run": str, "images": int, "answers": str})],
+    "export": [((RUN, "--format", "litert", "--to", "out"), EXPORT)],
     "reference": [((RUN,), RUN_JOB)],
     "audit-run": [((RUN,), RUN_JOB)],
     "robustness": [((RUN,), {"runs": [ROBUSTNESS]})],
@@ -476,12 +492,22 @@ def test_a_verb_answers_the_keys_of_its_contract(verb, name, words, schema, tmp_
         verb("delete", RUN)
     if name == "import-predictions":
         made["scores"] = verb("split", RUN, "--to", "scores.csv", "--scores")["file"]
+    if name == "export":
+        export_made_before(store.open_run(Workspace.default(), RUN))
     if "{stopped}" in words:
         verb("stop", made["stopped"])
     if name in ("fetch", "send", "watch"):
         made |= with_pacs(tmp_path, monkeypatch, request)
     answer = verb(name, *(word.format(**made) for word in words))
     assert list(faults(answer, schema)) == []
+
+
+def export_made_before(run: store.Run) -> None:
+    """An archive as a job has left it: its facts alone."""
+    facts = exported.facts(run, "litert", temperature_scaling.of(run))
+    parity = {"images": 32, "source": exported.DRAWN, "largest_difference": 1e-7, "limit": exported.PARITY_LIMIT}
+    with ZipFile(exported.path_of(run.workspace, run, "litert"), "w") as archive:
+        archive.writestr(exported.FACTS, json.dumps({**facts, "parity": parity, "sha256": {}}))
 
 
 def test_what_breaks_the_contract_is_named():

@@ -62,8 +62,8 @@ def check(workspace: Workspace, run: Run, format: Format) -> None:
         )
     if run.spec.input.region == "lungs":
         raise JobRefused(
-            f"{run.name} is shown a box around the lungs, which the app cuts out before the model. A model without that "
-            "step would be wrong: train a run on the whole image or its centre to take it away."
+            f"{run.name} is shown a box around the lungs, which the app cuts out before the model. A model without "
+            "that step would be wrong: train a run on the whole image or its centre to take it away."
         )
     format.check(workspace)
 
@@ -125,8 +125,8 @@ def make(workspace: Workspace, run: Run, name: str, write: Write, progress: Prog
         temperature = calibration.temperature if calibration.is_defined else 1.0
         write(run.model_path, temperature, format.written_as, folder / format.file, progress)
         progress(0.7, "Comparing its example with the app")
-        about = _about(run, name, calibration)
-        (folder / EXAMPLE).write_text(_filled("example.txt", _example(about, format)), encoding="utf-8")
+        about = facts(run, name, calibration)
+        (folder / EXAMPLE).write_text(example(about, format), encoding="utf-8")
         parity = _parity(workspace, run, temperature, folder, about)
         progress(0.95, "Packing the folder")
         if is_page:
@@ -148,7 +148,7 @@ def path_of(workspace: Workspace, run: Run, name: str) -> Path:
     return derived.path_of(workspace.exports, key, name, VERSION, "zip")
 
 
-def _about(run: Run, name: str, calibration: Calibration) -> dict[str, Any]:
+def facts(run: Run, name: str, calibration: Calibration) -> dict[str, Any]:
     """The facts, but for the comparison."""
     return {
         "second_look": __version__,
@@ -164,9 +164,10 @@ def _about(run: Run, name: str, calibration: Calibration) -> dict[str, Any]:
     }
 
 
-def _example(about: dict[str, Any], format: Format) -> dict[str, Any]:
+def example(about: dict[str, Any], format: Format) -> str:
+    """A program that predicts with a form, and needs nothing of this project."""
     code = {field: text.format(file=format.file) for field, text in format.code._asdict().items()}
-    return {**about, **code, "run_batch": code["run"], "classes": ascii(about["classes"])}
+    return _filled("example.txt", {**about, **code, "run_batch": code["run"], "classes": ascii(about["classes"])})
 
 
 def _in_words(

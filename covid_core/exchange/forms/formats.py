@@ -127,7 +127,7 @@ FORMATS = {
     "web": Format(
         "Web page",
         ".tflite",
-        "litert",
+        "litert_of_one",
         _LITERT,
         "ai-edge-litert",
         "A page that predicts in the browser. No image leaves the computer.",

@@ -1,4 +1,4 @@
-"""The calibrated model of a run as a file, or a folder: uint8 grey images (n, side, side, 1) to shares that sum to 1."""
+"""The calibrated model of a run in another form: uint8 grey images (n, side, side, 1) to shares that sum to 1."""
 
 import warnings
 from collections.abc import Callable
@@ -52,6 +52,10 @@ def _litert(network: keras.Model, path: Path) -> None:
     export.export_network(network, path)
 
 
+def _litert_of_one(network: keras.Model, path: Path) -> None:
+    export.export_network(network, path, images=1)
+
+
 def _onnx(network: keras.Model, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras patches tf2onnx for NumPy 2, which warns of it
@@ -62,5 +66,6 @@ WRITERS: dict[str, Callable[[keras.Model, Path], None]] = {
     "keras": _keras,
     "saved_model": _saved_model,
     "litert": _litert,
+    "litert_of_one": _litert_of_one,  # LiteRT.js 2.5 runs no other number of images than the file states
     "onnx": _onnx,
 }

@@ -14,14 +14,14 @@ from covid_core.exchange import predictions
 from covid_core.figures import training as figures
 from covid_core.formatting import count, duration, file_size, moment, plural, share
 from covid_core.jobs import queue
-from covid_core.jobs.kinds import ModelAuditRequest, RobustnessRequest
+from covid_core.jobs.kinds import ExportRequest, ModelAuditRequest, RobustnessRequest
 from covid_core.reports import run_text, tables
 from covid_core.reports.course import course_text
 from covid_core.runs import architecture, candidates, store, test_set_access
 from covid_core.runs.store import Run, Status
 from covid_core.specs import OPTIMIZER_LABELS
 from covid_core.work import cores
-from pages.panels.train import spec_fields, trained_elsewhere
+from pages.panels.train import export_panel, spec_fields, trained_elsewhere
 from pages.shared import annotation_form, cards, job_panel, model_audit_panel, notices, run_cache, shell
 from pages.shared.exchange import bundles
 from pages.shared.run_cache import CachedRun, listed
@@ -29,6 +29,7 @@ from pages.shared.test_part import robustness_panel, subgroup_panel, test_set_vi
 
 PAGE = "train.py"
 POLL = 2  # seconds
+CHECKS = (ModelAuditRequest, RobustnessRequest, ExportRequest)  # jobs of a run that its page follows
 QUEUE_SHOWN = 4  # runs on top of the page; a study of seven would push everything else out of sight
 LABELS = {
     store.QUEUED: ("Waiting", "gray"),
@@ -67,7 +68,7 @@ def device_in_words() -> str:
 def _signature(audits_of: str) -> list[tuple[str, str]]:
     """What is at work: runs, and the checks of the run that is shown, if one is."""
     training = [(one.run.id, one.status.state) for one in listed()[0] if one.is_active]
-    checks = queue.jobs(shell.workspace(), ModelAuditRequest, RobustnessRequest, run=[audits_of]) if audits_of else ()
+    checks = queue.jobs(shell.workspace(), *CHECKS, run=[audits_of]) if audits_of else ()
     return [*training, *((job.id, "check") for job in checks if job.is_active)]
 
 
@@ -283,6 +284,8 @@ def _draw_run(identifier: str) -> None:
     _settings(run)
     if one.is_usable and run.has_network:
         _network(run)
+        st.subheader("Take the model away")
+        export_panel.panel(run)
         if status.is_final:
             _result_details(one)
     if status.is_final and one.result:
