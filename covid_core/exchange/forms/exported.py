@@ -118,7 +118,7 @@ def make(workspace: Workspace, run: Run, name: str, write: Write, progress: Prog
     if files.sha256_of(run.model_path) != run.result.get("model_sha256"):
         raise RunDamaged(f"{run.name}: {run.model_path.name} is missing or was changed after training.")
     archive, is_page = path_of(workspace, run, name), name == "web"
-    with tempfile.TemporaryDirectory(dir=workspace.exports, prefix=".") as temporary:
+    with tempfile.TemporaryDirectory(prefix="second-look-") as temporary:
         folder = Path(temporary) / "folder"
         folder.mkdir()
         calibration = temperature_scaling.of(run)
