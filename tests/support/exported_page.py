@@ -22,7 +22,7 @@ def served(folder: Path, log: Path) -> Iterator[str]:
 def image_files(folder: Path) -> list[Path]:
     """Wide, tall, small and coloured ones, a JPEG file, and one that is turned by its EXIF orientation."""
     rng = np.random.default_rng(0)
-    greys = {"wide": (90, 130), "tall": (200, 110), "small": (20, 24), "square": (64, 64)}
+    greys = {"wide": (90, 130), "tall": (200, 110), "small": (34, 40), "square": (64, 64)}
     made = {f"{name}.png": Image.fromarray(rng.integers(0, 256, shape, np.uint8)) for name, shape in greys.items()}
     made["colour.png"] = Image.fromarray(rng.integers(0, 256, (100, 100, 3), np.uint8))
     smooth = Image.fromarray(np.add.outer(np.arange(100), np.arange(120)).astype(np.uint8))
@@ -37,12 +37,15 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def unreadable_files(folder: Path) -> list[Path]:
-    """What neither the app nor the page may predict as an image of 8 bits: deep, transparent, in printing colours."""
-    colours = np.zeros((40, 40, 4), np.uint8)
+    """What the page may not predict: deep, transparent, in printing colours, without content, or of no fit size."""
+    colours = np.add.outer(np.arange(40), np.arange(4 * 40)).astype(np.uint8).reshape(40, 40, 4)
     made = {
         "deep.png": Image.fromarray(np.full((40, 40), 30000, np.uint16)),
         "clear.png": Image.fromarray(colours, "RGBA"),
         "print.jpg": Image.fromarray(colours, "CMYK"),
+        "flat.png": Image.fromarray(np.full((40, 40), 7, np.uint8)),
+        "tiny.png": Image.fromarray(colours[:20, :, 0]),
+        "strip.png": Image.fromarray(np.tile(colours[..., 0], (1, 9))),
     }
     for name, image in made.items():
         image.save(folder / name)

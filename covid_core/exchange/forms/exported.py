@@ -44,7 +44,7 @@ FACTS, EXAMPLE, README = "export.json", "example.py", "README.md"
 VERSION = 1  # of what such a folder holds
 PARITY_IMAGES = 32
 PARITY_LIMIT = 1e-4  # of a probability; float sums in another order differ by 1e-6
-PATIENCE = 600.0  # seconds for the example; TensorFlow starts in 10
+PATIENCE = 1200.0  # seconds for the example; TensorFlow starts in 10, on a busy machine in 100
 DRAWN = "drawn images"
 
 Write = Callable[[Path, float, str, Path, Progress], None]
@@ -256,7 +256,9 @@ def example_output(
                 command, cwd=place, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=PATIENCE
             )
         except subprocess.TimeoutExpired as error:
-            raise RunError("The example of the exported model took more than ten minutes. It was stopped.") from error
+            raise RunError(
+                "The example of the exported model took more than twenty minutes. It was stopped."
+            ) from error
     if done.returncode:
         last = next(iter(done.stderr.strip().splitlines()[-1:]), "without a word")
         raise RunError(f"The example of the exported model failed: {last[:200]}")

@@ -86,7 +86,7 @@ FORMATS = {
         Code(
             "import keras",
             'network = keras.models.load_model(HERE / "{file}", compile=False)',
-            "np.asarray(network(batch))",
+            "network.predict_on_batch(batch)",
         ),
         '"keras>=3.6" tensorflow',
         "Keras 3.6 and later opens it, with any of its backends.",

@@ -27,7 +27,7 @@ def panel(run: Run) -> None:
         format_func=lambda one: formats.FORMATS[one].label,
         width=320,
     )
-    st.caption(formats.FORMATS[name].note)
+    st.caption(shell.plain(formats.FORMATS[name].note))
     is_active = any(job.is_active and job.request.format == name for job in jobs)
     with shell.errors_shown():
         archive = exported.stored(shell.workspace(), run, name)

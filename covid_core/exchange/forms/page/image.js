@@ -3,6 +3,7 @@
 const REACH = 3; // of the Lanczos filter, in pixels of the result
 const UNIT = 2 ** 22; // weights are whole multiples of 1 / UNIT, as Pillow has them
 const PNG = [0x89, 0x50, 0x4e, 0x47];
+const SMALLEST_SIDE = 32, LARGEST_ASPECT = 8, MOST_PIXELS = 64e6; // as the app has them
 const GREY_JPEG = 1, COLOUR_JPEG = 3;
 
 // The square of a file, Uint8Array of size * size. Throws an Error with a sentence where it cannot be read faithfully.
@@ -15,7 +16,10 @@ export async function squareOf(file, size) {
   } catch {
     throw new Error("The image is damaged or cut off.");
   }
-  return squash(greyOf(bitmap), bitmap.width, bitmap.height, size);
+  checkSize(bitmap);
+  const grey = greyOf(bitmap);
+  if (grey.every((one) => one === grey[0])) throw new Error("The image has no content: all its pixels are equal.");
+  return squash(grey, bitmap.width, bitmap.height, size);
 }
 
 function checkKind(bytes) {
@@ -24,6 +28,13 @@ function checkKind(bytes) {
   if (isPng && bytes[24] > 8) throw new Error("The image has more than 8 bits per pixel. Save it with 8 bits first.");
   if (!isPng && ![GREY_JPEG, COLOUR_JPEG].includes(jpegComponents(bytes)))
     throw new Error("The file holds printing colours (CMYK). Save it as grey or RGB.");
+}
+
+function checkSize({ width, height }) {
+  const [short, long] = [Math.min(width, height), Math.max(width, height)];
+  if (short < SMALLEST_SIDE) throw new Error(`The image is too small: at least ${SMALLEST_SIDE} pixels are needed.`);
+  if (long > LARGEST_ASPECT * short) throw new Error(`The image is a strip of ${width} x ${height} pixels.`);
+  if (short * long > MOST_PIXELS) throw new Error("The image has more than 64 million pixels.");
 }
 
 // How many colours a JPEG file has, from its frame header; 0 where there is none.
@@ -50,7 +61,7 @@ function greyOf(bitmap) {
   return grey;
 }
 
-// Rows first, then columns, each rounded to whole greys.
+// Rows first, then columns, each rounded to whole greys. (Pillow 13 turns that round for some tall images.)
 function squash(grey, width, height, size) {
   if (width === size && height === size) return grey;
   return transposed(shrunk(transposed(shrunk(grey, width, height, size), size, height), height, size, size), size, size);

@@ -1,18 +1,18 @@
 // Loads the model of this folder, and shows what it gives for image files. Nothing is sent.
 
-import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
 import { squareOf } from "./image.js";
 
 const place = (name) => document.getElementById(name);
 const percent = (value) => (value > 0.9995 ? "over 99.9 %" : value < 0.0005 ? "under 0.1 %" : `${(100 * value).toFixed(1)} %`);
-let about, model;
+let about, model, litert;
 
 async function start() {
   about = await (await fetch("export.json")).json();
   place("name").textContent = about.name;
   place("synthetic").hidden = !about.trained_on_synthetic;
-  await loadLiteRt("litert/wasm/");
-  model = await loadAndCompile(about.model, { accelerator: "wasm" });
+  litert = await import("@litertjs/core"); // here, so that its error is shown
+  await litert.loadLiteRt("litert/wasm/");
+  model = await litert.loadAndCompile(about.model, { accelerator: "wasm" });
   place("files").disabled = false;
   place("files").addEventListener("change", ({ target }) => predictAll([...target.files]));
   const words = about.temperature ? "calibrated probabilities" : "scores, which are not calibrated";
@@ -37,7 +37,7 @@ async function predictAll(files) {
 
 // Float32Array: one number per class.
 async function predicted(square) {
-  const input = new Tensor(square, [1, about.pixels, about.pixels, 1]);
+  const input = new litert.Tensor(square, [1, about.pixels, about.pixels, 1]);
   const outputs = await model.run(input);
   const values = Float32Array.from(outputs[0].toTypedArray());
   [input, ...outputs].forEach((tensor) => tensor.delete());
