@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import layers
 
 from covid_core.nets import export
@@ -36,7 +37,7 @@ def calibrated(network: keras.Model, temperature: float) -> keras.Model:
     """A run's model with its logits divided by a temperature."""
     logits = network.get_layer("scores").input
     scaled = layers.Rescaling(1 / temperature, name="temperature", **FULL)(logits)
-    return keras.Model(network.inputs, layers.Softmax(name="probabilities", **FULL)(scaled), name="second_look")
+    return keras.Model(network.input, layers.Softmax(name="probabilities", **FULL)(scaled), name="second_look")
 
 
 def _keras(network: keras.Model, path: Path) -> None:
@@ -57,6 +58,7 @@ def _litert_of_one(network: keras.Model, path: Path) -> None:
 
 
 def _onnx(network: keras.Model, path: Path) -> None:
+    network(np.zeros((1, *network.input.shape[1:]), np.uint8))  # Keras refuses to export what was never called
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras patches tf2onnx for NumPy 2, which warns of it
         network.export(path, format="onnx", verbose=False)

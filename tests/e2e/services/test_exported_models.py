@@ -22,7 +22,10 @@ from covid_core.runs.store import Run
 from covid_core.specs import InputSpec
 from covid_core.work import silent
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # of Keras, TensorFlow and tf2onnx, which convert and save here
+]
 OLD = ("keras==3.6.*", "tensorflow-cpu==2.18.*")
 PACKAGES = {"keras": OLD, "saved_model": OLD, "litert": ("ai-edge-litert",), "onnx": ("onnxruntime",)}
 CLOSE = 1e-5
@@ -41,7 +44,7 @@ import numpy as np
 for path in sys.argv[1:]:
     images = np.load(path)["images"]
     network = keras.models.load_model(path.removesuffix("npz") + "keras", compile=False)
-    np.savez(path, images=images, shares=np.asarray(network(images)), version=keras.__version__)
+    np.savez(path, images=images, shares=network.predict_on_batch(images), version=keras.__version__)
 """
 
 
@@ -101,7 +104,7 @@ def network_file(path: Path, settings: dict) -> Path:
     writing.WRITERS["keras"](network, path)
     images = np.random.default_rng(0).integers(0, 256, (3, *network.inputs[0].shape[1:]), np.uint8)
     beside = path.with_suffix(".npz")
-    np.savez(beside, images=images, shares=np.asarray(network(images)))
+    np.savez(beside, images=images, shares=network.predict_on_batch(images))
     return beside
 
 

@@ -19,6 +19,7 @@ from covid_core.runs.store import Run
 from covid_core.specs import InputSpec
 from covid_core.work import silent
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 PARTS = {"train": 12, "validation": 6, "test": 12}
 
 
