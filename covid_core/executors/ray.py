@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from covid_core.runs.store import JobFolder
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing about anybody's use is sent
 NAMESPACE = "second-look"
+PATIENCE = 10.0  # seconds for a cluster to accept a connection
 UNREACHED = "The Ray cluster {address} cannot be reached: {reason}"
 THIS = "that this computer belongs to"  # where no address was given
 
@@ -72,13 +74,21 @@ class RayClient:
         return [Node(name, int(has.get("CPU", 0)), int(has.get("GPU", 0))) for name, has in alive]
 
 
+def _call(address: str) -> None:
+    """Raise OSError where nobody listens at host:port; Ray itself would try for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+
+
 def opened(choice: Choice) -> RayClient:
     """Connect to the cluster. Never starts one. Raises CovidCoreError."""
     import ray
 
     try:
+        _call(choice.address)
         ray.init(choice.address or "auto", namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
         raise CovidCoreError(UNREACHED.format(address=choice.address or THIS, reason=reason)) from error
     return RayClient(choice)
