@@ -72,8 +72,8 @@ def main() -> None:
     engine_form.section()
     glossary_view.link()
     st.caption(
-        f"{shell.RESEARCH_ONLY} Images stay on this machine. A score is the output of a network, not the probability "
-        "of a disease."
+        f"{shell.RESEARCH_ONLY} Images stay on {engine_form.where_images_stay()}. "
+        "A score is the output of a network, not the probability of a disease."
     )
     with st.container(key="unseen"):  # the browser loads the drawing library now, and not with the first chart
         st.plotly_chart(go.Figure(), height=1)

@@ -1,13 +1,14 @@
 """Where jobs are done, and the form that sends them to an engine."""
 
+import contextlib
+
 import streamlit as st
 
 from covid_core import access
+from covid_core.errors import CovidCoreError
 from covid_core.executors import choice
 from covid_core.executors.choice import ENGINES, VARIABLE, Choice
 from pages.shared import shell
-
-SAVED = "engine_saved"  # session: a choice has just been made
 
 
 def section() -> None:
@@ -24,6 +25,14 @@ def section() -> None:
         return
     with st.expander("Change", icon=":material/lan:"):
         _form(chosen)
+
+
+def where_images_stay() -> str:
+    """The computers that read images, in words."""
+    with contextlib.suppress(CovidCoreError):  # what is wrong stands in the section
+        if not (chosen := choice.chosen(shell.workspace())).is_local:
+            return f"this machine and the nodes of {chosen.label}, which read them in the shared folder"
+    return "this machine"
 
 
 def _form(chosen: Choice) -> None:
