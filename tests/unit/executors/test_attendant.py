@@ -90,6 +90,26 @@ def test_a_job_that_has_not_begun_is_taken_out_of_the_queue(job, handed):
     assert (job.status().state, job.status().reason) == (store.STOPPED, attendant.OUT_OF_QUEUE)
 
 
+def test_a_job_that_waits_for_others_is_handed_over_when_they_have_ended_however(workspace, job, handed):
+    engine = MadeEngine(rooms=0)
+    first = handed(engine)
+    later = store.create_job(workspace, "phantom", {"images": 6})
+    second = Attendance(later, 1, ELSEWHERE, (first,))
+    assert not second.is_done(engine) and len(engine.tasks) == 1
+    job.request_stop()
+    until(lambda: first.is_done(engine), "a job that is taken back")
+    assert not second.is_done(engine) and len(engine.tasks) == 2
+
+
+def test_a_job_that_waits_for_others_can_be_stopped(workspace, handed):
+    engine = MadeEngine(rooms=0)
+    later = store.create_job(workspace, "phantom", {"images": 6})
+    second = Attendance(later, 1, ELSEWHERE, (handed(engine),))
+    later.request_stop()
+    assert second.is_done(engine)
+    assert later.status().state == store.STOPPED
+
+
 def test_of_several_jobs_each_lock_is_let_go_with_its_end(workspace, monkeypatch):
     monkeypatch.setattr(attendant, "POLL", 0.01)
     folders = [store.create_job(workspace, "phantom", {"images": 6}) for _ in range(2)]

@@ -1,15 +1,18 @@
 """Which engine does the jobs of a workspace, and which jobs go to it."""
 
+from pathlib import Path
+
 import pytest
 from made_runs import all_parts, made_run
 
 from covid_core import access
 from covid_core.access import Actor, Role
+from covid_core.data.imports.importing import import_folder
 from covid_core.errors import InvalidChoice, NotPermitted
 from covid_core.executors import attendant, choice, local
 from covid_core.executors.choice import VARIABLE, Choice, choose, chosen
 from covid_core.jobs import queue
-from covid_core.jobs.kinds import KINDS, PhantomRequest
+from covid_core.jobs.kinds import KINDS, FeaturesRequest, PhantomRequest
 from covid_core.runs import store
 from covid_core.specs import StudySpec, TrainingSpec
 
@@ -93,8 +96,6 @@ def test_a_run_goes_to_the_engine_and_an_import_does_not(workspace, installed, p
 
 
 def test_an_engine_gets_a_whole_study_at_once(workspace, installed, processes, image_folder):
-    from covid_core.data.imports.importing import import_folder
-
     dataset = import_folder(workspace, image_folder({"a": 8, "b": 8}))
     choose(workspace, Choice(engine="ray"))
     spec = TrainingSpec(dataset=dataset.id, classes=("a", "b"), backbone="baseline_cnn", image_size=32)
@@ -104,9 +105,23 @@ def test_an_engine_gets_a_whole_study_at_once(workspace, installed, processes, i
     assert module == attendant.__name__ and len(words) == 1 + 2 * len(runs)
 
 
-def test_without_its_engine_a_study_leaves_nothing_behind(workspace, monkeypatch, image_folder):
-    from covid_core.data.imports.importing import import_folder
+def test_what_runs_share_is_computed_in_parts_before_them(workspace, installed, processes, image_folder):
+    dataset = import_folder(workspace, image_folder({"a": 8, "b": 8}))
+    choose(workspace, Choice(engine="ray", parts=3))
+    of = {"dataset": dataset.id, "classes": ("a", "b"), "backbone": "mobilenet_v2", "weights": "random"}
+    heads = [TrainingSpec(**of, image_size=32, seed=1, epochs=epochs) for epochs in (2, 3)]
+    whole = TrainingSpec(**of | {"backbone": "baseline_cnn"}, image_size=32)
+    queue.submit_study(workspace, StudySpec(name="Three", runs=(*heads, whole)))
+    ((_, words),) = processes
+    cut = words.index(attendant.THEN)
+    assert (cut, len(words)) == (1 + 2 * 3, 1 + 2 * 3 + 1 + 2 * 3)
+    requests = [job.request for job in queue.jobs(workspace, FeaturesRequest)]
+    assert sorted(one.part for one in requests) == [0, 1, 2]
+    assert len({one.run for one in requests}) == 1
+    assert requests[0].run in [Path(words[cut + 1 + 2 * place]).name for place in range(len(heads))]
 
+
+def test_without_its_engine_a_study_leaves_nothing_behind(workspace, monkeypatch, image_folder):
     dataset = import_folder(workspace, image_folder({"a": 8, "b": 8}))
     monkeypatch.setattr(choice.util, "find_spec", lambda name: None)
     choose(workspace, Choice(engine="ray"))
