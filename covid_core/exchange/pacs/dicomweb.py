@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from email.message import Message
 from itertools import islice
 from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
 
 import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
@@ -212,7 +213,9 @@ def _answer(
     options = {"timeout": WAIT, "allow_redirects": False, "stream": True, "headers": headers}
     method = "GET" if body is None else "POST"
     try:
-        with session.request(method, server.address + path, params=query, data=body, **options) as response:
+        # Orthanc takes no wildcard that is written as %2A
+        asked = urlencode(query or {}, quote_via=quote, safe="*?,")
+        with session.request(method, server.address + path, params=asked, data=body, **options) as response:
             if response.is_redirect:
                 raise PacsError(f"{name} sends on to another address, which is not followed. Set that address itself.")
             if response.status_code >= 300:

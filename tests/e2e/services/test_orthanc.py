@@ -132,8 +132,9 @@ def test_a_query_becomes_a_data_set_without_what_names_the_patient(orthanc, plac
 
 
 def test_on_the_page_images_are_fetched_and_a_result_is_sent_by_a_button(orthanc, run, place, page: Page, tmp_path):
-    app = App(tmp_path)
-    environment = {**os.environ, "COVID_CORE_HOME": str(place.root), "KERAS_HOME": str(tmp_path)}
+    app = App(tmp_path / "app")  # whose name no command of Orthanc holds: what has it is ended with the app
+    app.home.mkdir()
+    environment = {**os.environ, "COVID_CORE_HOME": str(place.root), "KERAS_HOME": str(app.home)}
     app.start([sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py")], environment=environment)
     try:
         page.goto(f"{app.url}/predict")
