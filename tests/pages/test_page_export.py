@@ -13,6 +13,7 @@ from covid_core.jobs import queue
 from covid_core.jobs.kinds import ExportRequest
 from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run
+from pages.shared import shell
 
 PARTS = {"train": 12, "validation": 6, "test": 12}
 
@@ -46,5 +47,6 @@ def test_a_finished_export_is_offered_with_its_difference_from_the_app(workspace
     with ZipFile(exported.path_of(workspace, run, "keras"), "w") as archive:
         archive.writestr(exported.FACTS, json.dumps({**facts, "parity": parity}))
     page = opened("train", run=run.id)
-    assert any("2e-07" in one.value for one in page.markdown)
+    (_, difference) = exported.in_words({**facts, "parity": parity})
+    assert any(shell.plain(difference) in one.value for one in page.markdown)
     assert [one.proto.label for one in page.get("download_button") if one.proto.label.startswith("Download (")]
