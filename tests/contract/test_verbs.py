@@ -25,8 +25,8 @@ from covid_core.commands import main
 from covid_core.commands.verbs import VERBS
 from covid_core.data.imports import importing
 from covid_core.exchange import watched_folder
-from covid_core.images.codec import read_image
 from covid_core.exchange.forms import exported
+from covid_core.images.codec import read_image
 from covid_core.jobs import queue
 from covid_core.runs import store, temperature_scaling
 from covid_core.workspace import Workspace
