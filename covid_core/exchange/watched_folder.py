@@ -7,6 +7,7 @@ from the answers themselves, so that nothing is done twice after a restart; a fi
 import json
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from time import sleep as pause
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from covid_core import files
 from covid_core.data.imports.layouts import pictures_below
 from covid_core.errors import InvalidChoice, cause
 from covid_core.evaluation.conformal import USUAL_COVERAGE
+from covid_core.images.codec import content_of
 from covid_core.inference.predictor import Predictor
 from covid_core.reports import image_report
 from covid_core.reports.encode import encode
@@ -70,7 +72,9 @@ class WatchedFolder:
         self._before = present
         for state in whole:
             path = str(self.folder / state.file)
-            (row,) = image_report.of_files(self.workspace, self.run, self._predictor, [path], coverage=self.coverage)
+            content = [(path, partial(content_of, path))]
+            found = image_report.of_files(self.workspace, self.run, self._predictor, content, coverage=self.coverage)
+            (row,) = found["images"]
             answer = {**encode(row), **state._asdict(), "run": self.run.id, "coverage": self.coverage}
             try:
                 files.append_line(self.answers, json.dumps(answer, ensure_ascii=False))

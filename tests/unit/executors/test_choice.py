@@ -82,7 +82,7 @@ def test_only_an_administrator_chooses(workspace):
 
 
 def test_what_needs_more_than_the_workspace_stays_on_this_computer():
-    stay = {"import", "merge", "kaggle", "phantom", "backbone", "lesson", "handout", "demonstration"}
+    stay = {"import", "merge", "kaggle", "phantom", "backbone", "lesson", "handout", "demonstration", "open", "export"}
     assert {name for name, kind in KINDS.items() if not kind.is_portable} == stay
 
 
