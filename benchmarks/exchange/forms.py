@@ -7,13 +7,12 @@ needs the extra ``onnx``, and the page LiteRT.js in the workspace.
 """
 
 import argparse
-import time
 from zipfile import ZipFile
 
 from covid_core.errors import CovidCoreError
 from covid_core.exchange.forms import exported
 from covid_core.exchange.forms.formats import FORMATS
-from covid_core.formatting import duration, file_size
+from covid_core.formatting import file_size
 from covid_core.nets.forms.writing import write
 from covid_core.runs import store
 from covid_core.work import silent
@@ -31,8 +30,7 @@ def main() -> None:
 
 
 def measured(workspace: Workspace, run: store.Run, name: str) -> str:
-    """The largest difference of a probability, the size of the model, and the time of the export; or the refusal."""
-    start = time.monotonic()
+    """The largest difference of a probability, and the size of the model; or the refusal."""
     try:
         archive = exported.make(workspace, run, name, write, silent)
     except CovidCoreError as error:
@@ -40,8 +38,7 @@ def measured(workspace: Workspace, run: store.Run, name: str) -> str:
     facts = exported.facts_of(archive)
     with ZipFile(archive) as opened:
         size = sum(one.file_size for one in opened.infolist() if one.filename.startswith(facts["model"]))
-    took = duration(time.monotonic() - start)
-    return f"{facts['parity']['largest_difference']:.0e}, {file_size(size)}, {took}"
+    return f"{facts['parity']['largest_difference']:.0e}, {file_size(size)}"
 
 
 if __name__ == "__main__":
