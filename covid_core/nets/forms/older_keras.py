@@ -14,6 +14,7 @@ from covid_core.errors import RunError
 from covid_core.runs import stored_weights
 
 OLDEST = "3.6"
+OPERATIONS = "keras.src.ops."  # functions within a model, which take no name before 3.9
 NEWER = {  # arguments that Keras 3.6 lacks, and the value at which a layer does without them
     "ragged": False,  # of InputLayer, since 3.9
     "renorm": False,  # of BatchNormalization, since 3.14, with the next two
@@ -42,4 +43,6 @@ def without_newer(value: Any) -> Any:
     for name in NEWER.keys() & value.keys():
         if value[name] != NEWER[name]:
             raise RunError(f"The network uses {name}, which Keras {OLDEST} cannot read.")
+    if str(value.get("module")).startswith(OPERATIONS):  # such as the flip of a mirrored copy; its name stands outside
+        value = {**value, "config": {name: one for name, one in value["config"].items() if name != "name"}}
     return {name: without_newer(one) for name, one in value.items() if name not in NEWER}

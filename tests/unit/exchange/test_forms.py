@@ -95,6 +95,8 @@ def test_what_an_older_keras_lacks_is_left_out_where_it_says_nothing():
     assert older_keras.without_newer({"layers": [layer]}) == {
         "layers": [{"class_name": "Dense", "config": {"units": 3}}]
     }
+    flip = {"module": "keras.src.ops.numpy", "class_name": "Flip", "config": {"name": "flip", "axis": 2}}
+    assert older_keras.without_newer(flip)["config"] == {"axis": 2}
     with pytest.raises(RunError):
         older_keras.without_newer({"layers": [{"config": {"renorm": True}}]})
 
