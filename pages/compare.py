@@ -75,7 +75,8 @@ def main() -> None:
     _summary(outcome, order)
     with st.container(horizontal=True, vertical_alignment="center"):
         course_report.show([one.run for one in loaded], study)
-        bundles.download([one.run for one in loaded])
+        if models := [one.run for one in loaded if one.run.has_network]:
+            bundles.download(models)
     splits = {one.split_hash for one in group}
     test_set_views.show([run for run in usable if run.split_hash in splits])
     st.page_link(

@@ -52,7 +52,7 @@ def do_serve(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     option("--tensorboard", metavar="FOLDER", help="write an event file into a folder for each run there"),
 )
 def do_track(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Write settings, figures with intervals, curves, charts and the model of finished runs to an MLflow server, or all
+    """Write settings, figures with intervals, curves, charts, card and model of finished runs to an MLflow server, or all
     but the model as event files for TensorBoard. No pixel of an image is among it. A run is there once."""
     if not options.mlflow and not options.tensorboard:
         raise InvalidChoice("Say where to: --mlflow URI, --tensorboard FOLDER, or both.")
@@ -60,12 +60,14 @@ def do_track(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
         _need("mlflow", "mlflow")
     if options.tensorboard:
         _need("tensorboard", "tensorboardX")
+    from covid_core.exchange.cards import card
     from covid_core.exchange.tracking import record
 
     access.check(workspace, access.ADMINISTER)
     rows, lines = [], []
     for run in [store.open_run(workspace, name) for name in dict.fromkeys(options.runs)]:
-        tracked = record.of(run)
+        made = card.of_run(workspace, run)
+        tracked = record.of(run, {"card.html": card.to_html(made), "card.md": card.to_markdown(made)})
         row: dict[str, Any] = {"run": run.id, "mlflow": None, "tensorboard": None, "lacks": tracked.lacks}
         if options.mlflow:
             from covid_core.exchange.tracking import mlflow_server

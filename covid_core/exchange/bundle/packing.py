@@ -111,6 +111,8 @@ def write(
 
 
 def _of_run(workspace: Workspace, run: Run) -> dict[str, Content]:
+    if not run.has_network:
+        raise RunError(f"{run.name} holds predictions from a file. Give the file itself: split --scores writes it.")
     if not run.result or not run.status().is_usable:
         raise RunError(f"{run.name} is not finished. Only finished runs go into a bundle.")
     network = trunk_path_of(workspace, run)

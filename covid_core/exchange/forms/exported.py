@@ -52,9 +52,13 @@ Write = Callable[[Path, float, str, Path, Progress], None]
 
 
 def check(workspace: Workspace, run: Run, format: Format) -> None:
-    """Raise JobRefused where a run has no such form, or this installation lacks what that takes."""
+    """Raise JobRefused where a run has no such form, or this installation lacks what that takes; RunError where it has
+    no model at all."""
     if not run.result or not run.status().is_usable:
         raise JobRefused(f"{run.name} is not finished. Wait until it is.")
+    run.check_network()
+    if run.bundle:
+        raise JobRefused(f"{run.name} came in a bundle: its model is a stranger's file. Export it where it was trained.")
     if not run.has_model:
         raise JobRefused(
             f"{run.name} stands on the added file {run.spec.network.label}, which no form of its own can hold. "

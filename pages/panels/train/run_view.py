@@ -415,7 +415,7 @@ def _actions(one: CachedRun) -> None:
             _page_button("Predict", "predict.py", "run", run, ":material/search:", "secondary")
         if status.state in store.ENDED_EARLY and not run.bundle:
             _resume_button(run, status.fault)
-        if one.is_usable:
+        if one.is_usable and run.has_network:
             bundles.download([run])
         if run.has_network:
             _variant_button(run)

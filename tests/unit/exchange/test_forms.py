@@ -15,7 +15,7 @@ from covid_core.exchange.forms.formats import FORMATS
 from covid_core.inference.network import softmax
 from covid_core.inference.predictor import Predictor
 from covid_core.runs import temperature_scaling
-from covid_core.runs.store import Run
+from covid_core.runs.store import BundleRecord, Run
 from covid_core.specs import InputSpec
 from covid_core.work import silent
 
@@ -53,6 +53,12 @@ def test_a_run_with_a_box_around_the_lungs_is_refused(workspace, made):
     with pytest.raises(JobRefused):
         exported.check(workspace, spec_changed(made, input=InputSpec(region="lungs")), FORMATS["litert"])
     exported.check(workspace, made, FORMATS["litert"])
+
+
+def test_a_run_from_a_bundle_is_refused(workspace, made):
+    record = made.record.model_copy(update={"bundle": BundleRecord(sha256="0" * 64, created=0.0, version="0")})
+    with pytest.raises(JobRefused):
+        exported.check(workspace, replace(made, record=record), FORMATS["litert"])
 
 
 def test_a_run_whose_backbone_runs_apart_is_refused(workspace, made):
