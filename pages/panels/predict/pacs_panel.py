@@ -1,6 +1,6 @@
 """Images from a PACS, and the result of an image back to it; both only where an administrator has named a PACS."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -47,14 +47,14 @@ def offer_result(answers: Sequence[tuple[Run, Assessment]], source: ImageSource)
                 right=access.PACS,
                 key=f"send-{server.name}",
                 on_click=_send,
-                args=(server, sent, source),
+                args=(server, sent, source.content),
             )
 
 
-def _send(server: Server, sent: Sequence[tuple[Run, Assessment]], source: ImageSource) -> None:
+def _send(server: Server, sent: Sequence[tuple[Run, Assessment]], content: Callable[[], bytes]) -> None:
     from covid_core.exchange.pacs import dicomweb
 
-    content = source.content() if source.content else b""
-    made = [content for run, one in sent for content in results.of(run, one, content).files.values()]
+    image = content()
+    made = [file for run, one in sent for file in results.of(run, one, image).files.values()]
     dicomweb.store(shell.workspace(), server, made)
     st.toast(f"Stored in {shell.plain(server.name)}.", icon=":material/cloud_done:")
