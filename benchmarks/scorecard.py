@@ -1,4 +1,4 @@
-"""The score card of reliability: 30 checks, one JSON line each.
+"""The score card of reliability: a check per row, one JSON line each.
 
 ``python -m benchmarks.scorecard [--quick] [--data FOLDER] [--only NUMBER ...] [--table FILE]``
 
@@ -30,6 +30,10 @@ NAMES = ("tests/unit/data/test_plain_names.py", "tests/e2e/test_plain_names_draw
 ARCHIVES = "tests/unit/data/imports/test_archives.py"
 MODELS = "tests/unit/runs/test_stored_weights.py"
 BOMB = "test_a_model_bomb_is_refused_in_little_memory_without_tensorflow"
+DOORS = "tests/unit/exchange"
+PACS = (f"{DOORS}/test_dicomweb.py", f"{DOORS}/test_pacs_results.py", f"{DOORS}/test_watched_folder.py")
+ENGINES = "tests/unit/executors/test_attendant.py"
+NO_NODE = "A real cluster that loses a node is a test of .ci/run --full."
 NAN = "tests/unit/nets/test_fitting.py::test_a_loss_that_is_not_a_number_names_epoch_and_batch"
 NO_GPU = "Processes and graphics memory after a stop are not measured here."
 HELD = {True: "yes", False: "**no**", None: "not measured"}
@@ -92,6 +96,14 @@ CHECKS: dict[int, Check] = {
     28: Check("20 sessions and 50 jobs: p95 of pages, running jobs", "at most 3 s; 1", load.crowds),
     SOAK: Check("Soak: memory and open files per hour", "at most 1 MB; 0", load.soak),
     30: Check("Known vulnerabilities of dependencies; roles", "0; 100 %", dependencies.vulnerabilities_and_roles),
+    31: Check("Changed and hostile bundles opened; pixels in a bundle", "0", tests(f"{DOORS}/test_bundle.py")),
+    32: Check(
+        "Hostile requests to the prediction server answered as expected", "100 %", tests(f"{DOORS}/test_serve.py")
+    ),
+    33: Check("Odd answers of a PACS; identifiers kept after a result", "100 %; 0", tests(*PACS)),
+    34: Check("Exported model that differs from the app handed out", "0 above 1e-4", tests(f"{DOORS}/test_forms.py")),
+    35: Check("Hostile tables of predictions handled as expected", "100 %", tests(f"{DOORS}/test_predictions.py")),
+    36: Check("Jobs of an engine after a lost node", "completed or failed, none twice", tests(ENGINES, note=NO_NODE)),
 }
 TIMED = (5, 6, 28)  # nothing else may run beside these; the soak has a processor that others use
 

@@ -52,8 +52,8 @@ def do_serve(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     option("--tensorboard", metavar="FOLDER", help="write an event file into a folder for each run there"),
 )
 def do_track(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Write settings, figures with intervals, curves, charts, card and model of finished runs to an MLflow server, or all
-    but the model as event files for TensorBoard. No pixel of an image is among it. A run is there once."""
+    """Write settings, figures with intervals, curves, charts, card and model of finished runs to an MLflow server, or
+    all but the model as event files for TensorBoard. No pixel of an image is among it. A run is there once."""
     if not options.mlflow and not options.tensorboard:
         raise InvalidChoice("Say where to: --mlflow URI, --tensorboard FOLDER, or both.")
     if options.mlflow:

@@ -73,8 +73,8 @@ class WatchedFolder:
         for state in whole:
             path = str(self.folder / state.file)
             content = [(path, partial(content_of, path))]
-            found = image_report.of_files(self.workspace, self.run, self._predictor, content, coverage=self.coverage)
-            (row,) = found["images"]
+            made = image_report.of_files(self.workspace, self.run, self._predictor, content, coverage=self.coverage)
+            (row,) = made["images"]
             answer = {**encode(row), **state._asdict(), "run": self.run.id, "coverage": self.coverage}
             try:
                 files.append_line(self.answers, json.dumps(answer, ensure_ascii=False))

@@ -58,7 +58,7 @@ def check(workspace: Workspace, run: Run, format: Format) -> None:
         raise JobRefused(f"{run.name} is not finished. Wait until it is.")
     run.check_network()
     if run.bundle:
-        raise JobRefused(f"{run.name} came in a bundle: its model is a stranger's file. Export it where it was trained.")
+        raise JobRefused(f"{run.name} came in a bundle, so its model is a stranger's. Export it where it was trained.")
     if not run.has_model:
         raise JobRefused(
             f"{run.name} stands on the added file {run.spec.network.label}, which no form of its own can hold. "

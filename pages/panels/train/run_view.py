@@ -284,7 +284,7 @@ def _draw_run(identifier: str) -> None:
     _settings(run)
     if one.is_usable and run.has_network:
         _network(run)
-        st.subheader("Take the model away")
+        st.subheader("The model in other forms")
         export_panel.panel(run)
         if status.is_final:
             _result_details(one)
