@@ -97,9 +97,7 @@ CHECKS: dict[int, Check] = {
     SOAK: Check("Soak: memory and open files per hour", "at most 1 MB; 0", load.soak),
     30: Check("Known vulnerabilities of dependencies; roles", "0; 100 %", dependencies.vulnerabilities_and_roles),
     31: Check("Changed and hostile bundles opened; pixels in a bundle", "0", tests(f"{DOORS}/test_bundle.py")),
-    32: Check(
-        "Hostile requests to the server handled as expected", "100 %", tests(f"{DOORS}/test_serve.py")
-    ),
+    32: Check("Hostile requests to the server handled as expected", "100 %", tests(f"{DOORS}/test_serve.py")),
     33: Check("Odd answers of a PACS; identifiers kept after a result", "100 %; 0", tests(*PACS)),
     34: Check("Exported model that differs from the app handed out", "0 above 1e-4", tests(f"{DOORS}/test_forms.py")),
     35: Check("Hostile tables of predictions handled as expected", "100 %", tests(f"{DOORS}/test_predictions.py")),
