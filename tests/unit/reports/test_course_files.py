@@ -3,8 +3,11 @@
 import asyncio
 import io
 import os
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import docx
 import pytest
@@ -13,6 +16,8 @@ from docx.oxml.ns import qn
 from made_runs import all_parts, made_run
 from PIL import Image
 from plotly.graph_objects import Figure
+from system_tools import require
+from waiting import LONG
 
 from covid_core.commands import main
 from covid_core.errors import InvalidChoice
@@ -21,6 +26,16 @@ from covid_core.reports.course import formats, pictures, sections, subject
 from covid_core.reports.course.document import Chart, Discussion, Picture, Table
 
 SIZES = {"train": 60, "validation": 30, "test": 60}
+ROOT = Path(__file__).parents[3]
+DRAWING = """
+import plotly.graph_objects as go
+from covid_core.reports.course import pictures
+from covid_core.reports.course.document import Chart
+
+pictures.pictures([Chart("bar", "Bar", "", "", go.Figure(go.Bar(y=[1])))], ["png"], titled=False)
+pictures.printed(b"<p>A page</p>")
+"""
+NAMES_SERVER = "htons(53)"  # of a call that looks up the address of a name
 needs_browser = pytest.mark.skipif(
     not Chromium.find_browser(skip_local=False) and "COVID_CORE_REQUIRE_BROWSER" not in os.environ,
     reason="no Chrome is installed",
@@ -109,6 +124,16 @@ def test_the_zip_has_the_page_the_notebook_its_data_and_every_figure_and_table(a
 def test_the_pdf_is_the_printed_page(about, document):
     made = formats.FORMATS["pdf"].files(document, about, "report")["report.pdf"]
     assert made.startswith(b"%PDF") and made.count(b"/Type /Page\n") >= 3
+
+
+@needs_browser
+def test_the_browser_that_draws_asks_for_no_other_computer(tmp_path):
+    require("strace")
+    trace = tmp_path / "calls"
+    command = ["strace", "-f", "-qq", "-e", "trace=connect", "-o", str(trace), sys.executable, "-c", DRAWING]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=LONG)
+    assert trace.stat().st_size
+    assert NAMES_SERVER not in trace.read_text()
 
 
 @pytest.mark.parametrize("format", ["docx", "pdf", "zip"])
