@@ -13,12 +13,12 @@ from covid_core.workspace import Workspace
 
 @verb(
     "engine",
-    option("name", nargs="?", choices=list(ENGINES), help="has jobs done there from now on; without, the present one"),
+    option("name", nargs="?", choices=list(ENGINES), help="where jobs are done from now on; none: print the choice"),
     option("--address", default="", help="of Ray, host:port of the cluster; of SLURM, the partition"),
     option("--cores", type=int, default=1, help="processor cores for each job; 1 by default"),
     option("--gpus", type=int, default=0, help="graphics cards for each job; 0 by default"),
-    option("--minutes", type=int, default=1440, help="of SLURM: after these a job is ended, and goes on in a new one"),
-    option("--parts", type=int, default=1, help="features of a training's images in so many jobs beside each other"),
+    option("--minutes", type=int, default=1440, help="SLURM's time limit per job; a longer job goes on in a new one"),
+    option("--parts", type=int, default=1, help="parallel jobs that compute the image features of a training"),
     option("--nodes", action="store_true", help="connect, and list the computers of the engine"),
 )
 def do_engine(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, 
     "predict",
     "run",
     option("files", nargs="+", metavar="FILE", help="images: PNG, JPEG, TIFF, DICOM"),
-    option("--coverage", type=float, default=0.9, help="how often the possible classes hold the true one: 0.7 to 0.99"),
+    option("--coverage", type=float, default=0.9, help="how often the prediction set has the true class: 0.7 to 0.99"),
     option("--window", type=int, default=0, help="which of the windows of an image to read it through"),
     option("--anyway", action="store_true", help="numbers of an image that failed a check, too"),
     option("--report", metavar="FOLDER", help="write a page per image there, with nothing personal in it"),
@@ -147,8 +147,8 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     option("--to", required=True, metavar="FOLDER", help="a folder that is new or empty"),
 )
 def do_export(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """A finished run's model as others run it: from grey images to calibrated probabilities, with a README, an example
-    that runs without this project, and how far it is from the app on 32 images."""
+    """Export a finished run's model: grey images in, calibrated probabilities out (scores where the run is not
+    calibrated). With a README, an example that runs without this app, and a check on 32 images."""
     from covid_core.exchange.forms import exported
 
     run, folder = store.open_run(workspace, options.run), Path(options.to)

@@ -17,7 +17,7 @@ from covid_core.workspace import Workspace
 
 MOST_BYTES = 20 * 10**9  # of a query, as of an archive
 PACS = f"name of a PACS, as {servers.SETTING}=NAME=ADDRESS has it"
-COVERAGE = option("--coverage", type=float, default=0.9, help="how often the possible classes hold the true one")
+COVERAGE = option("--coverage", type=float, default=0.9, help="how often the prediction set contains the true class")
 
 
 @verb(

@@ -111,7 +111,8 @@ def matched(
     taken, scores, normalised = _on_scale(scores, scale or named_as)
     hit = np.array([bool(identifier) for identifier in ids])
     if not hit.any():
-        raise DataError(f"None of the {count(len(rows))} rows names an image of {images.name}: {rows[place].iat[0]!r}.")
+        first = f"the first has {rows[place].iat[0]!r}. Use paths, file names or SHA-256."
+        raise DataError(f"None of the {count(len(rows))} rows names an image of {images.name}; {first}")
     split = model.split() if model else _own_split(workspace, images, scored_classes, ids, rows, roles.get("part", ""))
     spec = TrainingSpec(
         dataset=images.id,
@@ -189,12 +190,13 @@ def in_words(facts: dict[str, Any]) -> list[str]:
     parts = ", ".join(f"{part} {count(number)}" for part, number in facts["images"].items() if number)
     lines = [
         f"{plural(sum(facts['images'].values()), 'image')} of {plural(facts['rows'], 'row')} matched: {parts}.",
-        "The numbers are taken for probabilities."
+        "The numbers are read as probabilities."
         if facts["scale"] == "probabilities"
-        else "The numbers are taken for logits; scores are their softmax.",
+        else "The numbers are read as logits; scores are their softmax.",
     ]
     if facts["normalised"]:
-        lines.append(f"Probabilities of {plural(facts['normalised'], 'image')} were divided by their sum, not quite 1.")
+        images = plural(facts["normalised"], "image")
+        lines.append(f"Probabilities of {images} were divided by their sum, which was not exactly 1.")
     lacking = {part: number for part, number in facts["lacking"].items() if number}
     if TEST in lacking:
         lines.append(
@@ -215,8 +217,8 @@ def in_words(facts: dict[str, Any]) -> list[str]:
         )
     if facts["trained_on_test"]:
         lines.append(
-            f"Data leakage: by the file's own column, {plural(facts['trained_on_test'], 'test image')} "
-            "were not test images there. The figures are too optimistic."
+            f"Data leakage: the file has {plural(facts['trained_on_test'], 'test image')} of this split in its own "
+            "training or validation part. The figures are too optimistic."
         )
     return lines
 

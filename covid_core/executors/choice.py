@@ -102,7 +102,8 @@ def in_words(choice: Choice) -> str:
         return "Jobs are done on this computer."
     cards = f" and {plural(choice.gpus, 'GPU')}" if choice.gpus else ""
     at = f" ({choice.address})" if choice.address else ""
-    words = f"Trainings, audits and tests go to {choice.label}{at}, each with {plural(choice.cores, 'core')}{cards}."
+    cores = plural(choice.cores, "core")
+    words = f"Trainings, audits and outside tests go to {choice.label}{at}, each with {cores}{cards}."
     return f"{words} Imports and lessons stay on this computer."
 
 

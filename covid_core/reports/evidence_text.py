@@ -107,7 +107,7 @@ class EvidenceCheck:
 def of(run: Run) -> EvidenceCheck:
     """The verdict on a run's model as far as it is known. A damaged audit takes nothing else from the run."""
     if not run.has_network:
-        return EvidenceCheck(NO_MODEL, "Predictions from a file have no model to audit.")
+        return EvidenceCheck(NO_MODEL, "Imported predictions have no model to audit.")
     try:
         audit = model_audit.stored(run)
     except RunDamaged as error:

@@ -256,7 +256,7 @@ def images(chosen: ImageChoice) -> str:
 def left_out(run: Run) -> str:
     """Which test images a comparison goes without, for all runs; empty where it has all."""
     images = plural(len(run.apart), "test image")
-    return f"Left out for all runs: {images} that predictions from a file lack." if run.apart else ""
+    return f"Left out for all runs: {images} that imported predictions lack." if run.apart else ""
 
 
 def version(used: Version) -> str:
@@ -278,7 +278,7 @@ def model_file(run: Run) -> str:
     if run.has_model or not run.result:
         return ""
     if not run.has_network:
-        return "Predictions from a file, without a model: the run can be compared, but not predict or be audited."
+        return "Imported predictions, without a model: the run can be compared. It cannot predict or be audited."
     return (
         f"No model.keras: Keras cannot hold the file of {run.spec.network.label}. The app and the command line predict."
     )

@@ -475,7 +475,7 @@ class Run(JobFolder):
     def check_network(self) -> None:
         """Raise RunError where it cannot predict."""
         if not self.has_network:
-            raise RunError(f"{self.name} holds predictions from a file and no model. It can be compared, nothing else.")
+            raise RunError(f"{self.name} holds imported predictions and no model. It can be compared, nothing else.")
 
     @cached_property
     def annotation(self) -> Annotation:

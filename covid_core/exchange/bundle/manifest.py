@@ -57,7 +57,7 @@ def read(folder: Path) -> Manifest:
         raise DataError("The file is no bundle of runs, or one of a later version.") from error
     there = {one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file()} - {NAME}
     if extra := sorted(there ^ set(made.files)):
-        raise DataError(f"The bundle is incomplete or was changed: {_short(extra[0])} is not where its list has it.")
+        raise DataError(f"The bundle is incomplete or was changed: {_short(extra[0])} is missing, or not in its list.")
     for name, sha256 in made.files.items():
         if not _is_expected(name, made.images):
             raise DataError(f"The bundle holds a file that belongs to no run: {_short(name)}.")

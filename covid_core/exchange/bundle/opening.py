@@ -27,7 +27,7 @@ from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace, list_folders, new_id
 
 NO_PATIENTS = (
-    "Patients are hashed under the key of one workspace: whether two bundles hold the same patient cannot be known."
+    "Two bundles may hold the same patient, and nobody can notice: each workspace hashes patients with its own key."
 )
 NUMERIC = ("ai-edge-litert", "numpy")  # libraries that a prediction is computed with
 PREFIX = "bundle-"  # of the networks' names here
@@ -63,7 +63,7 @@ def open_bundle(workspace: Workspace, file: Path, progress: Progress = silent) -
     if not file.is_file():
         raise DataError(f"There is no file {file.name}.")
     if not zipfile.is_zipfile(file):
-        raise DataError(f"{file.name} is no bundle, or is torn. Have it sent again.")
+        raise DataError(f"{file.name} is not a bundle, or is damaged. Ask the sender for it again.")
     sha256 = files.sha256_of(file)
     with _unpacked(workspace, file, part_of(progress, 0.0, 0.2)) as folder:
         made = manifest.read(folder)
@@ -154,7 +154,7 @@ def _is_here(workspace: Workspace, run: Run) -> bool:
         return False
     own = store.open_run(workspace, run.id)
     if _identity(own) != _identity(run):
-        raise DataError(f"There is another run with the id {run.id} here. Delete that one first, or keep to it.")
+        raise DataError(f"There is another run with the id {run.id} here. To open the bundle, delete that run first.")
     return True
 
 

@@ -112,7 +112,8 @@ def write(
 
 def _of_run(workspace: Workspace, run: Run) -> dict[str, Content]:
     if not run.has_network:
-        raise RunError(f"{run.name} holds predictions from a file. Give the file itself: split --scores writes it.")
+        table = f"second-look split {run.id} --scores --to FILE"
+        raise RunError(f"{run.name} holds imported predictions, which no bundle holds. Send a table: {table}.")
     if not run.result or not run.status().is_usable:
         raise RunError(f"{run.name} is not finished. Only finished runs go into a bundle.")
     network = trunk_path_of(workspace, run)

@@ -73,7 +73,7 @@ def of_run(workspace: Workspace, run: Run) -> Card:
         "Limits": [Bullets((*_synthetic(run.dataset.synthetic), *LIMITS, *_limits(subject)))],
     }
     title = f"Model card: {run.name}"
-    origin = "trained on" if run.has_network else "predictions from a file, for images of"
+    origin = "trained on" if run.has_network else "imported predictions, for images of"
     about = f"Run {run.id}, {origin} {run.dataset.name}, {_day(run.created)}. For research and teaching."
     return _card(title, about, sections, subject)
 

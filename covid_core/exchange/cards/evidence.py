@@ -526,7 +526,8 @@ def relabelled(subject: Subject) -> Shown | None:
     if not made:
         return None
     return Shown(
-        f"{plural(len(made), 'class')} changed by {plural(authors, 'person')}.", "decisions.csv: relabel, author"
+        f"{plural(len(made), 'label')} changed by {plural(authors, 'person', 'people')}.",
+        "decisions.csv: relabel, author",
     )
 
 

@@ -61,13 +61,13 @@ def check(workspace: Workspace, run: Run, format: Format) -> None:
         raise JobRefused(f"{run.name} came in a bundle, so its model is a stranger's. Export it where it was trained.")
     if not run.has_model:
         raise JobRefused(
-            f"{run.name} stands on the added file {run.spec.network.label}, which no form of its own can hold. "
-            "Train a run on a backbone of the app to take it away."
+            f"{run.name} uses the added file {run.spec.network.label}, which cannot be exported. "
+            "To export a model, train a run on a backbone that comes with the app."
         )
     if run.spec.input.region == "lungs":
         raise JobRefused(
             f"{run.name} is shown a box around the lungs, which the app cuts out before the model. A model without "
-            "that step would be wrong: train a run on the whole image or its centre to take it away."
+            "that step would be wrong. To export a model, train a run on the whole image or its centre."
         )
     format.check(workspace)
 

@@ -47,7 +47,7 @@ LISTS = "application/dicom+json"
 AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 REFUSALS = {
     400: "does not understand the query; check its keys and values",
-    401: "refuses the sign-in; check what COVID_CORE_PACS_LOGIN or its file holds",
+    401: "refuses the sign-in; check COVID_CORE_PACS_LOGIN_NAME, or the file of COVID_CORE_PACS_LOGINS",
     403: "does not allow this",
     404: "has nothing there; check its address and the study",
     409: "did not take the files",
@@ -217,7 +217,7 @@ def _answer(
         asked = urlencode(query or {}, quote_via=quote, safe="*?,")
         with session.request(method, server.address + path, params=asked, data=body, **options) as response:
             if response.is_redirect:
-                raise PacsError(f"{name} sends on to another address, which is not followed. Set that address itself.")
+                raise PacsError(f"{name} redirects to another address. Set that address in COVID_CORE_PACS.")
             if response.status_code >= 300:
                 why = REFUSALS.get(response.status_code, f"answers with the error {response.status_code}")
                 raise PacsError(f"{name} {why}.")

@@ -195,7 +195,7 @@ def application(workspace: Workspace, served: Mapping[str, Served], token_file: 
         actor: Annotated[Actor, Depends(holder)],
         run: Annotated[str, Query(description="id of a run; without one, the first of the server answers")] = "",
         coverage: Annotated[
-            float, Query(ge=0.7, le=0.99, description="how often the possible classes hold the true one")
+            float, Query(ge=0.7, le=0.99, description="how often the prediction set contains the true class")
         ] = USUAL_COVERAGE,
         window: Annotated[int, Query(ge=0, le=99, description="which window of an image to read it through")] = 0,
         anyway: Annotated[bool, Query(description="numbers of an image that failed a check, too")] = False,

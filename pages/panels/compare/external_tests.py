@@ -36,7 +36,8 @@ def show(order: Sequence[RunCandidate]) -> None:
     """All runs inside against outside; then choose a run, see its outside tests, make another."""
     order = [one for one in order if one.run.has_network]
     if not order:
-        st.info("Predictions from a file have no model that other images could be given to.", icon=":material/info:")
+        sentence = "An outside test needs a model. Imported predictions have none: choose another run."
+        st.info(sentence, icon=":material/info:")
         return
     _inside_against_outside(order)
     run = order[comparison_tables.pick_run(order, "outside_run")].run

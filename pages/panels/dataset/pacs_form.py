@@ -21,7 +21,7 @@ def show(pick_target: Callable[[str], str]) -> None:
     st.markdown(
         "All plain radiographs that the query matches become one class. Fetch the other classes afterwards, into the "
         f"same data set. One query: at most {count(MOST)} images and {file_size(MOST_BYTES)}. The DICOM files are "
-        "removed when their import ends; only pixels, a hash of the patient and technical facts stay."
+        "removed when their import ends. Pixels, a hash of the patient, sex, age, view, device and pixel size stay."
     )
     label = st.text_input("Class of these images", key="import-pacs-class", max_chars=80).strip()
     into = pick_target("pacs")

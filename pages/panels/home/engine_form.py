@@ -21,7 +21,7 @@ def section() -> None:
         chosen = choice.chosen(shell.workspace())
         st.markdown(shell.plain(choice.in_words(chosen)))
     if choice.is_set_outside():
-        st.caption(f"{VARIABLE} of this server says so.")
+        st.caption(f"Set by {VARIABLE} in this server's environment. Change it there.")
         return
     with st.expander("Change", icon=":material/lan:"):
         _form(chosen)

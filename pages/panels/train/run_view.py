@@ -284,7 +284,7 @@ def _draw_run(identifier: str) -> None:
     _settings(run)
     if one.is_usable and run.has_network:
         _network(run)
-        st.subheader("The model in other forms")
+        st.subheader("Export the model")
         export_panel.panel(run)
         if status.is_final:
             _result_details(one)
@@ -315,7 +315,7 @@ def _outcome(one: CachedRun, epochs_done: int) -> str:
 def _finished_sentence(one: CachedRun) -> str:
     """How long it took; of a result that was taken over, whose it is: nothing was trained then."""
     if not one.run.has_network:
-        return "The predictions are from a file; the model was trained elsewhere."
+        return "Imported predictions: the model was trained elsewhere."
     earlier = one.result.get("taken_over_from")
     if not earlier:
         return f"Training time: {run_text.training_time(one.run)}."

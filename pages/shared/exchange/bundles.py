@@ -24,14 +24,15 @@ PLACE = "open-bundle"
 def download(runs: Sequence[Run]) -> None:
     """Finished runs in one file, with what the visitor states of the licence of their data."""
     ids = ",".join(run.id for run in runs)
-    with st.popover("Take away", icon=":material/output:", key=f"bundle-{ids}", **shell.refused(access.TAKE_RUNS)):
+    may = shell.refused(access.TAKE_RUNS)
+    with st.popover("Save as a bundle", icon=":material/output:", key=f"bundle-{ids}", **may):
         st.markdown(
             f"{plural(len(runs), 'run')} in one file: settings, split, predictions, curves, model, audits. Opened in "
             "another workspace, it compares and predicts."
         )
         st.caption(
             f"No images and no pixels: about {file_size(sum(map(store.size_of, runs)))}. Names of image files are in "
-            f"it. {opening.NO_PATIENTS} With images: `second-look bundle --images`."
+            f"it: check that none names a patient. {opening.NO_PATIENTS} With images: `second-look bundle --images`."
         )
         stated = "; ".join(dict.fromkeys(run.bundle.licence for run in runs if run.bundle and run.bundle.licence))
         licence = st.text_input(

@@ -15,7 +15,7 @@ async function start() {
   model = await litert.loadAndCompile(about.model, { accelerator: "wasm" });
   place("files").disabled = false;
   place("files").addEventListener("change", ({ target }) => predictAll([...target.files]));
-  const words = about.temperature ? "calibrated probabilities" : "scores, which are not calibrated";
+  const words = about.temperature ? "calibrated probabilities" : "scores (not probabilities)";
   place("about").textContent = `It gives ${words} of ${about.classes.join(", ")}.`;
 }
 
