@@ -426,6 +426,12 @@ class TrainingSpec(Spec):
         """What the app knows of the backbone, built in or added."""
         return self.backbone_file.backbone if self.backbone_file else backbone_named(self.backbone)
 
+    def without_folders(self) -> "TrainingSpec":
+        """The same, with the name alone of a file of starting weights: for who is not at this computer."""
+        scheme, _, path = self.weights.partition(":")
+        name = re.split(r"[/\\]", path)[-1]
+        return self.model_copy(update={"weights": f"{scheme}:{name}"}) if path else self
+
     @property
     def is_imported(self) -> bool:
         """Whether the run holds predictions from a file: the settings of their training are unknown."""

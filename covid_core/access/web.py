@@ -40,7 +40,10 @@ def headers(policy: Mapping[str, str] = POLICY) -> dict[str, str]:
 
 def is_own_origin(origin: str | None, host: str | None) -> bool:
     """Whether a request comes from a page of this server, or from no page at all: programs send no origin."""
-    return origin is None or (bool(host) and urlsplit(origin).netloc == host)
+    try:
+        return origin is None or (bool(host) and urlsplit(origin).netloc == host)
+    except ValueError:  # no address at all
+        return False
 
 
 class Allowance:

@@ -36,6 +36,7 @@ from covid_core.reports import (
 from covid_core.reports.elsewhere import drift_text
 from covid_core.reports.encode import encode
 from covid_core.runs import backbone_files, candidates, segmenters, store, test_set_access
+from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.specs import LayoutSpec
 from covid_core.workspace import Workspace
 
@@ -98,6 +99,7 @@ def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, 
 
     run = store.open_run(workspace, options.run)
     run.check_network()  # before the images are imported
+    dataset_of(workspace, run)
     mapping = presets.parse_assignments(options.map or [])
     identifiers = {info["id"] for info in data.list_datasets(workspace)}
     if options.images in identifiers:

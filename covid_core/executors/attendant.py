@@ -6,9 +6,11 @@ on any death, so that readers see as always whether a job lives. A task that the
 goes on from its last checkpoint. Where the attendant ends early, the workers on the nodes end too.
 """
 
+import contextlib
 import os
 import sys
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ WAITING = "Waiting for a node"
 WAITING_FOR_OTHERS = "Waiting for features that other jobs compute"
 LOST = "Its node was lost. It goes on from its last checkpoint on another one"
 LOST_FOR_GOOD = "The job was lost {times} times. Resume it, or start it again. Last reason: {reason}"
+NOT_FOLLOWED = "The engine no longer says how it goes. The log tells more; Resume goes on from the last checkpoint."
 NO_WORD = "its worker ended without a message"
 STOPPED = "Stopped by the user."
 OUT_OF_QUEUE = "Taken out of the queue by the user."
@@ -63,6 +66,8 @@ class Attendance:
         return self.is_over
 
     def _progressed(self, engine: EngineClient) -> bool:
+        if not self.folder.path.is_dir():  # deleted meanwhile
+            return True
         if self._task is None:
             if self.folder.stop_requested():
                 self._write(store.STOPPED, reason=OUT_OF_QUEUE)
@@ -135,7 +140,11 @@ def main(words: Sequence[str]) -> int:
         for path, attempt in zip(map(Path, some[::2]), map(int, some[1::2]), strict=True):
             folder = JobFolder(path)
             locks[folder] = folder.lock
-            if locks[folder].acquire(LOCK_PATIENCE) and not folder.is_ended(attempt):
+            if not locks[folder].acquire(LOCK_PATIENCE):
+                continue
+            if folder.is_ended(attempt):
+                locks[folder].release()
+            else:
                 attended.append(Attendance(folder, attempt, choice, before))
     _log_into(next(iter(locks)))
     try:
@@ -162,8 +171,10 @@ def attend(engine: EngineClient, attended: Sequence[Attendance], locks: Mapping[
         for one in list(left):
             try:
                 is_done = one.is_done(engine)
-            except CovidCoreError as error:  # it can no longer be handed over, or its folder is damaged
-                one.fail(str(error))
+            except Exception as error:  # whatever it is, the other jobs go on: with this process all would end
+                traceback.print_exc()
+                with contextlib.suppress(OSError):
+                    one.fail(str(error) if isinstance(error, CovidCoreError) else NOT_FOLLOWED)
                 is_done = True
             if is_done:
                 left.remove(one)

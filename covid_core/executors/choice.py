@@ -88,7 +88,10 @@ def is_chosen(workspace: Workspace) -> bool:
 
 def chosen(workspace: Workspace) -> Choice:
     """The engine of a workspace. Raises InvalidChoice where the setting is damaged, or what it needs is not here."""
-    choice = _of_environment() if is_set_outside() else _written(workspace)
+    return _installed(_of_environment() if is_set_outside() else _written(workspace))
+
+
+def _installed(choice: Choice) -> Choice:
     engine = ENGINES[choice.engine]
     if engine.module and util.find_spec(engine.module) is None:
         command = f'python -m pip install "second-look[{engine.extra}]"'
@@ -108,8 +111,12 @@ def in_words(choice: Choice) -> str:
 
 
 def choose(workspace: Workspace, choice: Choice) -> None:
-    """Have the jobs of a workspace done there from now on; those at work stay where they are. Raises NotPermitted."""
+    """Have the jobs of a workspace done there from now on; those at work stay where they are.
+
+    Raises NotPermitted, or InvalidChoice where what it needs is not here.
+    """
     access.check(workspace, access.ADMINISTER)
+    _installed(choice)
     workspace.root.mkdir(parents=True, exist_ok=True)
     files.write_json(workspace.root / FILE, choice.model_dump(mode="json"))
     access.note(workspace, "choose engine", choice.engine)

@@ -96,6 +96,8 @@ class SlurmClient:
         asked |= {"slurm_cpus_per_task": choice.cores, "slurm_use_srun": False}
         asked |= {"slurm_partition": choice.address} if choice.address else {}
         asked |= {"gpus_per_node": choice.gpus} if choice.gpus else {}
+        # sbatch hands on the whole environment of this computer, with its secrets, unless it is told not to
+        asked |= {"slurm_additional_parameters": {"export": "NONE"}} if self._cluster == CLUSTER else {}
         try:
             executor = submitit.AutoExecutor(folder.workspace.root / FOLDER / folder.id, cluster=self._cluster)
             executor.update_parameters(**asked)

@@ -326,7 +326,9 @@ def _enough_masks(workspace: Workspace, request: SegmenterRequest) -> None:
 
 
 def _external_check(workspace: Workspace, request: ExternalTestRequest) -> None:
-    store.open_run(workspace, request.run).check_network()
+    run = store.open_run(workspace, request.run)
+    run.check_network()
+    dataset_of(workspace, run)
     open_dataset(workspace, request.dataset)
 
 

@@ -158,7 +158,8 @@ def submit_all(workspace: Workspace, requests: Sequence[Request]) -> list[JobFol
         if any(kinds.of(request).is_portable for request in requests):
             chosen(workspace)  # raises where the engine lacks
         owner = access.actor().owner
-        _check_share(sum(job.is_active and job.owner == owner for job in jobs(workspace, Request)), 1)
+        own = [job for job in jobs(workspace, Request) if job.is_active and job.owner == owner]
+        _check_share(sum(not isinstance(job.request, kinds.FeaturesRequest) for job in own), 1)
         unique = [request for place, request in enumerate(requests) if request not in requests[:place]]
         queued = [store.create_job(workspace, kinds.of(one).name, one.model_dump(mode="json")) for one in unique]
         if queued:
@@ -302,6 +303,10 @@ def stop(folder: JobFolder) -> None:
     if status.is_final:
         raise JobRefused(f"{folder.id} is not running.")
     folder.request_stop()
+    if isinstance(folder, Run):
+        for part in jobs(folder.workspace, kinds.FeaturesRequest, run=folder.id):
+            if part.is_active:
+                part.folder.request_stop()
     lock = folder.lock
     if status.state == store.QUEUED and lock.try_acquire():
         try:

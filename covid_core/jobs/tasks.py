@@ -24,13 +24,10 @@ def import_source(workspace: Workspace, request: kinds.ImportRequest, progress: 
 
     importing.sweep(workspace)
     source = Path(request.source)
-    try:
-        if request.dataset:
-            made = merging.added(workspace, request.dataset, source, request, getpass.getuser(), progress, pairs)
-        else:
-            made = importing.import_path(workspace, source, request.name, request, progress)
-    finally:
-        kinds.discard_upload(workspace, request)
+    if request.dataset:
+        made = merging.added(workspace, request.dataset, source, request, getpass.getuser(), progress, pairs)
+    else:
+        made = importing.import_path(workspace, source, request.name, request, progress)
     return {"dataset": made.id}
 
 
@@ -119,10 +116,7 @@ def measure_robustness(workspace: Workspace, request: kinds.RobustnessRequest, p
 def open_bundle(workspace: Workspace, request: kinds.OpenRequest, progress: Progress) -> Result:
     from covid_core.exchange.bundle import opening
 
-    try:
-        opened = opening.open_bundle(workspace, Path(request.source), progress)
-    finally:
-        kinds.discard_upload(workspace, request)
+    opened = opening.open_bundle(workspace, Path(request.source), progress)
     runs = [{"run": one.run.id, "state": one.state} for one in opened.runs]
     return {"runs": runs, "sha256": opened.about.sha256, "licence": opened.about.licence}
 

@@ -241,6 +241,7 @@ def part_of_features(
     with alone(workspace, name, progress):
         cache.make_room(workspace, (wanted.width + 1) * 4 * len(rows), needed=[path])
         table = _open_table(path, len(rows), wanted.width + 1)
+        table[table[:, -1] != rows, 0] = np.nan  # left by a training on other images
         table[:, -1] = rows
         missing = np.flatnonzero(np.isnan(table[:, 0]))
         if len(missing):

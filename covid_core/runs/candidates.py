@@ -215,8 +215,8 @@ def on_common_images(runs: Sequence[Run]) -> list[Run]:
     """The runs, each without the test images of its split that the predictions from a file of another one lack."""
     lacking: dict[tuple[str, str], frozenset[str]] = {}
     for run in runs:
-        if sum((run.result.get("imported") or {}).get("lacking", {}).values()):
-            with contextlib.suppress(CovidCoreError):  # a damaged one says so where it is measured
+        with contextlib.suppress(CovidCoreError):  # a damaged one says so where it is measured
+            if sum((run.result.get("imported") or {}).get("lacking", {}).values()):
                 split = run.split()
                 without = split[(split["part"] == TEST) & ~split["image_id"].isin(run.predictions()["image_id"])]
                 key = run.split_hash, run.dataset.version

@@ -65,7 +65,6 @@ USABLE = frozenset({COMPLETED, STOPPED})  # states in which a run can be compare
 ANNOTATION = "annotation.json"  # says nothing of figures: no reason to measure a run anew
 ANNOTATING = 10.0  # seconds to wait for another process that writes an annotation
 OPENINGS = "openings.csv"  # grows with every look and is read for nothing else: no reason to read a run anew
-OF_FILE = "file:"  # before the path of starting weights
 UNREADABLE = "a line that cannot be read"
 SOURCES = "sources"  # the preset of a study that holds out each source in turn
 REPEATS = "repeats"  # the preset of a study that repeats one training
@@ -654,12 +653,9 @@ class Run(JobFolder):
         starting weights lies on this machine, and why it was stopped. Raises RunDamaged.
         """
         record = self.record.model_copy(update={"owner": "", "study": "", "bundle": None})
-        weights = self.spec.weights
-        if weights.startswith(OF_FILE):
-            weights = OF_FILE + re.split(r"[/\\]", weights)[-1]
-        spec = self.spec.model_copy(update={"weights": weights})
+        spec = self.spec.without_folders()
         annotation = self.annotation.model_dump(mode="json", exclude=_OF_WORKSPACE)
-        status = asdict(replace(self.status(), message="", reason=""))
+        status = asdict(replace(self.status(), message="", reason="", place=""))
         anew = (_as_written(record, spec), status, annotation)
         written = {name: files.json_bytes(one) for name, one in zip(WRITTEN_ANEW, anew, strict=True)}
         places = [self.path / name for name in CARRIED]
@@ -842,7 +838,7 @@ def adopt(staging: Path, bundle: BundleRecord) -> Run:
     record = run.record.model_copy(update={"owner": access.actor().owner, "study": "", "bundle": bundle})
     files.write_json(staging / "spec.json", _as_written(record, run.spec))
     _write_annotation(staging, {**Annotation().model_dump(include=_OF_WORKSPACE), "number": 0})
-    run.write_status(replace(run.status(), message="", reason="", attempt=1))
+    run.write_status(replace(run.status(), message="", reason="", place="", attempt=1))
     for path in staging.rglob("*.parquet"):
         table = _read(files.read_table, path)
         with files.published(path) as temporary:

@@ -10,7 +10,7 @@ from covid_core.backbones import backbone_named
 from covid_core.data import dataset as data
 from covid_core.errors import DataError, cause
 from covid_core.formatting import duration, plural
-from covid_core.jobs import demonstration, queue
+from covid_core.jobs import demonstration, kinds, queue
 from covid_core.jobs.kinds import (
     DemonstrationRequest,
     ImportRequest,
@@ -86,9 +86,10 @@ def _everything_ready(job: Job[Request]) -> None:
 
 
 def start(request: Request) -> None:
-    """Start an import and show its progress."""
+    """Start an import and show its progress; an upload that no job takes is removed."""
     if job_panel.start(request):
         st.rerun()
+    kinds.discard_upload(shell.workspace(), request)
 
 
 def saved_upload(uploaded: UploadedFile, right: str) -> Path:

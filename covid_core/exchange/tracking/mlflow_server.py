@@ -38,8 +38,11 @@ class Written(NamedTuple):
 
 def write(record: Record, uri: str, experiment: str) -> Written:
     """Write a record to the server at an address. Raises InvalidChoice where there is none, or it refuses."""
-    if urlsplit(uri).scheme not in ("http", "https"):
-        raise InvalidChoice(f"The address of an MLflow server begins with http:// or https://, received: {uri!r}.")
+    parts = urlsplit(uri)
+    server = parts.netloc.rpartition("@")[2]  # what is before it may be a password
+    shown = parts._replace(netloc=server).geturl().rstrip("/")
+    if parts.scheme not in ("http", "https"):
+        raise InvalidChoice(f"The address of an MLflow server begins with http:// or https://, received: {shown!r}.")
     os.environ.update(SILENT | HASTY)
     from mlflow import MlflowClient  # here, after the switches
     from mlflow.exceptions import MlflowException
@@ -55,9 +58,8 @@ def write(record: Record, uri: str, experiment: str) -> Written:
             if one.info.run_id != made:  # an earlier content, or what a broken connection left
                 client.delete_run(one.info.run_id)
     except (MlflowException, OSError) as error:
-        server = urlsplit(uri).netloc.rpartition("@")[2]
         raise InvalidChoice(f"The MLflow server {server} does not take the run: {_reason(error)}.") from error
-    return Written(made, f"{uri.rstrip('/')}/#/experiments/{place}/runs/{made}", not same)
+    return Written(made, f"{shown}/#/experiments/{place}/runs/{made}", not same)
 
 
 def _written(client: "MlflowClient", place: str, record: Record) -> str:

@@ -28,6 +28,7 @@ from covid_core.runs.store import Run
 
 OTHER = re.compile(r"[^\w.\- ]")  # what a name of a figure may not hold anywhere
 QUANTITIES = ("accuracy", "loss")
+OF_IMPORTED = {"name", "dataset", "classes", "backbone", "split", "labels"}  # settings of predictions from elsewhere
 NO_FIGURES = "The charts are left out: they need an installed Chrome or Chromium, and none starts."
 
 
@@ -83,13 +84,14 @@ def of(run: Run, documents: Mapping[str, bytes] | None = None) -> Record:
         charts, lacks = _drawn(run, tested, history), ()
     except InvalidChoice:
         charts, lacks = {}, (NO_FIGURES,)
+    known = None if run.has_network else OF_IMPORTED
     test_set_access.note([run], test_set_access.FIGURES)
     curves = history.select_dtypes("number").drop(columns="epoch", errors="ignore").set_axis(range(1, len(history) + 1))
     return Record(
         run=run.id,
         name=run.name,
         tags=_tags(run),
-        settings=dict(_flat(run.spec.model_dump(mode="json"))),
+        settings=dict(_flat(run.spec.without_folders().model_dump(mode="json", include=known))),
         figures=figures,
         undefined=tuple(name for name, measure in measures.items() if not measure.is_defined),
         curves=curves,
@@ -111,7 +113,7 @@ def _tags(run: Run) -> dict[str, str]:
         "second_look.split": run.split_hash,
         "second_look.study": run.study,
         "second_look.tags": ", ".join(run.annotation.tags),
-        "second_look.weights": str(weights.get("origin", run.spec.weights)),
+        "second_look.weights": str(weights.get("origin", run.spec.without_folders().weights)),
         "second_look.evidence_check": evidence_text.of(run).in_full,
         "second_look.labels": run_text.labels(candidates.label_check(run)),
         "second_look.model_sha256": str(run.result.get("model_sha256", "")),

@@ -68,23 +68,30 @@ class NetworkApart:
     def __init__(self, chain: Chain | Opened, check: bool = False):
         self._name = "added backbone" if isinstance(chain, Chain) else "network of the opened run"
         self._guard = threading.Lock()
-        self._process = _started()
-        self._end = weakref.finalize(self, _end, self._process)
-        about, _ = self._request(partial(send_message, about=chain.order(check)), OPEN_SECONDS)
+        self._order = partial(send_message, about=chain.order(check))
+        about = self._start()
         self.parameters: int | None = about["parameters"]
 
     def run(self, batch: np.ndarray) -> list[np.ndarray]:
         """float32 maps (n, height, width, channels) of every output; a chain has one."""
         send = partial(send_message, about={}, values=batch)
-        return self._request(send, RUN_SECONDS * max(1, len(batch)))[1]
+        with self._guard:
+            if self._process.poll() is not None:  # the last batch ended it
+                self._start()
+            return self._request(send, RUN_SECONDS * max(1, len(batch)))[1]
 
     def close(self) -> None:
         """End the process."""
         self._end()
 
+    def _start(self) -> dict[str, Any]:
+        self._process = _started()
+        self._end = weakref.finalize(self, _end, self._process)
+        return self._request(self._order, OPEN_SECONDS)[0]
+
     def _request(self, send: Callable[[IO[bytes]], None], seconds: float) -> tuple[dict[str, Any], list[Any]]:
         requests, answers = self._process.stdin, self._process.stdout
-        with self._guard, killed_after(self._process, seconds) as late:
+        with killed_after(self._process, seconds) as late:
             try:
                 send(requests)
                 about, _ = receive_message(answers)

@@ -42,7 +42,7 @@ def _form(chosen: Choice) -> None:
     if name != "local":
         engine, before = ENGINES[name], chosen if chosen.engine == name else Choice()
         fields["address"] = st.text_input(
-            engine.address, before.address, key=f"engine-address-{name}", help=engine.help
+            engine.address, before.address, max_chars=200, key=f"engine-address-{name}", help=engine.help
         )
         fields["cores"] = st.number_input("Processor cores for each job", 1, 1024, before.cores, key="engine-cores")
         fields["gpus"] = st.number_input("Graphics cards for each job", 0, 64, before.gpus, key="engine-gpus")

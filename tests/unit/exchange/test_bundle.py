@@ -414,6 +414,10 @@ def test_networks_of_an_opened_run_are_kept_apart_from_those_of_this_workspace(b
     (one,) = opening.open_bundle(elsewhere, bundle).runs
     predictor = Predictor.open(elsewhere, one.run)
     assert isinstance(predictor.trunk._network, NetworkApart)
+    images = np.zeros((1, predictor.size, predictor.size), np.uint8)
+    logits = predictor.logits(images)
+    predictor.trunk._network.close()
+    assert (predictor.logits(images) == logits).all()  # a process that has died is started again
     assert [path for path in elsewhere.trunks.iterdir() if not path.name.startswith(opening.PREFIX)] == []
     assert architecture.layers(one.run).equals(architecture.planned(one.run.spec))
 

@@ -170,6 +170,7 @@ def test_a_wrong_line_of_tokens_is_named_by_its_number(workspace, line):
         ({"Host": "localhost.evil.test"}, 403),
         ({"Origin": "http://localhost:8501"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
         ({"Origin": "http://evil.test:8600", "Host": "evil.test:8600"}, 403),
         ({"Host": "localhost:8600", "Origin": "http://localhost:8600"}, 200),
     ],

@@ -1,6 +1,7 @@
 """What of a run is written elsewhere, and the event files that it becomes."""
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,16 @@ def test_no_image_is_named(run):
     made = record.of(run)
     text = repr((made.tags, made.settings, made.figures, made.undefined))
     assert not [name for name in run.split()["image_id"] if name in text]
+
+
+def test_of_starting_weights_in_a_file_the_name_alone_leaves(run):
+    own = replace(run, spec=run.spec.model_copy(update={"weights": "file:/home/somebody/mine.keras"}))
+    assert record.of(own).settings["weights"] == "file:mine.keras"
+
+
+def test_settings_that_nobody_knows_are_none_of_predictions_from_elsewhere(run):
+    theirs = replace(run, spec=run.spec.model_copy(update={"backbone": "imported"}))
+    assert "backbone" in record.of(theirs).settings and "optimizer" not in record.of(theirs).settings
 
 
 def test_the_key_changes_with_what_the_record_holds(run):

@@ -133,6 +133,25 @@ def test_of_several_jobs_each_lock_is_let_go_with_its_end(workspace, monkeypatch
     assert [folder.status().state for folder in folders] == [store.COMPLETED, store.STOPPED]
 
 
+@pytest.mark.parametrize("how", ["deleted", "an engine that breaks"])
+def test_a_job_that_goes_wrong_takes_no_other_along(workspace, monkeypatch, how):
+    monkeypatch.setattr(attendant, "POLL", 0.01)
+    folders = [store.create_job(workspace, "phantom", {"images": 6}) for _ in range(2)]
+    locks = {folder: folder.lock for folder in folders}
+    assert all(lock.try_acquire() for lock in locks.values())
+    engine, attended = MadeEngine(), [Attendance(folder, 1, ELSEWHERE) for folder in folders]
+    for one in attended:
+        one.hand_over(engine)
+    engine.tasks[0].process.kill()
+    if how == "deleted":
+        files.remove_folder(folders[0].path)
+    else:
+        monkeypatch.setattr(engine.tasks[0], "end", lambda: 1 / 0)
+    attendant.attend(engine, attended, locks)
+    assert folders[1].status().state == store.COMPLETED
+    assert how == "deleted" or folders[0].status().state == store.FAILED
+
+
 def test_a_node_refuses_what_it_cannot_do_safely(workspace, job):
     words = ("Made", str(job.path), 1, __version__)
     assert "no folder" in node.work("Made", "/no/such/place/jobs/x", 1, __version__)

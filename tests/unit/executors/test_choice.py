@@ -60,7 +60,10 @@ def test_the_environment_wins(workspace, installed, monkeypatch):
 
 def test_an_engine_that_is_not_installed_is_refused_with_the_command_that_adds_it(workspace, monkeypatch):
     monkeypatch.setattr(choice.util, "find_spec", lambda name: None)
-    choose(workspace, Choice(engine="slurm"))
+    with pytest.raises(InvalidChoice, match=r"second-look\[slurm\]"):
+        choose(workspace, Choice(engine="slurm"))
+    assert not choice.is_chosen(workspace)
+    monkeypatch.setenv(VARIABLE, "slurm")
     with pytest.raises(InvalidChoice, match=r"second-look\[slurm\]"):
         chosen(workspace)
 

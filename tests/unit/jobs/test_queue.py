@@ -4,6 +4,7 @@ import os
 import re
 import threading
 import time
+from functools import partial
 
 import pytest
 from made_runs import all_parts, made_run
@@ -528,6 +529,18 @@ def test_a_failed_import_says_why_and_removes_the_upload(workspace):
     assert status.state == store.FAILED
     assert status.reason.startswith("The archive")
     assert os.listdir(workspace.uploads) == []
+
+
+def test_an_import_that_is_stopped_before_its_turn_removes_the_upload(workspace):
+    upload = workspace.uploads / "upload.zip"
+    upload.write_bytes(b"image")
+    slots = list(iter(partial(queue.take_slot, workspace, store.create_job(workspace, "phantom", {"images": 6})), None))
+    job = queue.submit(workspace, ImportRequest(source=str(upload), remove_source=True))
+    queue.stop(job)
+    status = queue.wait(job, 0.05)
+    for slot in slots:
+        slot.release()
+    assert (status.state, os.listdir(workspace.uploads)) == (store.STOPPED, [])
 
 
 def test_a_process_that_cannot_start_is_told_with_its_log(workspace, monkeypatch):

@@ -300,6 +300,16 @@ def test_a_part_that_was_left_in_the_middle_is_gone_on_with(workspace):
     assert sorted(asking.computed) == rows.tolist()
 
 
+def test_a_part_that_a_training_on_other_images_has_left_is_computed_anew(workspace):
+    asking = Asking(workspace)
+    for rows in ([0, 1], [2, 3]):
+        of = (workspace, MEANS, 0, np.array(rows), NUMBERED.__getitem__, asking.engine)
+        trunk.part_of_features(*of, silent)
+    (table,) = asking.ask([2, 3])
+    (alone,) = Asking(Workspace(workspace.root / "alone")).ask([2, 3])
+    np.testing.assert_array_equal(table[[2, 3]], alone[[2, 3]])
+
+
 def test_a_part_that_is_still_being_filled_is_left_alone(workspace):
     asking = Asking(workspace)
     trunk.part_of_features(workspace, MEANS, 0, np.array([0, 1]), NUMBERED.__getitem__, asking.engine, silent)

@@ -74,6 +74,7 @@ MATRIX = {
     "another name of this machine": ({"origin": "http://127.0.0.1:8501"}, 403),
     "foreign": ({"origin": "https://evil.test"}, 403),
     "nothing to name": ({"origin": "null"}, 403),
+    "no address": ({"origin": "http://["}, 403),
     "rebound": ({"origin": "http://evil.test:8501", "host": "evil.test:8501"}, 403),
     "foreign host alone": ({"host": "evil.test"}, 403),
 }
