@@ -143,6 +143,7 @@ def test_a_job_that_goes_wrong_takes_no_other_along(workspace, monkeypatch, how)
     for one in attended:
         one.hand_over(engine)
     engine.tasks[0].process.kill()
+    engine.tasks[0].process.communicate()
     if how == "deleted":
         files.remove_folder(folders[0].path)
     else:

@@ -127,7 +127,7 @@ def test_what_runs_share_is_computed_in_parts_before_them(workspace, installed, 
 def test_without_its_engine_a_study_leaves_nothing_behind(workspace, monkeypatch, image_folder):
     dataset = import_folder(workspace, image_folder({"a": 8, "b": 8}))
     monkeypatch.setattr(choice.util, "find_spec", lambda name: None)
-    choose(workspace, Choice(engine="ray"))
+    monkeypatch.setenv(VARIABLE, "ray")
     spec = TrainingSpec(dataset=dataset.id, classes=("a", "b"), backbone="baseline_cnn", image_size=32)
     with pytest.raises(InvalidChoice, match="not installed"):
         queue.submit_study(workspace, StudySpec(name="One", runs=(spec,)))
