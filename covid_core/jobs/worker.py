@@ -75,18 +75,20 @@ def do(path: Path, attempt: int) -> int:
 
 def _work(workspace: Workspace, folder: JobFolder, reporter: Reporter) -> int:
     """Wait, work, and say how it ended. Returns the exit code."""
-    slot = request = None
+    slot = None
     try:
-        if not isinstance(folder, Run):
-            request = kinds.request_in(folder.request())
-        slot = None if reporter.place else _wait_for_slot(workspace, folder)
-        if request is None:
-            reporter.begin()
-            finished = train(workspace, folder, reporter)
-        else:  # it publishes its result where that belongs, and says where that is
-            reporter.begin(kinds.of(request).seconds(workspace, request) or None)
-            folder.write_result(kinds.of(request).work(workspace, request, reporter))
-            finished = True
+        with contextlib.ExitStack() as before_its_end:
+            if isinstance(folder, Run):
+                slot = None if reporter.place else _wait_for_slot(workspace, folder)
+                reporter.begin()
+                finished = train(workspace, folder, reporter)
+            else:  # it publishes its result where that belongs, and says where that is
+                request = kinds.request_in(folder.request())
+                before_its_end.callback(kinds.discard_upload, workspace, request)
+                slot = None if reporter.place else _wait_for_slot(workspace, folder)
+                reporter.begin(kinds.of(request).seconds(workspace, request) or None)
+                folder.write_result(kinds.of(request).work(workspace, request, reporter))
+                finished = True
         reporter.end(store.COMPLETED if finished else store.STOPPED)
     except Stopped as stop:
         reporter.end(store.STOPPED, Failure(str(stop)))
@@ -96,8 +98,6 @@ def _work(workspace: Workspace, folder: JobFolder, reporter: Reporter) -> int:
         reporter.end(store.FAILED, failure_of(error))
         return 1
     finally:
-        if request is not None:
-            kinds.discard_upload(workspace, request)
         if slot is not None:
             slot.release()
     return 0

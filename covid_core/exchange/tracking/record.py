@@ -84,14 +84,14 @@ def of(run: Run, documents: Mapping[str, bytes] | None = None) -> Record:
         charts, lacks = _drawn(run, tested, history), ()
     except InvalidChoice:
         charts, lacks = {}, (NO_FIGURES,)
-    known = None if run.has_network else OF_IMPORTED
+    stated = None if run.has_network else OF_IMPORTED
     test_set_access.note([run], test_set_access.FIGURES)
     curves = history.select_dtypes("number").drop(columns="epoch", errors="ignore").set_axis(range(1, len(history) + 1))
     return Record(
         run=run.id,
         name=run.name,
         tags=_tags(run),
-        settings=dict(_flat(run.spec.without_folders().model_dump(mode="json", include=known))),
+        settings=dict(_flat(run.spec.without_folders().model_dump(mode="json", include=stated))),
         figures=figures,
         undefined=tuple(name for name, measure in measures.items() if not measure.is_defined),
         curves=curves,
