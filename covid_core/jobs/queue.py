@@ -310,6 +310,8 @@ def stop(folder: JobFolder) -> None:
     lock = folder.lock
     if status.state == store.QUEUED and lock.try_acquire():
         try:
+            if not isinstance(folder, Run):
+                kinds.discard_upload(folder.workspace, kinds.request_in(folder.request()))
             now = time.time()
             folder.write_status(replace(status, state=store.STOPPED, reason=OUT_OF_QUEUE, updated=now, ended=now))
         finally:
