@@ -99,7 +99,8 @@ def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, 
 
     run = store.open_run(workspace, options.run)
     run.check_network()  # before the images are imported
-    dataset_of(workspace, run)
+    if run.bundle:
+        dataset_of(workspace, run)  # raises where it came without its images
     mapping = presets.parse_assignments(options.map or [])
     identifiers = {info["id"] for info in data.list_datasets(workspace)}
     if options.images in identifiers:

@@ -328,7 +328,8 @@ def _enough_masks(workspace: Workspace, request: SegmenterRequest) -> None:
 def _external_check(workspace: Workspace, request: ExternalTestRequest) -> None:
     run = store.open_run(workspace, request.run)
     run.check_network()
-    dataset_of(workspace, run)
+    if run.bundle:
+        dataset_of(workspace, run)  # raises where it came without its images
     open_dataset(workspace, request.dataset)
 
 
