@@ -53,7 +53,7 @@ RIGHTS = {
     COMPUTE: Right(Role.TRAINER, Role.ADMIN, "start, stop or remove such a job"),
     TRAIN: Right(Role.TRAINER, Role.ADMIN, "start, change or delete such a run"),
     IMPORT: Right(Role.ADMIN, Role.ADMIN, "add or delete data sets"),
-    TAKE_RUNS: Right(Role.TRAINER, Role.TRAINER, "save runs as a bundle"),
+    TAKE_RUNS: Right(Role.TRAINER, Role.TRAINER, "save runs as a bundle, or export their models"),
     TAKE_IMAGES: Right(Role.ADMIN, Role.ADMIN, "save images in a bundle"),
     OPEN: Right(Role.ADMIN, Role.ADMIN, "open a bundle of runs"),
     ADMINISTER: Right(Role.ADMIN, Role.ADMIN, "change what all users share"),

@@ -529,7 +529,7 @@ KINDS: dict[str, Kind] = {
             check=_export_check,
             seconds=lambda workspace, request: EXPORT_SECONDS,
             slot=EXPORT_SLOT,
-            right=access.VIEW,
+            right=access.TAKE_RUNS,
         ),
         Kind(
             "features",

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from covid_core import access
 from covid_core.errors import JobRefused
 from covid_core.exchange.forms import exported, formats
 from covid_core.formatting import file_size
@@ -40,6 +41,7 @@ def panel(run: Run) -> None:
                 "application/zip",
                 key=f"export-download-{run.id}-{name}",
                 icon=":material/download:",
+                **shell.refused(access.TAKE_RUNS),
             )
         elif not is_active:
             _start(run, name)
