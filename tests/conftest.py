@@ -16,6 +16,8 @@ from made_images import write_images
 from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.scriptrunner import script_runner
 
+from covid_core import access
+from covid_core.access import Actor
 from covid_core.commands import main
 from covid_core.jobs import queue
 from covid_core.runs.store import JobFolder, Run
@@ -123,3 +125,9 @@ def image_folder(tmp_path) -> MadeFolder:
         return write_images(tmp_path / name, counts, side)
 
     return make
+
+
+@pytest.fixture
+def acts(monkeypatch) -> Callable[..., None]:
+    """Say who acts from now on, until the test ends: a role, and a name."""
+    return lambda role, name="owner@example.org": monkeypatch.setattr(access, "_present", lambda: Actor(name, role))

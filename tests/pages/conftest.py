@@ -2,6 +2,7 @@
 
 import pytest
 
+import pages.server.access  # noqa: F401  says from now on who acts, and no test may be the first to have it do so
 from covid_core import presets, weights
 
 

@@ -8,8 +8,7 @@ import pytest
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
-from covid_core import access
-from covid_core.access import Actor, Role
+from covid_core.access import Role
 from covid_core.exchange.bundle import opening, packing
 from covid_core.jobs import worker
 from covid_core.runs import store
@@ -100,10 +99,7 @@ def test_a_file_that_is_no_bundle_is_told_on_home(workspace, tmp_path, jobs_wait
     assert any("bundle" in one.value for one in app.error)
 
 
-def test_who_may_not_take_runs_away_gets_no_file(run):
-    access.install(lambda: Actor("viewer", Role.VIEWER))
-    try:
-        app = opened("train", run=run.id)
-        assert not [one for one in app.get("download_button") if "bundle" in one.proto.label.lower()]
-    finally:
-        access.install(access.local)
+def test_who_may_not_take_runs_away_gets_no_file(run, acts):
+    acts(Role.VIEWER)
+    app = opened("train", run=run.id)
+    assert not [one for one in app.get("download_button") if "bundle" in one.proto.label.lower()]

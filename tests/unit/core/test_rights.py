@@ -1,13 +1,13 @@
 """Roles and rights where work is done, and the log: who may call which function of the core, whatever a page shows."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from covid_core import access
-from covid_core.access import Actor, Role, activity
+from covid_core.access import Role, activity
 from covid_core.data import dataset as data
 from covid_core.data.decisions import LEAVE_OUT, Decision
 from covid_core.data.imports.importing import import_folder
@@ -25,13 +25,6 @@ from covid_core.workspace import Workspace
 
 ROLES = list(Role)
 OWN, OTHERS = "owner@example.org", "other@example.org"
-
-
-@pytest.fixture
-def acts(workspace) -> Iterator[Callable[[Role, str], None]]:
-    """Say who acts from now on."""
-    yield lambda role, name=OWN: access.install(lambda: Actor(name, role))
-    access.install(access.local)
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ from dicomweb_server import NAME, PATIENT, STUDY, Service, listed, send, service
 from made_dicom import as_dicom
 from services import free_port
 
-from covid_core import access
-from covid_core.access import Actor, Role, activity
+from covid_core.access import Role, activity
 from covid_core.errors import InvalidChoice, NotPermitted, PacsError
 from covid_core.exchange.pacs import dicomweb, servers
 from covid_core.images.codec import png_bytes
@@ -184,15 +183,12 @@ def test_a_result_that_was_not_stored_whole_is_an_error(pacs, workspace, status,
         dicomweb.store(workspace, servers.named(NAME), [image()])
 
 
-def test_a_viewer_may_neither_fetch_nor_send_and_the_log_names_no_patient(pacs, workspace):
+def test_a_viewer_may_neither_fetch_nor_send_and_the_log_names_no_patient(pacs, workspace, acts):
     fetched(workspace)
-    access.install(lambda: Actor("vi", Role.VIEWER))
-    try:
-        for action in (fetched, lambda place: dicomweb.store(place, servers.named(NAME), [image()])):
-            with pytest.raises(NotPermitted):
-                action(workspace)
-    finally:
-        access.install(access.local)
+    acts(Role.VIEWER)
+    for action in (fetched, lambda place: dicomweb.store(place, servers.named(NAME), [image()])):
+        with pytest.raises(NotPermitted):
+            action(workspace)
     lines = activity.lines(workspace, 9)
     assert [line.what for line in lines] == [NAME] * 3
     assert pacs.stored == []

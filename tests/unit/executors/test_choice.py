@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from made_runs import all_parts, made_run
 
-from covid_core import access
-from covid_core.access import Actor, Role
+from covid_core.access import Role
 from covid_core.data.imports.importing import import_folder
 from covid_core.errors import InvalidChoice, NotPermitted
 from covid_core.executors import attendant, choice, local
@@ -75,13 +74,10 @@ def test_a_damaged_setting_is_no_silent_return_to_this_computer(workspace):
         chosen(workspace)
 
 
-def test_only_an_administrator_chooses(workspace):
-    access.install(lambda: Actor("a@example.org", Role.TRAINER))
-    try:
-        with pytest.raises(NotPermitted):
-            choose(workspace, Choice())
-    finally:
-        access.install(access.local)
+def test_only_an_administrator_chooses(workspace, acts):
+    acts(Role.TRAINER)
+    with pytest.raises(NotPermitted):
+        choose(workspace, Choice())
 
 
 def test_what_needs_more_than_the_workspace_stays_on_this_computer():
