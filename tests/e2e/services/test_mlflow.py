@@ -55,6 +55,7 @@ def test_a_run_is_on_the_server_once_with_all_that_leaves(server, home, client, 
     losses = client.get_metric_history(written["run"], "history/loss")
     assert [one.value for one in losses] == pytest.approx(run.history()["loss"].tolist())
     assert {one.path for one in client.list_artifacts(written["run"], "figures")} >= {"figures/roc.png"}
+    assert {one.path for one in client.list_artifacts(written["run"])} >= {"card.html", "card.md"}
     (model,) = client.list_artifacts(written["run"], "model")
     assert model.file_size == run.model_path.stat().st_size
 
