@@ -59,20 +59,16 @@ def ordered_map(
             future.cancel()
 
 
-def lower_priority(process: int = 0) -> None:
-    """Let pages go before a process, by its id; 0 is this one. Where the platform has no niceness, nothing changes."""
-    if hasattr(os, "setpriority"):
-        with contextlib.suppress(ProcessLookupError):  # it has ended
-            os.setpriority(os.PRIO_PROCESS, process, max(NICENESS, os.getpriority(os.PRIO_PROCESS, process)))
-
-
 def lower_session(process: int) -> None:
     """Let pages go before a process that was just started in a session of its own, and before all that it starts.
 
     Where Linux groups processes by their session, niceness counts within the group alone, and the group has one of its
-    own (sched(7), "The autogroup feature"): without it, a training takes as much of the processor as the pages.
+    own (sched(7), "The autogroup feature"): without it, a training takes as much of the processor as the pages. Where
+    the platform has neither, nothing changes.
     """
-    lower_priority(process)
+    if hasattr(os, "setpriority"):
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            os.setpriority(os.PRIO_PROCESS, process, max(NICENESS, os.getpriority(os.PRIO_PROCESS, process)))
     for _ in range(TRIES):
         try:
             Path(f"/proc/{process}/autogroup").write_text(str(NICENESS), encoding="ascii")

@@ -26,6 +26,7 @@ from covid_core.images import sandbox_worker
 from covid_core.images.codec import LARGEST_FILE
 from covid_core.images.image import TOO_MUCH_MEMORY, GreyImage
 from covid_core.images.sandbox_worker import NO_KEY, Broken
+from covid_core.work import lower_session
 
 SECONDS = 3.5  # for one image, so that its page answers within 5; one of 12 megapixels takes about one
 MEGABYTES = 512  # beyond what a warm decoder has: an image of 16 megapixels and 16 bits takes 200
@@ -196,6 +197,7 @@ def _started(seconds: float, megabytes: int) -> subprocess.Popen[bytes]:
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
         **detached(),
     )
+    lower_session(process.pid)
     _widen(process)
     return process
 

@@ -25,7 +25,6 @@ import numpy as np
 
 from covid_core.errors import ImageError
 from covid_core.images.image import MOST_PIXELS, TOO_MUCH_MEMORY, GreyImage, WindowChoice
-from covid_core.work import lower_priority
 
 READY = b"ready"
 REQUEST = struct.Struct("<Qi32s")  # bytes of the file, place of the window, key
@@ -147,7 +146,6 @@ def main() -> None:
     requests = os.fdopen(0, "rb", buffering=0)
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     sys.dont_write_bytecode = True
-    lower_priority()
     from covid_core.images import codec, dicom
 
     codec.load_decoders()

@@ -22,7 +22,7 @@ from covid_core.images.sandbox import ROOT, detached, killed_after
 from covid_core.images.sandbox_worker import Broken
 from covid_core.inference.apart.worker import receive_message, send_message
 from covid_core.runs import backbone_files
-from covid_core.work import cores
+from covid_core.work import cores, lower_session
 from covid_core.workspace import Workspace
 
 OPEN_SECONDS = 180.0  # on a machine that is busy with everything else; 300 MB take 5
@@ -106,7 +106,7 @@ class NetworkApart:
 
 
 def _started() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "covid_core.inference.apart.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -115,6 +115,8 @@ def _started() -> "subprocess.Popen[bytes]":
         env={**os.environ, "MALLOC_ARENA_MAX": "2", "ORT_DISABLE_TELEMETRY": "1"},
         **detached(),
     )
+    lower_session(process.pid)
+    return process
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from covid_core.work import NICENESS, lower_priority, lower_session
+from covid_core.work import NICENESS, lower_session
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def apart() -> Iterator[int]:
 @pytest.mark.skipif(not hasattr(os, "setpriority"), reason="only POSIX has niceness")
 def test_a_process_of_low_priority_stays_so_when_it_is_asked_again(apart):
     for _ in range(2):
-        lower_priority(apart)
+        lower_session(apart)
         assert psutil.Process(apart).nice() == NICENESS
 
 
