@@ -43,7 +43,7 @@ def mutated(place: Place) -> Measured:
 
 def upload(place: Place) -> dict[str, Any]:
     """What an upload that keeps its reader busy costs: seconds, the ratio for another session, megabytes."""
-    from hostile import uploads
+    from benchmarks.reliability import uploads
 
     if "upload" not in place.notes:
         with place.server("hostile") as app, chromium() as browser:
