@@ -18,6 +18,8 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 from benchmarks.measuring import ROOT, command_line, machine, options, show, tell
+from covid_core.data.dataset import open_dataset
+from covid_core.runs.store import open_run
 from covid_core.workspace import Workspace
 
 sys.path.insert(0, str(ROOT / "tests/support"))
@@ -33,7 +35,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(os.environ["COVID_CORE_HOME"]) if given.run else Path(folder) / "workspace"
         run = given.run or drawn(home)
-        images = [path.read_bytes() for path in sorted((home / "datasets").glob("*/files/*/images/*.png"))[:50]]
+        dataset = open_dataset(Workspace(home), open_run(Workspace(home), run).dataset.id)
+        images = [dataset.path_of(row).read_bytes() for row in range(min(50, len(dataset.images)))]
         with serving(Workspace(home), run) as server:
             alone = [asked(server, images[number % len(images)]) for number in range(20)]
             turns = [together(server, images, given.clients, given.requests) for _ in range(given.repeats)]
