@@ -181,7 +181,8 @@ def test_debians_slurm_trains_a_run_stops_one_and_starts_a_cancelled_one_again(h
         monkeypatch.setenv(VARIABLE, "slurm")
         (node,) = engines.opened(choice.chosen(home)).nodes()
         assert node.cores == os.cpu_count()
-        run = queue.submit_training(home, spec.model_copy(update={"seed": 200, "epochs": 60}))
+        slow = {"seed": 200, "image_size": 96}  # it is still at work when it is cancelled
+        run = queue.submit_training(home, spec.model_copy(update=slow))
         until(lambda: len(run.history()) > 1, "some epochs")
         subprocess.run(["scancel", "--name", run.id, "--signal=KILL", "--full"], check=True)
         status = queue.wait(run)
