@@ -1,11 +1,11 @@
-"""The calibrated model of a run in another form: uint8 grey images (n, side, side, 1) to shares that sum to 1."""
+"""The calibrated model of a run in another format: uint8 grey images (n, side, side, 1) to shares that sum to 1."""
 
-import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import keras
-import numpy as np
+import tensorflow as tf
 from keras import layers
 
 from covid_core.nets import export
@@ -16,7 +16,7 @@ from covid_core.work import Progress
 
 
 def write(model: Path, temperature: float, kind: str, path: Path, progress: Progress) -> None:
-    """Write a run's saved model in another form.
+    """Write a run's saved model in another format.
 
     Args:
         model: the run's .keras file; nothing in it is run as code.
@@ -25,11 +25,11 @@ def write(model: Path, temperature: float, kind: str, path: Path, progress: Prog
         path: a file that is not there, or of a SavedModel a folder.
         progress: told of each step.
 
-    Raises InvalidChoice where the file is not to be trusted, and RunError where the form cannot hold it.
+    Raises InvalidChoice where the file is not to be trusted, and RunError where the format cannot hold it.
     """
     progress(0.0, "Starting TensorFlow, and loading the model")
     network = calibrated(keras_file.loaded(model), temperature)
-    progress(0.4, "Writing the model in its new form")
+    progress(0.4, "Writing the model in its new format")
     WRITERS[kind](network, path)
 
 
@@ -45,29 +45,21 @@ def _keras(network: keras.Model, path: Path) -> None:
     older_keras.rewrite(path)
 
 
-def _saved_model(network: keras.Model, path: Path) -> None:
-    network.export(path, format="tf_saved_model", verbose=False)
-
-
-def _litert(network: keras.Model, path: Path) -> None:
-    export.export_network(network, path)
-
-
-def _litert_of_one(network: keras.Model, path: Path) -> None:
-    export.export_network(network, path, images=1)
-
-
 def _onnx(network: keras.Model, path: Path) -> None:
-    network(np.zeros((1, *network.input.shape[1:]), np.uint8))  # Keras refuses to export what was never called
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Keras patches tf2onnx for NumPy 2, which warns of it
-        network.export(path, format="onnx", verbose=False)
+    """By tf2onnx itself. A Normalization layer has its numbers as tensors, not as variables: ``from_function``, which
+    Keras's own export calls, makes inputs of them, and ``from_keras`` constants."""
+    import tf2onnx  # an extra
+
+    image = network.input
+    tf2onnx.convert.from_keras(network, [tf.TensorSpec(image.shape, image.dtype, name=image.name)], output_path=path)
 
 
-WRITERS: dict[str, Callable[[keras.Model, Path], None]] = {
+WRITERS: dict[str, Callable[[keras.Model, Path], object]] = {
     "keras": _keras,
-    "saved_model": _saved_model,
-    "litert": _litert,
-    "litert_of_one": _litert_of_one,  # LiteRT.js 2.5 runs no other number of images than the file states
+    "saved_model": partial(keras.Model.export, format="tf_saved_model", verbose=False),
+    "litert": export.export_network,
+    "litert_of_one": partial(
+        export.export_network, images=1
+    ),  # LiteRT.js 2.5 runs no other number of images than the file states
     "onnx": _onnx,
 }
