@@ -5,7 +5,7 @@ Four folders of the workspace hold it, and all of it can be computed again:
 - ``pixels``: decoded images, one file per data set version and size;
 - ``features``: what frozen networks answered, one file per data set version, network and view;
 - ``tables``: small derived tables and thumbnails;
-- ``exports``: models in the forms of others, one archive per run and form.
+- ``exports``: models in the formats of others, one archive per run and format.
 
 Nothing holds a cache file against removal but the lock of a worker that fills it right now (``NAME.lock``), and
 Windows, which keeps mapped files. On other systems a memory map outlives its file, so a reader whose file is removed

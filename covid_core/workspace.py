@@ -97,7 +97,7 @@ class Workspace:
     pixels = _Folder("cache/pixels")
     features = _Folder("cache/features")
     tables = _Folder("cache/tables")  # small derived tables and thumbnails, made once per data set version
-    exports = _Folder("cache/exports")  # models in the forms of others, one archive each
+    exports = _Folder("cache/exports")  # models in the formats of others, one archive each
     uploads = _Folder("cache/uploads")  # archives handed in through the browser, removed when their import ends
 
     def patient_key(self) -> bytes:

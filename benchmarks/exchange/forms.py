@@ -1,8 +1,8 @@
-"""How far each exported form of each run is from the app, and how large it is: the table of docs/exchange.md.
+"""How far each exported format of each run is from the app, and how large it is: the table of docs/exchange.md.
 
     python -m benchmarks.exchange.forms RUN ...
 
-The runs are those of the workspace in use. Each form's own example runs in a process of its own on 32 images. ONNX
+The runs are those of the workspace in use. Each format's own example runs in a process of its own on 32 images. ONNX
 needs the extra ``onnx``, and the page LiteRT.js in the workspace.
 """
 

@@ -131,7 +131,7 @@ class RobustnessRequest(Request):
 
 
 class ExportRequest(Request):
-    """Write the model of a finished run in another form: a ``format`` of ``exchange.forms.formats.FORMATS``."""
+    """Write the model of a finished run in another format: one of ``exchange.forms.formats.FORMATS``."""
 
     run: str
     format: str

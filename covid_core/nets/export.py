@@ -1,4 +1,4 @@
-"""Keras to files: models published whole, and networks in LiteRT form."""
+"""Keras to files: models published whole, and networks in LiteRT format."""
 
 import warnings
 from collections.abc import Callable
@@ -11,12 +11,11 @@ import tensorflow as tf
 
 from covid_core import files
 from covid_core.errors import RunError
-from covid_core.images.codec import to_square
 from covid_core.inference.apart.network import NetworkApart
 from covid_core.inference.network import LiteNetwork, batch_for
 from covid_core.nets import model, trunk
 from covid_core.nets.trunk import FrozenTrunk, relative_difference
-from covid_core.synthetic.phantom import MIN_SIZE, image_at
+from covid_core.synthetic.phantom import drawn_squares
 from covid_core.work import blocks
 from covid_core.workspace import Workspace
 
@@ -102,5 +101,4 @@ def _in_batches(run: Traced, images: np.ndarray) -> list[np.ndarray]:
 
 def probe_images(size: int) -> np.ndarray:
     """Synthetic images on which exported networks are compared with Keras's: uint8 (n, size, size)."""
-    images = [image_at(number, PROBE_IMAGES, size=max(size, MIN_SIZE)).pixels for number in range(PROBE_IMAGES)]
-    return np.stack([to_square(image, size) for image in images])
+    return drawn_squares(PROBE_IMAGES, size)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from covid_core.errors import InvalidChoice
+from covid_core.images.codec import to_square
 
 FAULTS = ("corner-tag", "brightness-shift", "near-duplicates", "swapped-labels")
 CLEAR_LESIONS = "clear-lesions"  # `anatomy.CLEAR` says how strong they are
@@ -185,3 +186,9 @@ def image_at(
         pixels = burn_tag(pixels, true_label)
         plants.append("corner-tag")
     return PhantomImage(name, label, true_label, drawn.site, pixels, drawn.lung_mask, drawn.lesion, tuple(plants))
+
+
+def drawn_squares(images: int, side: int) -> np.ndarray:
+    """All images of a set as squares, on which networks are compared: uint8 (images, side, side)."""
+    drawn = (image_at(index, images, size=max(side, MIN_SIZE)).pixels for index in range(images))
+    return np.stack([to_square(image, side) for image in drawn])

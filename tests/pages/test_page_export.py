@@ -1,4 +1,4 @@
-"""A run's page offers its model in other forms: refused, started, and downloaded."""
+"""A run's page offers its model in other formats: refused, started, and downloaded."""
 
 import json
 from zipfile import ZipFile

@@ -1,1 +1,1 @@
-"""A finished model in the forms that programs of others run, with what a reader needs to use it."""
+"""A finished model in the formats that programs of others read, with what a reader needs to use it."""

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -27,13 +28,13 @@ from covid_core.evaluation.calibration import Calibration
 from covid_core.exchange.forms import formats
 from covid_core.exchange.forms.formats import LITERTJS, Format
 from covid_core.formatting import number, plural, share
-from covid_core.images.codec import png_bytes, to_square
+from covid_core.images.codec import png_bytes
 from covid_core.inference.network import softmax
 from covid_core.inference.predictor import Predictor
 from covid_core.runs import temperature_scaling
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Run
-from covid_core.synthetic.phantom import MIN_SIZE, image_at
+from covid_core.synthetic.phantom import drawn_squares
 from covid_core.work import Progress
 from covid_core.workspace import Workspace
 
@@ -52,8 +53,8 @@ Write = Callable[[Path, float, str, Path, Progress], None]
 
 
 def check(workspace: Workspace, run: Run, format: Format) -> None:
-    """Raise JobRefused where a run has no such form, or this installation lacks what that takes; RunError where it has
-    no model at all."""
+    """Raise JobRefused where a run has no such format, or this installation lacks what that takes; RunError where it
+    has no model at all."""
     if not run.result or not run.status().is_usable:
         raise JobRefused(f"{run.name} is not finished. Wait until it is.")
     run.check_network()
@@ -73,7 +74,7 @@ def check(workspace: Workspace, run: Run, format: Format) -> None:
 
 
 def stored(workspace: Workspace, run: Run, name: str) -> Path | None:
-    """The archive of a form that was made before; None where there is none."""
+    """The archive of a format that was made before; None where there is none."""
     path = path_of(workspace, run, name)
     return path if path.is_file() else None
 
@@ -113,9 +114,9 @@ def unpacked(archive: Path, folder: Path) -> dict[str, Any]:
 
 
 def make(workspace: Workspace, run: Run, name: str, write: Write, progress: Progress) -> Path:
-    """Write a run's model in a form, check it, and keep it. Returns the archive.
+    """Write a run's model in a format, check it, and keep it. Returns the archive.
 
-    Raises JobRefused, RunDamaged, or RunError where the form gives other probabilities than the app.
+    Raises JobRefused, RunDamaged, or RunError where it gives other probabilities than the app.
     """
     format = formats.named(name)
     check(workspace, run, format)
@@ -145,7 +146,7 @@ def make(workspace: Workspace, run: Run, name: str, write: Write, progress: Prog
 
 
 def path_of(workspace: Workspace, run: Run, name: str) -> Path:
-    """Where the archive of a form lies, whether or not it is there."""
+    """Where the archive of a format lies, whether or not it is there."""
     calibration = temperature_scaling.of(run)
     what = (__version__, run.id, run.name, run.result.get("model_sha256"), calibration.temperature, LITERTJS)
     key = hashlib.sha256(repr(what).encode()).hexdigest()
@@ -169,7 +170,7 @@ def facts(run: Run, name: str, calibration: Calibration) -> dict[str, Any]:
 
 
 def example(about: dict[str, Any], format: Format) -> str:
-    """A program that predicts with a form, and needs nothing of this project."""
+    """A program that predicts with such a model, and needs nothing of this project."""
     code = {field: text.format(file=format.file) for field, text in format.code._asdict().items()}
     return _filled("example.txt", {**about, **code, "run_batch": code["run"], "classes": ascii(about["classes"])})
 
@@ -225,21 +226,14 @@ def parity_images(workspace: Workspace, run: Run) -> tuple[np.ndarray, str]:
     """Images of the run's test part, or its validation part, or drawn ones where its data set is not here: uint8
     (PARITY_IMAGES or fewer, side, side), and which they are."""
     side, split = run.spec.pixels, run.split()
-    try:
+    with suppress(DataError):  # gone or changed since; DRAWN says so
         dataset = dataset_of(workspace, run)
         for part in (TEST, "validation"):
             rows = np.flatnonzero(dataset.images["image_id"].isin(split.loc[split["part"] == part, "image_id"]))
             if len(rows):
                 chosen = np.unique(np.linspace(0, len(rows) - 1, PARITY_IMAGES).round().astype(int))
                 return decode_rows(dataset, rows[chosen], side), f"{part} part of the run"
-    except DataError:  # gone or changed since; what is drawn says so
-        return _drawn(side), DRAWN
-    return _drawn(side), DRAWN
-
-
-def _drawn(side: int) -> np.ndarray:
-    drawn = (image_at(number, PARITY_IMAGES, size=max(side, MIN_SIZE)).pixels for number in range(PARITY_IMAGES))
-    return np.stack([to_square(image, side) for image in drawn])
+    return drawn_squares(PARITY_IMAGES, side), DRAWN
 
 
 def example_output(

@@ -1,4 +1,4 @@
-"""The forms in which a model can be taken away: one table."""
+"""The formats in which a model can be taken away: one table."""
 
 import importlib.util
 import json
@@ -11,17 +11,17 @@ from covid_core.errors import InvalidChoice, JobRefused
 from covid_core.workspace import Workspace
 
 LITERTJS = "2.5.3"  # the version that the web page is tested with
-NO_TF2ONNX = 'The ONNX form needs tf2onnx, which is not installed: python -m pip install "second-look[onnx]"'
+NO_TF2ONNX = 'The ONNX format needs tf2onnx, which is not installed: python -m pip install "second-look[onnx]"'
 NO_LITERTJS = (
-    f"The web form needs LiteRT.js {LITERTJS} (Apache-2.0, 12 MB). Install it into the workspace, the folder that "
+    f"The web page needs LiteRT.js {LITERTJS} (Apache-2.0, 12 MB). Install it into the workspace, the folder that "
     f"second-look where prints: npm install --prefix WORKSPACE @litertjs/core@{LITERTJS}"
 )
 TF2ONNX = ("tf2onnx", "onnx", "onnxruntime")
 
 
 class Code(NamedTuple):
-    """What the example does in a form: what it imports, how it opens the model, what it does with a ``batch``, and what
-    then are the shares, of shape (1, classes)."""
+    """What the example does in a format: what it imports, how it opens the model, what it does with a ``batch``, and
+    what then are the shares, of shape (1, classes)."""
 
     imports: str
     opened: str
@@ -60,7 +60,7 @@ class Format:
         written_as: by which of ``nets.forms.writing.WRITERS``.
         code: of the example.
         needs: packages that the example needs, for pip.
-        check: raises JobRefused where this installation lacks what the form needs.
+        check: raises JobRefused where this installation lacks what the format needs.
         note: one sentence on its use.
     """
 

@@ -1,1 +1,1 @@
-"""A finished model in the forms that programs of others run."""
+"""A finished model in the formats that programs of others read."""

@@ -1,4 +1,4 @@
-"""A finished run's model in the forms that others run, as a folder in a zip archive."""
+"""A finished run's model in the formats that others read, as a folder in a zip archive."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""Models in the forms of others: what is refused, what a folder holds, and that a wrong model is never handed out."""
+"""Models in the formats of others: what is refused, what a folder holds, and that a wrong model is never handed out."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -76,7 +76,7 @@ def test_an_unfinished_run_is_refused(workspace):
         exported.check(workspace, run, FORMATS["keras"])
 
 
-def test_the_web_form_is_refused_without_litertjs_or_with_another_version(workspace, made):
+def test_the_web_page_is_refused_without_litertjs_or_with_another_version(workspace, made):
     with pytest.raises(JobRefused):
         exported.check(workspace, made, FORMATS["web"])
     root = workspace.root / "node_modules/@litertjs"
@@ -126,7 +126,7 @@ def test_an_export_predicts_as_the_app_does_and_says_what_it_is(trained, write, 
 
 
 @pytest.mark.slow
-def test_a_form_that_gives_other_probabilities_is_refused_and_leaves_nothing(trained, write):
+def test_a_format_that_gives_other_probabilities_is_refused_and_leaves_nothing(trained, write):
     def wrong(model: Path, temperature: float, *rest) -> None:
         write(model, 1.5 * temperature, *rest)
 
@@ -163,7 +163,7 @@ def test_a_folder_that_holds_something_stays_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_example_of_each_form_is_python_of_less_than_thirty_lines(name, made):
+def test_the_example_of_each_format_is_python_of_less_than_thirty_lines(name, made):
     about = {**exported.facts(made, name, temperature_scaling.of(made)), "classes": ["it's", 'a "class"']}
     code = exported.example(about, FORMATS[name])
     compile(code, "example.py", "exec")
