@@ -20,6 +20,7 @@ Preprocessing = Literal[
 ]
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 KERAS_WEIGHTS = "https://storage.googleapis.com/tensorflow/keras-applications"
 BASELINE_FILTERS = (32, 64)  # of the course study's network, whose convolutions are 3 x 3
@@ -36,11 +37,11 @@ class Measured(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    channels: int
+    channels: Annotated[int, Field(ge=0)]
     is_vector: bool
-    milliseconds: float
-    megabytes: float
-    parameters: int | None = None
+    milliseconds: Positive
+    megabytes: Positive
+    parameters: Annotated[int, Field(ge=0)] | None = None
 
 
 class BackboneFile(BaseModel):

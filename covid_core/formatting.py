@@ -148,6 +148,11 @@ def moment(seconds: float) -> str:
     return f"{then:%d %b, %H:%M}" if then.year == datetime.now().year else f"{then:%d %b %Y, %H:%M}"
 
 
+def day(seconds: float) -> str:
+    """The day of a time since 1970 on this machine, with its year."""
+    return f"{datetime.fromtimestamp(seconds):%d %B %Y}"
+
+
 def file_size(n_bytes: float) -> str:
     """Bytes in the largest fitting decimal unit: ``9.4 MB``."""
     for unit in ("B", "kB", "MB"):

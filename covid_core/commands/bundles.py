@@ -17,7 +17,7 @@ from covid_core.workspace import Workspace
     "bundle",
     option("runs", nargs="+", metavar="RUN", help=ARGUMENTS["run"]),
     option("file", metavar="FILE", help="where the bundle goes, such as runs.zip"),
-    option("--licence", default="", help="of the data, as you state it: travels with the runs"),
+    option("--licence", default="", help="of the data, as you state it: in the bundle and on cards"),
     option("--images", action="store_true", help="with all images of the runs' data sets; without, no pixels go along"),
 )
 def do_bundle(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
@@ -30,12 +30,14 @@ def do_bundle(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
     lines = [
         f"{file}  {plural(len(packed.runs), 'run')}, {held}, {file_size(packed.bytes)}",
         f"SHA-256 {packed.sha256}",
+        *([f"Studies: {', '.join(study.name for study in packed.studies)}."] if packed.studies else []),
         f"Licence of the data: {packed.licence or 'not stated'}.",
         opening.NO_PATIENTS,
     ]
     return {
         "file": str(file),
         "runs": [{"run": run.id, "name": run.name} for run in packed.runs],
+        "studies": [study.id for study in packed.studies],
         "bytes": packed.bytes,
         "sha256": packed.sha256,
         "images": packed.images,
@@ -57,8 +59,9 @@ def do_open(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     lines = [line for row in rows for line in (f"{row['run']}  {row['name']}  {WORDS[row['state']]}", *row["lacks"])]
     stated = f"Licence of the data: {opened['licence'] or 'not stated'}."
     note = {"sha256": opened["sha256"], "licence": opened["licence"], "note": opening.NO_PATIENTS}
+    lines += [f"Study: {store.open_study(workspace, name).name}." for name in opened["studies"]]
     text = "\n".join([*lines, f"SHA-256 {opened['sha256']}", stated, opening.NO_PATIENTS])
-    return {"runs": rows, **note, "text": text}
+    return {"runs": rows, "studies": opened["studies"], **note, "text": text}
 
 
 def _row(workspace: Workspace, identifier: str, state: str) -> dict[str, Any]:

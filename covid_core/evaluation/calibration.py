@@ -132,6 +132,11 @@ def calibrate(table: pd.DataFrame) -> Calibration:
         fitted = fitted_temperature(table)
     except DataError as error:
         return Calibration(images=images, note=str(error))
+    return reported(table, fitted, images)
+
+
+def reported(table: pd.DataFrame, fitted: float, images: int) -> Calibration:
+    """What a temperature, fitted on so many ``images``, makes of the test images of a prediction table."""
     figures: dict[str, Any] = {}
     for when, one in (("before", table), ("after", tempered(table, fitted))):
         predictions = metrics.answers(one, "test")

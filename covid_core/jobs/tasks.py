@@ -118,7 +118,8 @@ def open_bundle(workspace: Workspace, request: kinds.OpenRequest, progress: Prog
 
     opened = opening.open_bundle(workspace, Path(request.source), progress)
     runs = [{"run": one.run.id, "state": one.state} for one in opened.runs]
-    return {"runs": runs, "sha256": opened.about.sha256, "licence": opened.about.licence}
+    about = {"sha256": opened.about.sha256, "licence": opened.about.licence}
+    return {"runs": runs, "studies": opened.studies, **about}
 
 
 def add_backbone(workspace: Workspace, request: kinds.BackboneRequest, progress: Progress) -> Result:

@@ -74,6 +74,22 @@ def folder_of(workspace: Workspace, name: str) -> Path:
     return workspace.backbones / name.replace("_", "-")
 
 
+def for_bundle(file: BackboneFile) -> BackboneFile:
+    """The same under a name that no other file has, in a bundle and in the workspace that opens it."""
+    return file.model_copy(update={"name": f"{file.name[:31]}_{file.sha256[:8]}"})
+
+
+def carried(workspace: Workspace, run: store.Run) -> dict[str, bytes | Path]:
+    """What of an added backbone goes along with a run, by name in a workspace: all that it predicts with. A .keras file
+    does not: the run's own network holds it. Raises RunDamaged where the file is gone."""
+    file = run.spec.backbone_file
+    if file is None or not file.runs_apart:
+        return {}
+    path, record = path_of(workspace, file), for_bundle(file)
+    place = f"{workspace.backbones.name}/{folder_of(workspace, record.name).name}"
+    return {f"{place}/{path.name}": path, f"{place}/{RECORD}": files.json_bytes(record.model_dump(mode="json"))}
+
+
 def path_of(workspace: Workspace, file: BackboneFile) -> Path:
     """The file of that hash, whatever its name here. Raises RunDamaged where it is gone or was changed."""
     for one in listed(workspace):

@@ -28,7 +28,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from functools import cached_property, lru_cache
@@ -63,6 +63,7 @@ FINAL = frozenset({COMPLETED, FAILED, STOPPED, INTERRUPTED})
 ENDED_EARLY = FINAL - {COMPLETED}  # states from which a run can be resumed
 USABLE = frozenset({COMPLETED, STOPPED})  # states in which a run can be compared and predict
 ANNOTATION = "annotation.json"  # says nothing of figures: no reason to measure a run anew
+MOST_OF_LICENCE = 200  # letters
 ANNOTATING = 10.0  # seconds to wait for another process that writes an annotation
 OPENINGS = "openings.csv"  # grows with every look and is read for nothing else: no reason to read a run anew
 UNREADABLE = "a line that cannot be read"
@@ -392,7 +393,7 @@ class BundleRecord(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     sha256: str = Field(pattern="[0-9a-f]{64}")
-    licence: str = Field(default="", max_length=200)
+    licence: str = Field(default="", max_length=MOST_OF_LICENCE)
     created: FiniteFloat
     version: str = Field(max_length=40)
 
@@ -415,7 +416,8 @@ class RunRecord(BaseModel):
 class Annotation(BaseModel):
     """What people wrote on a run, and its ``number`` in the workspace, which gives it its colour for good.
 
-    ``reference``: other runs are compared with it. ``archived``: lists leave it out.
+    ``reference``: other runs are compared with it. ``archived``: lists leave it out. ``licence``: of the data,
+    as people of this workspace state it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -425,10 +427,11 @@ class Annotation(BaseModel):
     tags: tuple[Annotated[str, Field(min_length=1, max_length=40)], ...] = Field(default=(), max_length=20)
     reference: bool = False
     archived: bool = False
+    licence: str = Field(default="", max_length=MOST_OF_LICENCE)
     number: int | None = Field(default=None, ge=0)
 
 
-_OF_WORKSPACE = {"reference", "archived", "number"}  # fields of an annotation that say nothing elsewhere
+_OF_WORKSPACE = {"reference", "archived", "licence", "number"}  # fields of an annotation that say nothing elsewhere
 
 
 @dataclass(frozen=True)
@@ -460,6 +463,11 @@ class Run(JobFolder):
     def bundle(self) -> BundleRecord | None:
         """The bundle that it was opened from: its files are then a stranger's. None where it was trained here."""
         return self.record.bundle
+
+    @property
+    def licence(self) -> str:
+        """The licence of its data: as somebody stated it here, or else as the sender of its bundle did."""
+        return self.annotation.licence or (self.bundle.licence if self.bundle else "")
 
     @property
     def has_model(self) -> bool:
@@ -829,13 +837,14 @@ def is_carried(name: str) -> bool:
     return name in CARRIED or name in WRITTEN_ANEW or PARTS_CARRIED.fullmatch(name) is not None
 
 
-def adopt(staging: Path, bundle: BundleRecord) -> Run:
+def adopt(staging: Path, bundle: BundleRecord, study: str = "") -> Run:
     """Make the files of a stranger's run, in a folder that is not published yet, those of a run of this workspace.
 
-    The tables are written anew, so that nobody but this call reads a stranger's Parquet. Raises RunDamaged.
+    ``study`` is the id of the one that comes along. The tables are written anew, so that nobody but this call reads a
+    stranger's Parquet. Raises RunDamaged.
     """
     run = run_in(staging)
-    record = run.record.model_copy(update={"owner": access.actor().owner, "study": "", "bundle": bundle})
+    record = run.record.model_copy(update={"owner": access.actor().owner, "study": study, "bundle": bundle})
     files.write_json(staging / "spec.json", _as_written(record, run.spec))
     _write_annotation(staging, {**Annotation().model_dump(include=_OF_WORKSPACE), "number": 0})
     run.write_status(replace(run.status(), message="", reason="", place="", attempt=1))
@@ -881,13 +890,22 @@ def _annotating(runs: Path) -> Iterator[None]:
         yield
 
 
+def state_licence(runs: Iterable[Run], licence: str) -> None:
+    """Have runs state the licence of their data. Who may, the caller has checked. Raises InvalidChoice or RunError."""
+    for run in runs:
+        if licence not in ("", run.licence):
+            with _annotating(run.path.parent):
+                _write_annotation(run.path, {"licence": licence})
+
+
 def _write_annotation(folder: Path, changes: Mapping[str, Any]) -> None:
     try:
         written = run_in(folder).annotation
         changed = Annotation.model_validate({**written.model_dump(), **changes})
         files.write_json(folder / ANNOTATION, changed.model_dump(mode="json"))
     except ValueError as error:
-        raise InvalidChoice("A name has at most 80 letters, a group or a tag 40; a run has at most 20 tags.") from error
+        rule = "A name has at most 80 letters, a group or a tag 40, a licence 200; a run has at most 20 tags."
+        raise InvalidChoice(rule) from error
     except OSError as error:
         raise RunError(f"{folder.name} cannot be annotated: {error.strerror or error}.") from error
 
@@ -982,6 +1000,12 @@ def write_study(workspace: Workspace, study: Study) -> None:
         return
     with files.published_folder(folder) as staging:
         files.write_json(staging / "study.json", content)
+
+
+def carried_study(study: Study) -> dict[str, bytes]:
+    """Its record for another workspace, by name there: without who started it."""
+    record = files.json_bytes({**asdict(replace(study, owner="")), "schema": SCHEMA})
+    return {f"studies/{study.id}/study.json": record}
 
 
 def open_study(workspace: Workspace, identifier: str) -> Study:

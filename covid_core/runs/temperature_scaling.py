@@ -19,13 +19,17 @@ SCORES, PROBABILITIES = "scores", "probabilities"  # the two scales of a run
 
 
 def of(run: Run) -> Calibration:
-    """The run's calibration; undefined, with the reason, where it has none.
+    """The run's calibration; undefined, with the reason, where it has none. Validation images decide it; what it makes
+    of the test part is of the test images that ``run.predictions`` has.
 
     Raises RunDamaged where the stored one cannot be believed.
     """
     stored = run.result.get("calibration")
     if stored is not None:
-        return _read(run, stored)
+        calibrated = _read(run, stored)
+        if not (run.apart and calibrated.is_defined):
+            return calibrated
+        return calibration.reported(run.predictions(), calibrated.temperature, calibrated.images)
     try:
         return calibration.calibrate(table(run))
     except RunDamaged as error:  # the run may still answer; what it says is then a score

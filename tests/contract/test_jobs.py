@@ -211,7 +211,7 @@ CASES = {
         lambda place: OpenRequest(source=str(bundle(place))),
         {"source": "/no/such/file.zip"},
         "no file",
-        {"runs", "sha256", "licence"},
+        {"runs", "studies", "sha256", "licence"},
         of_run=True,
     ),
     "features": Case(

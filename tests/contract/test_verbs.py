@@ -334,14 +334,14 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
         (
             (RUN, AGAIN, "runs.zip", "--licence", "CC0"),
             {"file": str, "runs": [{"run": str, "name": str}], "bytes": int, "sha256": str, "images": int}
-            | {"licence": str, "note": str},
+            | {"studies": [str], "licence": str, "note": str},
         )
     ],
     "open": [
         (
             ("{bundle}",),
             {"runs": [{"run": str, "name": str, "state": str, "lacks": [str]}], "sha256": str, "licence": str}
-            | {"note": str},
+            | {"studies": [str], "note": str},
         )
     ],
     "fetch": [(("made", "--study", dicomweb_server.STUDY, "--to", "{there}"), {"pacs": str, "files": [str]})],

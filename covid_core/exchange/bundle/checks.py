@@ -5,7 +5,7 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -18,17 +18,18 @@ from covid_core import files
 from covid_core.audit.model import heatmap_sanity, model_audit
 from covid_core.data.dataset import open_dataset
 from covid_core.data.imports import archives
-from covid_core.errors import CovidCoreError, DataError, ImageError
+from covid_core.errors import CovidCoreError, DataError, ImageError, JobRefused
 from covid_core.evaluation import comparison
 from covid_core.exchange.bundle.manifest import LARGEST
 from covid_core.images import sandbox
 from covid_core.images.codec import GreyImage
 from covid_core.inference import assessment, robustness
+from covid_core.inference.apart.network import Chain, NetworkApart
 from covid_core.inference.predictor import Predictor, trunk_path_of
-from covid_core.reports import comparison_text, evidence_text, run_figures, run_text
+from covid_core.reports import comparison_text, evidence_text, run_figures, run_text, study_text
 from covid_core.reports.encode import encode
-from covid_core.runs import candidates, store, stored_weights
-from covid_core.runs.store import BundleRecord, Run
+from covid_core.runs import backbone_files, candidates, store, stored_weights
+from covid_core.runs.store import BundleRecord, Run, Study
 from covid_core.synthetic.phantom import MIN_SIZE, image_at
 from covid_core.work import Progress
 from covid_core.workspace import Workspace
@@ -36,6 +37,7 @@ from covid_core.workspace import Workspace
 MOST_ROWS = 1_000_000  # of a table, one per image; MIMIC-CXR has 377,110
 MOST_COLUMNS = 400  # of predictions there are two per class
 LONGEST = 1000  # letters of a text in a table
+MOST_OF_NAME = 80  # letters of a study's name
 AT_ONCE = 4096  # rows
 PROBES = 3  # drawn images that a run answers before it is published
 MAP = (8, 8)  # cells of a heat map that is tried
@@ -205,10 +207,10 @@ KINDS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def parsed(folder: Path, about: BundleRecord) -> Run:
+def parsed(folder: Path, about: BundleRecord, study: str = "") -> Run:
     """The run in an unpacked folder whose files were checked, made one of this workspace. Raises DataError."""
     try:
-        run = store.adopt(folder, about)
+        run = store.adopt(folder, about, study)
         if not run.status().is_usable:
             raise DataError("it is not finished.")
         _check_result(run)
@@ -255,7 +257,7 @@ def checked_run(workspace: Workspace, run: Run) -> None:
             evidence_text.lines(audit)
             encode(evidence_text.with_words(audit))
         heatmap_sanity.stored(run)
-        if run.spec.backbone_file is None:  # that file is not in the bundle
+        if _has_all(workspace, run):
             _check_answers(workspace, run)
     except (CovidCoreError, *MALFORMED) as error:
         reason = f": {error}" if isinstance(error, CovidCoreError) else "."
@@ -283,6 +285,58 @@ def _check_predictions(run: Run) -> None:
         raise DataError("its predictions are of other images than its split.")
     if not np.isfinite(table[numbers].to_numpy(float)).all():
         raise DataError("its predictions hold values that are no numbers.")
+
+
+def _has_all(workspace: Workspace, run: Run) -> bool:
+    """Whether what the run predicts with is in the bundle, and installed here; ``opening.lacks`` names what is not."""
+    file = run.spec.backbone_file
+    if file is None or not file.runs_apart:
+        return True
+    if not backbone_files.folder_of(workspace, backbone_files.for_bundle(file).name).exists():
+        return False  # a bundle of an earlier version
+    path = backbone_files.path_of(workspace, file)
+    try:
+        backbone_files.check_runtime(file)
+    except JobRefused:
+        return False
+    NetworkApart(Chain(trunk_path_of(workspace, run), path, file), check=True).close()
+    return True
+
+
+def checked_backbones(workspace: Workspace, folders: Collection[str], runs: Sequence[Run]) -> None:
+    """Every added backbone of an unpacked bundle is described as a run describes it. Raises DataError."""
+    needed = {backbone_files.for_bundle(file).name: file for run in runs if (file := run.spec.backbone_file)}
+    described = {backbone_files.folder_of(workspace, one.name).name: one for one in backbone_files.listed(workspace)}
+    for folder in folders:
+        one = described.get(folder)
+        if one is None or one.name not in needed or one != backbone_files.for_bundle(needed[one.name]):
+            raise DataError("The bundle holds an added backbone that is damaged, or that none of its runs needs.")
+
+
+def checked_studies(workspace: Workspace, folders: Collection[str], runs: Collection[str]) -> list[Study]:
+    """The studies of an unpacked bundle, all of whose runs are in it. Raises DataError."""
+    studies = []
+    for folder in folders:
+        checked_files(workspace.studies / folder)
+        try:
+            study = store.open_study(workspace, folder)
+        except CovidCoreError as error:
+            raise DataError(f"The study {folder} in the bundle is damaged.") from error
+        is_sound = len(study.name) <= MOST_OF_NAME and len(study.preset) <= MOST_OF_NAME
+        if not is_sound or not study.runs or not {*study.runs}.issubset(runs) or not 0 <= study.created < LAST_MOMENT:
+            raise DataError(f"The study {folder} in the bundle is damaged, or has runs that are not in it.")
+        studies.append(study)
+    return studies
+
+
+def checked_outcomes(studies: Sequence[Study], runs: Sequence[Run]) -> None:
+    """Work out what studies show, as pages and verbs do. Raises DataError."""
+    by_id = {run.id: run for run in runs}
+    for study in studies:
+        try:
+            encode(study_text.outcome(study, [by_id[name] for name in study.runs]))
+        except (CovidCoreError, *MALFORMED) as error:
+            raise DataError(f"The study {study.id} in the bundle does not fit its runs.") from error
 
 
 def _check_answers(workspace: Workspace, run: Run) -> None:

@@ -9,13 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from covid_core import files
 from covid_core.errors import DataError
 from covid_core.runs import store
+from covid_core.runs.store import MOST_OF_LICENCE
 
 NAME = "bundle.json"
 FORMAT = "second-look bundle"
-MOST_LETTERS = 200  # of a licence
 LARGEST = 50 * 10**6  # bytes of a JSON file: of 200,000 images it has 30 MB
 RUN = re.compile(r"runs/([a-z0-9][a-z0-9-]{0,63})/(.+)")
 TRUNK = re.compile(r"trunks/[a-z0-9-]{1,100}\.tflite")
+BACKBONE = re.compile(r"backbones/([a-z][a-z0-9-]{1,39})/backbone\.(json|onnx|tflite)")
+STUDY = re.compile(r"studies/([a-z0-9][a-z0-9-]{0,63})/study\.json")
 DATASET = re.compile(r"datasets/([a-z0-9][a-z0-9-]{0,63})/(manifest\.parquet|import\.json|decisions\.csv|files/.+)")
 
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -31,19 +33,32 @@ class Manifest(BaseModel):
     schema_number: Literal[1] = 1
     created: FiniteFloat
     version: str = Field(max_length=40)
-    licence: str = Field(default="", max_length=MOST_LETTERS)
+    licence: str = Field(default="", max_length=MOST_OF_LICENCE)
     images: bool = False
     files: dict[str, Hash]
 
     @property
     def runs(self) -> list[str]:
         """Ids of the runs, sorted."""
-        return sorted({match[1] for name in self.files if (match := RUN.fullmatch(name))})
+        return self._ids(RUN)
 
     @property
     def datasets(self) -> list[str]:
         """Ids of the data sets whose images are there, sorted."""
-        return sorted({match[1] for name in self.files if (match := DATASET.fullmatch(name))})
+        return self._ids(DATASET)
+
+    @property
+    def backbones(self) -> list[str]:
+        """Folders of the added backbones, sorted."""
+        return self._ids(BACKBONE)
+
+    @property
+    def studies(self) -> list[str]:
+        """Ids of the studies, sorted."""
+        return self._ids(STUDY)
+
+    def _ids(self, pattern: re.Pattern[str]) -> list[str]:
+        return sorted({match[1] for name in self.files if (match := pattern.fullmatch(name))})
 
 
 def read(folder: Path) -> Manifest:
@@ -71,7 +86,7 @@ def read(folder: Path) -> Manifest:
 def _is_expected(name: str, images: bool) -> bool:
     if match := RUN.fullmatch(name):
         return store.is_carried(match[2])
-    return bool(TRUNK.fullmatch(name) or (images and DATASET.fullmatch(name)))
+    return any(one.fullmatch(name) for one in (TRUNK, BACKBONE, STUDY)) or bool(images and DATASET.fullmatch(name))
 
 
 def _short(name: str) -> str:

@@ -47,17 +47,19 @@ class OpenedRun:
 
 @dataclass(frozen=True)
 class Opening:
-    """A bundle that was opened: its runs, and what it says of itself."""
+    """A bundle that was opened: its runs, ids of its studies, and what it says of itself."""
 
     runs: tuple[OpenedRun, ...]
+    studies: tuple[str, ...]
     about: BundleRecord
 
 
 def open_bundle(workspace: Workspace, file: Path, progress: Progress = silent) -> Opening:
-    """Publish the runs of a bundle, and the data sets whose images it holds, unless they are there already.
+    """Publish the runs of a bundle, their studies and added backbones, and the data sets whose images it holds, unless
+    they are there already.
 
-    Raises DataError where it is no bundle, torn, changed, damaged or made to do harm, and where another run or data
-    set has one of its ids; nothing is published then. Raises NotPermitted.
+    Raises DataError where it is no bundle, torn, changed, damaged or made to do harm, and where another run, study or
+    data set has one of its ids; nothing is published then. Raises NotPermitted.
     """
     access.check(workspace, access.OPEN, what=file.name)
     if not file.is_file():
@@ -73,12 +75,14 @@ def open_bundle(workspace: Workspace, file: Path, progress: Progress = silent) -
         _check_datasets(inside, made, runs, part_of(progress, 0.6, 0.95))
         there = {run.id for run in runs if _is_here(workspace, run)}
         _check_dataset_ids(workspace, inside, made)
+        _check_study_ids(workspace, inside, made)
         progress(0.95, "Publishing the runs")
         _publish(workspace, inside, made, [run for run in runs if run.id not in there])
     opened = [store.open_run(workspace, run.id) for run in runs]
     access.note(workspace, "open bundle", ", ".join(run.id for run in opened))
     states: dict[bool, State] = {True: "here", False: "opened"}
-    return Opening(tuple(OpenedRun(run, states[run.id in there], lacks(workspace, run)) for run in opened), about)
+    of_runs = tuple(OpenedRun(run, states[run.id in there], lacks(workspace, run)) for run in opened)
+    return Opening(of_runs, tuple(made.studies), about)
 
 
 def lacks(workspace: Workspace, run: Run) -> tuple[str, ...]:
@@ -89,11 +93,12 @@ def lacks(workspace: Workspace, run: Run) -> tuple[str, ...]:
             f"Its images (data set {run.dataset.name}) are not here: "
             "no galleries, subgroups, audits or tests that need them."
         )
-    if run.spec.backbone_file:
+    if file := run.spec.backbone_file:
         try:
-            backbone_files.check(workspace, run.spec.backbone_file)
+            backbone_files.check(workspace, file)
         except (RunDamaged, JobRefused) as error:
-            sentences.append(f"It cannot predict. {error}")
+            what = "It cannot predict" if file.runs_apart else "No variant of it can be trained"
+            sentences.append(f"{what}. {error}")
     if not run.has_reference:
         sentences.append("It has no reference: new images are not checked before it predicts.")
     theirs = run.result.get("versions", {})
@@ -118,11 +123,15 @@ def _unpacked(workspace: Workspace, file: Path, progress: Progress) -> Iterator[
 def _checked_runs(inside: Workspace, made: Manifest, about: BundleRecord, progress: Progress) -> list[Run]:
     """The runs in an unpacked bundle, made those of a run of this workspace and checked."""
     runs = []
+    for name in made.backbones:
+        checks.checked_files(inside.backbones / name)
+    studies = checks.checked_studies(inside, made.studies, made.runs)
+    of_study = {run: study.id for study in studies for run in study.runs}
     for number, identifier in enumerate(made.runs):
         progress(number / len(made.runs), f"Checking run {number + 1} of {len(made.runs)}")
         folder = inside.runs / identifier
         checks.checked_files(folder)
-        run = checks.parsed(folder, about)
+        run = checks.parsed(folder, about, of_study.get(identifier, ""))
         network = trunk_path_of(inside, run)
         if run.result.get("trunk"):
             name = f"{PREFIX}{run.result['trunk_sha256']}"
@@ -131,6 +140,8 @@ def _checked_runs(inside: Workspace, made: Manifest, about: BundleRecord, progre
             run = store.renamed_trunk(run, name)
         checks.checked_run(inside, run)
         runs.append(run)
+    checks.checked_backbones(inside, made.backbones, runs)
+    checks.checked_outcomes(studies, runs)
     return runs
 
 
@@ -168,12 +179,20 @@ def _check_dataset_ids(workspace: Workspace, inside: Workspace, made: Manifest) 
             raise DataError(f"There is another data set with the id {identifier} here. Delete that one first.")
 
 
+def _check_study_ids(workspace: Workspace, inside: Workspace, made: Manifest) -> None:
+    here = {study.id: study for study in store.list_studies(workspace)}
+    for identifier in made.studies:
+        study = store.open_study(inside, identifier)
+        if (there := here.get(identifier)) and (there.created, there.runs) != (study.created, study.runs):
+            raise DataError(f"There is another study with the id {identifier} here. Delete that one first.")
+
+
 def _datasets_here(workspace: Workspace, made: Manifest) -> list[str]:
     return sorted(set(made.datasets) & {folder.name for folder in list_folders(workspace.datasets)})
 
 
 def _publish(workspace: Workspace, inside: Workspace, made: Manifest, runs: list[Run]) -> None:
-    """Networks first, then data sets, then runs; after an error all that was published goes again."""
+    """Networks first, then data sets, runs and studies; after an error all that was published goes again."""
     with ExitStack() as undo:
         for key in {run.result["trunk"] for run in runs if run.result.get("trunk")}:
             target = workspace.trunks / f"{key}.tflite"
@@ -181,10 +200,26 @@ def _publish(workspace: Workspace, inside: Workspace, made: Manifest, runs: list
                 with files.published(target) as temporary:
                     shutil.copyfile(inside.trunks / target.name, temporary)
                 undo.callback(target.unlink, missing_ok=True)
+        for name in _lacking_backbones(workspace, inside):
+            _move(inside.backbones / name, workspace.backbones, undo)
         for identifier in set(made.datasets) - set(_datasets_here(workspace, made)):
-            files.move(inside.datasets / identifier, workspace.datasets / identifier)
-            undo.callback(files.remove_folder, workspace.datasets / identifier)
+            _move(inside.datasets / identifier, workspace.datasets, undo)
         for run in runs:
             store.publish(workspace, run)
             undo.callback(files.remove_folder, workspace.runs / run.id)
+        for identifier in set(made.studies) - {study.id for study in store.list_studies(workspace)}:
+            _move(inside.studies / identifier, workspace.studies, undo)
         undo.pop_all()
+
+
+def _lacking_backbones(workspace: Workspace, inside: Workspace) -> list[str]:
+    """Folders of added backbones whose file, whatever its name, is not here."""
+    here = {(one.sha256, one.kind) for one in backbone_files.listed(workspace)}
+    lacking = [one for one in backbone_files.listed(inside) if (one.sha256, one.kind) not in here]
+    return [backbone_files.folder_of(inside, one.name).name for one in lacking]
+
+
+def _move(folder: Path, parent: Path, undo: ExitStack) -> None:
+    """Publish a folder, which goes again after an error."""
+    files.move(folder, parent / folder.name)
+    undo.callback(files.remove_folder, parent / folder.name)

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -12,11 +12,12 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 from covid_core import __version__, access, files
 from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
-from covid_core.errors import InvalidChoice, RunDamaged, RunError, cause
-from covid_core.exchange.bundle.manifest import MOST_LETTERS, NAME, Manifest
+from covid_core.errors import DataError, InvalidChoice, RunDamaged, RunError, cause
+from covid_core.exchange.bundle.manifest import NAME, Manifest
 from covid_core.inference.predictor import trunk_path_of
+from covid_core.runs import backbone_files, store
 from covid_core.runs.pinned_dataset import dataset_of
-from covid_core.runs.store import Run
+from covid_core.runs.store import MOST_OF_LICENCE, Run, Study
 from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
 
@@ -32,6 +33,7 @@ class Packed:
     """A bundle that was made: its size in bytes, its SHA-256, and how many ``images`` it holds."""
 
     runs: tuple[Run, ...]
+    studies: tuple[Study, ...]
     bytes: int
     sha256: str
     images: int
@@ -53,7 +55,8 @@ def pack(
         workspace: where the runs are.
         runs: each is there once, finished or stopped with a result.
         target: the file; its folder exists.
-        licence: of the data, as the user states it; one line of at most MOST_LETTERS letters.
+        licence: of the data, as the user states it; one line of at most MOST_OF_LICENCE letters, which the runs state
+            from then on; where it is empty, what they state already.
         images: whether the runs' data sets go along with their images. Without, the bundle holds no pixels.
         progress: told how much is written.
 
@@ -61,9 +64,10 @@ def pack(
     """
     ids = ", ".join(run.id for run in runs)
     access.check(workspace, access.TAKE_IMAGES if images else access.TAKE_RUNS, what=ids)
-    licence = " ".join(licence.split())
-    if len(licence) > MOST_LETTERS:
-        raise InvalidChoice(f"A licence has at most {MOST_LETTERS} letters; it has {len(licence)} now.")
+    stated = " ".join(licence.split())
+    licence = stated or stated_licence(runs)
+    if len(licence) > MOST_OF_LICENCE:
+        raise InvalidChoice(f"A licence has at most {MOST_OF_LICENCE} letters; it has {len(licence)} now.")
     if target.exists():
         raise InvalidChoice(f"There is a file {target.name} already. Choose another name.")
     runs = tuple({run.id: run for run in runs}.values())
@@ -74,8 +78,26 @@ def pack(
             sha256, size = files.sha256_of(temporary), temporary.stat().st_size
     except OSError as error:
         raise RunError(f"The bundle {target.name} cannot be written: {cause(error, target)}.") from error
-    access.note(workspace, f"{NOTE} with images" if images else NOTE, ids)
-    return Packed(runs, size, sha256, count, licence)
+    note(workspace, runs, stated, images)
+    return Packed(runs, tuple(studies_of(workspace, runs)), size, sha256, count, licence)
+
+
+def note(workspace: Workspace, runs: Sequence[Run], licence: str, images: bool) -> None:
+    """Note that the present actor takes runs away, and what they stated of the licence of the data, if anything."""
+    with contextlib.suppress(RunError):  # a workspace that is only read gives bundles, and remembers nothing
+        store.state_licence(runs, licence)
+    access.note(workspace, f"{NOTE} with images" if images else NOTE, ", ".join(run.id for run in runs))
+
+
+def stated_licence(runs: Iterable[Run]) -> str:
+    """What runs state of the licence of their data, each statement once."""
+    return "; ".join(dict.fromkeys(run.licence for run in runs if run.licence))
+
+
+def studies_of(workspace: Workspace, runs: Iterable[Run]) -> list[Study]:
+    """Studies all of whose runs are among these."""
+    ids = {run.id for run in runs}
+    return [study for study in store.list_studies(workspace) if study.runs and ids.issuperset(study.runs)]
 
 
 def write(
@@ -94,9 +116,11 @@ def write(
         if run.result.get("trunk"):
             path = trunk_path_of(workspace, run)
             content[f"trunks/{path.name}"] = path
-    datasets = {run.dataset.id: dataset_of(workspace, run) for run in runs} if images else {}
+        content |= backbone_files.carried(workspace, run)
+    for study in studies_of(workspace, runs):
+        content |= store.carried_study(study)
     count = 0
-    for dataset in datasets.values():
+    for dataset in _datasets(workspace, runs) if images else ():
         content |= {f"datasets/{dataset.id}/{name}": one for name, one in _of_dataset(dataset).items()}
         count += len(dataset.imported.images)
     hashes: dict[str, str] = {}
@@ -108,6 +132,31 @@ def write(
         about = Manifest(created=time.time(), version=__version__, licence=licence, images=images, files=hashes)
         archive.writestr(ZipInfo(NAME, MOMENT), files.json_bytes(about.model_dump(mode="json")))
     return count
+
+
+@dataclass(frozen=True)
+class Images:
+    """How many images a bundle would hold, and the bytes that these add to it."""
+
+    images: int
+    bytes: int
+
+
+def images_of(workspace: Workspace, runs: Sequence[Run]) -> Images:
+    """What images would add to a bundle of runs. Raises DataError where they are gone."""
+    images = size = 0
+    for dataset in _datasets(workspace, runs):
+        images += len(dataset.imported.images)
+        paths = [one for one in _of_dataset(dataset).values() if isinstance(one, Path)]
+        try:
+            size += sum(path.stat().st_size for path in paths)
+        except OSError as error:
+            raise DataError(f"Images of {dataset.name} are not where they were: {cause(error)}.") from error
+    return Images(images, size)
+
+
+def _datasets(workspace: Workspace, runs: Sequence[Run]) -> list[Dataset]:
+    return list({run.dataset.id: dataset_of(workspace, run) for run in runs}.values())
 
 
 def _of_run(workspace: Workspace, run: Run) -> dict[str, Content]:

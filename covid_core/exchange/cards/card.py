@@ -16,7 +16,7 @@ from covid_core.evaluation import comparison
 from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
 from covid_core.exchange.cards.checklists import NOT_APPLICABLE, TICKED, Checklist, Item, checklists
 from covid_core.exchange.cards.evidence import Subject, dataset_of
-from covid_core.formatting import count, interval, number, plural, share
+from covid_core.formatting import count, day, interval, number, plural, share
 from covid_core.reports import audit_text, comparison_text, image_report, run_text, tables
 from covid_core.reports.course.document import Block, Bullets, Paragraph, Section, Table
 from covid_core.runs import store
@@ -30,7 +30,7 @@ RULE = (
     "may have something to show, and needs words of the authors. The items are named in short: report by the guideline."
 )
 LIMITS = (
-    "A model that was trained on one data set: its figures do not hold for images of another hospital.",
+    "The figures are of images of one data set. On images of another hospital they are often worse.",
     "Its predictions are no diagnosis.",
     "A ticked item says that something is on record, not that it is good.",
 )
@@ -60,7 +60,7 @@ def of_run(workspace: Workspace, run: Run) -> Card:
         ],
         "Data": [
             *_parts(subject),
-            _bullets(subject, "sources", "patients", "partition", "disjoint", "left_out", "decisions"),
+            _bullets(subject, "licence", "sources", "patients", "partition", "disjoint", "left_out", "decisions"),
         ],
         "Training": [
             _bullets(
@@ -74,7 +74,7 @@ def of_run(workspace: Workspace, run: Run) -> Card:
     }
     title = f"Model card: {run.name}"
     origin = "trained on" if run.has_network else "imported predictions, for images of"
-    about = f"Run {run.id}, {origin} {run.dataset.name}, {_day(run.created)}. For research and teaching."
+    about = f"Run {run.id}, {origin} {run.dataset.name}, {day(run.created)}. For research and teaching."
     return _card(title, about, sections, subject)
 
 
@@ -96,14 +96,17 @@ def of_dataset(workspace: Workspace, dataset: Dataset) -> Card:
         ],
         "Classes": [Table("classes", "Images of each class", classes)],
         "On record": [
-            _bullets(subject, "sources", "patients", "demography", "acquisition", "formats", "missing_facts"),
+            _bullets(
+                subject,
+                *("data_licence", "sources", "patients", "demography", "acquisition", "formats", "missing_facts"),
+            ),
             *_facts(dataset),
         ],
         "Changes": [_bullets(subject, "labels", "included", "left_out", "decisions", "relabelled")],
         "Audit": _audit(subject),
-        "Limits": [Bullets((*_synthetic(dataset.is_synthetic), LIMITS[-1]))],
+        "Limits": [Bullets((*_synthetic(dataset.is_synthetic), LIMITS[-1], *_unlicensed(subject, "data_licence")))],
     }
-    version = f"version {dataset.version[:12]}, {_day(dataset.info['created'])}"
+    version = f"version {dataset.version[:12]}, {day(dataset.info['created'])}"
     about = f"Data set {dataset.id}, {version}. For research and teaching."
     return _card(f"Data card: {dataset.name}", about, sections, subject)
 
@@ -122,10 +125,6 @@ def named(workspace: Workspace, identifier: str) -> Card:
 def _card(title: str, about: str, sections: dict[str, list[Block]], subject: Subject) -> Card:
     made = tuple(Section(name.lower().replace(" ", "-"), name, tuple(blocks)) for name, blocks in sections.items())
     return Card(title, about, f"{datetime.now():%d %B %Y}", made, tuple(checklists(subject)))
-
-
-def _day(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds):%d %B %Y}"
 
 
 # Sections
@@ -212,8 +211,13 @@ def _synthetic(holds: bool) -> tuple[str, ...]:
     return ("The images are synthetic: figures on them are no medical findings.",) if holds else ()
 
 
+def _unlicensed(subject: Subject, name: str) -> tuple[str, ...]:
+    return () if subject.shown(name) else ("Nobody has stated the licence of the data.",)
+
+
 def _limits(subject: Subject) -> Iterable[str]:
     run = subject.the_run
+    yield from _unlicensed(subject, "licence")
     yield from _texts(subject, "marks")
     yield from filter(None, (run_text.labels(subject.candidate.labels), run_text.model_file(run)))
     views = len(run.openings())

@@ -18,12 +18,12 @@ from covid_core.data.split import PARTS
 from covid_core.errors import DataError
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.measures import MEASURES
-from covid_core.formatting import count, in_full, p_in_words, plural, share
+from covid_core.formatting import count, day, in_full, p_in_words, plural, share
 from covid_core.inference import external_test, robustness
 from covid_core.reports import audit_text, comparison_text, evidence_text, external_text, run_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.reports.course import course_text
-from covid_core.runs import candidates, pinned_dataset, prediction_sets, temperature_scaling
+from covid_core.runs import candidates, pinned_dataset, prediction_sets, store, temperature_scaling
 from covid_core.runs.store import Run
 from covid_core.specs import IMBALANCE_LABELS, OPTIMIZER_LABELS
 from covid_core.workspace import Workspace
@@ -458,6 +458,21 @@ def marks(subject: Subject) -> Shown | None:
 
 
 @of_run
+def licence(subject: Subject) -> Shown | None:
+    return _stated_licence(subject.the_run)
+
+
+def _stated_licence(run: Run) -> Shown | None:
+    """As somebody stated it here with the run, or else as the sender of its bundle did."""
+    if run.annotation.licence:
+        return Shown(f"Licence of the data: {run.licence}, as stated here with {run.name}.", "annotation.json: licence")
+    if not run.bundle or not run.licence:
+        return None
+    sender = f"the sender of its bundle of {day(run.bundle.created)}"
+    return Shown(f"Licence of the data: {run.licence}, as stated by {sender}.", "spec.json: bundle.licence")
+
+
+@of_run
 def stored_outputs(subject: Subject) -> Shown | None:
     rows = len(subject.the_run.predictions())
     views = len(subject.the_run.openings())
@@ -474,6 +489,16 @@ def origin(subject: Subject) -> Shown | None:
     return Shown(
         f"{subject.the_dataset.name}, imported from {KINDS.get(info['kind'], info['kind'])}.", "import.json: kind"
     )
+
+
+@of_data
+def data_licence(subject: Subject) -> Shown | None:
+    """As stated with any run on the data set."""
+    runs, _ = store.list_runs(subject.workspace)
+    of_data = [run for run in runs if run.dataset.id == subject.the_dataset.id and run.licence]
+    if subject.run or not (stated := [shown for run in of_data if (shown := _stated_licence(run))]):
+        return None
+    return Shown(" ".join(dict.fromkeys(one.text for one in stated)), f"{stated[0].where}, of runs on it")
 
 
 @of_data

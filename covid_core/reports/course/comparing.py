@@ -172,8 +172,9 @@ def _pairs(ranking: Ranking[Candidate]) -> Iterator[Block]:
 
 def _curves(subject: Subject, order: tuple[Candidate, ...]) -> Iterator[Block]:
     histories = [(one.name, subject.run_of(one).history()) for one in order]
+    has_epochs = any(len(history) for _, history in histories)  # imported predictions have none
     lines = figures.run_lines(one.number for one in order)
-    for quantity in ("accuracy", "loss"):
+    for quantity in ("accuracy", "loss") if has_epochs else ():
         title = f"{quantity.capitalize()} of all runs over the epochs"
         ends = [
             f"{name} {(share if quantity == 'accuracy' else as_number)(history[f'val_{quantity}'].iloc[-1])}"

@@ -24,6 +24,9 @@ LINES_MEAN = (
 
 def learning_curves(order: Sequence[RunCandidate]) -> None:
     """Accuracy and loss over the epochs."""
+    if all(one.run.history().empty for one in order):
+        st.caption("No epochs: the predictions of these runs were imported.")
+        return
     shown = few(list(order), LINES, "compare_learning")
     st.caption(LINES_MEAN)
     lines = figures.run_lines(one.number for one in shown)

@@ -9,16 +9,18 @@ import streamlit as st
 from covid_core import access
 from covid_core.errors import CovidCoreError
 from covid_core.exchange.bundle import opening, packing
-from covid_core.exchange.bundle.manifest import MOST_LETTERS
 from covid_core.formatting import file_size, moment, plural
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import OpenRequest
 from covid_core.jobs.queue import Job
 from covid_core.runs import store
-from covid_core.runs.store import Run
+from covid_core.runs.store import MOST_OF_LICENCE, Run
+from covid_core.workspace import Workspace
 from pages.shared import import_jobs, job_panel, shell
 
 PLACE = "open-bundle"
+FILE = f"runs{packing.SUFFIX}"
+LARGEST = 500 * 10**6  # bytes of a bundle that the server makes in its memory, for a browser
 
 
 def download(runs: Sequence[Run]) -> None:
@@ -27,39 +29,65 @@ def download(runs: Sequence[Run]) -> None:
     may = shell.refused(access.TAKE_RUNS)
     with st.popover("Save as a bundle", icon=":material/output:", key=f"bundle-{ids}", **may):
         st.markdown(
-            f"{plural(len(runs), 'run')} in one file: settings, split, predictions, curves, model, audits. Opened in "
-            "another workspace, it compares and predicts."
+            f"{plural(len(runs), 'run')} in one file: settings, split, predictions, curves, model, audits, and studies "
+            "all of whose runs are in it. Opened in another workspace, it compares and predicts."
         )
-        st.caption(
-            f"No images and no pixels: about {file_size(sum(map(store.size_of, runs)))}. Names of image files are in "
-            f"it: check that none names a patient. {opening.NO_PATIENTS} With images: `second-look bundle --images`."
-        )
-        stated = "; ".join(dict.fromkeys(run.bundle.licence for run in runs if run.bundle and run.bundle.licence))
         licence = st.text_input(
-            "Licence of the data", stated, MOST_LETTERS, key=f"licence-{ids}", placeholder="such as CC BY 4.0"
+            "Licence of the data",
+            packing.stated_licence(runs)[:MOST_OF_LICENCE],
+            MOST_OF_LICENCE,
+            key=f"licence-{ids}",
+            placeholder="such as CC BY 4.0",
+            help="Goes along with the runs, and stands on their cards.",
         )
-        if access.actor().may(access.TAKE_RUNS):
-            st.download_button(
-                "Save the bundle",
-                lambda: content(runs, licence),
-                f"{runs[0].id if len(runs) == 1 else 'runs'}{packing.SUFFIX}",
-                "application/zip",
-                key=f"save-bundle-{ids}",
-                icon=":material/download:",
-                on_click=_note,
-                args=(ids,),
-            )
+        images = st.checkbox("With images", key=f"images-{ids}", **shell.refused(access.TAKE_IMAGES))
+        with shell.errors_shown():
+            if _is_small(runs, images) and access.actor().may(access.TAKE_RUNS):
+                st.download_button(
+                    "Save the bundle",
+                    lambda: content(runs, licence, images),
+                    f"{runs[0].id if len(runs) == 1 else 'runs'}{packing.SUFFIX}",
+                    "application/zip",
+                    key=f"save-bundle-{ids}",
+                    icon=":material/download:",
+                    on_click=_taken,
+                    args=(runs, licence, images),
+                )
 
 
-def content(runs: Sequence[Run], licence: str) -> bytes:
-    """The bundle of some runs. Raises RunError or RunDamaged."""
+def _is_small(runs: Sequence[Run], images: bool) -> bool:
+    """Name what is in the bundle, and its size. False where a browser does not take that much. Raises DataError."""
+    names = f"Names of image files are in it: check that none names a patient. {opening.NO_PATIENTS}"
+    size = sum(map(store.size_of, runs))
+    if not images:
+        st.caption(f"No images and no pixels: about {file_size(size)}. {names}")
+        return True
+    held = _images_of(str(shell.workspace().root), tuple(run.id for run in runs))
+    size += held.bytes
+    st.caption(f"With {plural(held.images, 'image')} of their data sets: about {file_size(size)}. {names}")
+    if size > LARGEST:
+        st.warning(f"Above {file_size(LARGEST)}, use the command line: `second-look bundle RUN {FILE} --images`.")
+    return size <= LARGEST
+
+
+@st.cache_data(max_entries=32, show_spinner="Measuring the images")
+def _images_of(root: str, ids: tuple[str, ...]) -> packing.Images:
+    """Images of runs do not change, so they are measured once."""
+    workspace = Workspace(Path(root))
+    return packing.images_of(workspace, [store.open_run(workspace, name) for name in ids])
+
+
+def content(runs: Sequence[Run], licence: str, images: bool = False) -> bytes:
+    """The bundle of some runs. Raises RunError, RunDamaged or, with images, DataError."""
     made = io.BytesIO()
-    packing.write(shell.workspace(), runs, made, licence)
+    packing.write(shell.workspace(), runs, made, licence, images=images)
     return made.getvalue()
 
 
-def _note(ids: str) -> None:
-    access.note(shell.workspace(), packing.NOTE, ids)  # here, where the visitor is known: the file is made elsewhere
+def _taken(runs: Sequence[Run], licence: str, images: bool) -> None:
+    """Here, where the visitor is known: the file is made elsewhere."""
+    with shell.errors_shown():
+        packing.note(shell.workspace(), runs, licence, images)
 
 
 def origin(run: Run) -> None:
