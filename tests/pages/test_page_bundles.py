@@ -72,6 +72,39 @@ def test_a_run_is_taken_away_with_the_licence_that_was_stated(run, tmp_path):
     assert (one.run.id, one.run.bundle.licence) == (run.id, "CC BY 4.0")
 
 
+def test_images_go_along_where_they_are_wanted_and_their_size_is_named_before(workspace, copy_of_trained, tmp_path):
+    run = copy_of_trained(workspace)
+    app = opened("train", run=run.id)
+    assert "240 images" not in words(app)
+    app.checkbox(f"images-{run.id}").check().run()
+    assert not app.exception and "240 images" in words(app)
+    file = tmp_path / "runs.zip"
+    file.write_bytes(bundles.content([run], "", images=True))
+    elsewhere = Workspace(tmp_path / "elsewhere")
+    assert opening.open_bundle(elsewhere, file).runs[0].lacks == ()
+
+
+def test_a_bundle_that_is_too_large_for_a_browser_is_not_offered(workspace, copy_of_trained, monkeypatch):
+    run = copy_of_trained(workspace)
+    monkeypatch.setattr(bundles, "LARGEST", 1000)
+    app = opened("train", run=run.id)
+    app.checkbox(f"images-{run.id}").check().run()
+    assert not app.exception
+    assert any("--images" in one.value for one in app.warning)
+    assert not [one for one in app.get("download_button") if "bundle" in one.proto.label.lower()]
+
+
+def test_images_that_are_not_here_are_named(run):
+    app = opened("train", run=run.id)
+    app.checkbox(f"images-{run.id}").check().run()
+    assert not app.exception and any("not here" in one.value for one in app.error)
+
+
+def test_who_may_not_take_images_cannot_choose_them(run, acts):
+    acts(Role.TRAINER)
+    assert opened("train", run=run.id).checkbox(f"images-{run.id}").disabled
+
+
 def test_home_opens_a_bundle_by_its_path(workspace, bundle, jobs_wait):
     app = opened()
     app.text_input("open-bundle-path").set_value(str(bundle)).run()

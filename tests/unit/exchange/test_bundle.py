@@ -6,11 +6,14 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo, is_zipfile
 
+import added_backbones
 import h5py
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 from trained_runs import tiny_run
@@ -24,8 +27,8 @@ from covid_core.exchange.bundle import opening, packing
 from covid_core.inference.apart.network import NetworkApart
 from covid_core.inference.predictor import Predictor
 from covid_core.jobs import queue, reuse
-from covid_core.runs import architecture, store, test_set_access
-from covid_core.runs.store import EvaluationRecord, Run
+from covid_core.runs import architecture, backbone_files, store, test_set_access
+from covid_core.runs.store import EvaluationRecord, Run, Study
 from covid_core.specs import InputSpec
 from covid_core.workspace import Workspace
 
@@ -99,6 +102,76 @@ def test_what_people_wrote_goes_along_and_what_is_of_one_workspace_does_not(run,
     (test,) = opened.evaluations()
     assert test.table().equals(run.evaluations()[0].table()) and test.features().shape == (40, 4)
     assert not opened.log_path.exists() and opened.process is None
+
+
+def test_a_licence_that_was_stated_once_goes_along_from_then_on(run, bundle, elsewhere, tmp_path):
+    mine = store.open_run(run.workspace, run.id)
+    assert (mine.licence, packing.pack(run.workspace, [mine], tmp_path / "again.zip").licence) == (LICENCE, LICENCE)
+    (one,) = opening.open_bundle(elsewhere, bundle).runs
+    assert (one.run.licence, one.run.annotation.licence) == (LICENCE, "")
+    packing.pack(elsewhere, [one.run], tmp_path / "other.zip", "CC0")
+    assert store.open_run(elsewhere, one.run.id).licence == "CC0"
+
+
+@pytest.fixture(scope="module")
+def study(run) -> Iterator[Study]:
+    """Of the run and a copy of it, which go when the tests that need it are done."""
+    folder = shutil.copytree(run.path, run.workspace.runs / "copy-00000")
+    made = Study("pair-00000", "Two *runs*", "", 1.5, (folder.name, run.id), owner="me@example.org")
+    store.write_study(run.workspace, made)
+    yield made
+    store.delete_study(run.workspace, made.id)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def of_study(run, study, tmp_path_factory) -> Path:
+    target = tmp_path_factory.mktemp("study") / "runs.zip"
+    runs = [store.open_run(run.workspace, name) for name in study.runs]
+    assert packing.pack(run.workspace, runs, target).studies == (study,)
+    return target
+
+
+def test_a_study_comes_along_with_all_its_runs_and_with_no_fewer(run, study, of_study, elsewhere, tmp_path):
+    assert packing.pack(run.workspace, [run], tmp_path / "one.zip").studies == ()
+    opened = opening.open_bundle(elsewhere, of_study)
+    assert opened.studies == (study.id,)
+    assert store.list_studies(elsewhere) == [replace(study, owner="")]
+    assert [one.run.study for one in opened.runs] == [study.id] * 2
+    before = state(elsewhere)
+    opening.open_bundle(elsewhere, of_study)
+    assert state(elsewhere) == before
+
+
+def test_another_study_of_that_id_stays_as_it_is(study, of_study, elsewhere):
+    store.write_study(elsewhere, replace(study, runs=("mine-00000",)))
+    before = state(elsewhere)
+    with pytest.raises(DataError, match="another study"):
+        opening.open_bundle(elsewhere, of_study)
+    assert state(elsewhere) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"runs": ["mine-00000"]},
+        {"runs": []},
+        {"runs": "all"},
+        {"name": "x" * 500},
+        {"created": 1e300},
+        {"preset": 7},
+        {"created": None},
+    ],
+    ids=str,
+)
+def test_a_study_of_another_form_is_refused(study, of_study, elsewhere, tmp_path, change):
+    def changed(content: dict[str, bytes]) -> None:
+        name = f"studies/{study.id}/study.json"
+        content[name] = json.dumps({**json.loads(content[name]), **change}).encode()
+
+    with pytest.raises(DataError, match="study"):
+        opening.open_bundle(elsewhere, changed_bundle(of_study, tmp_path / "changed.zip", changed))
+    assert state(elsewhere) == {}
 
 
 def parts(content: bytes) -> Iterator[bytes]:
@@ -322,6 +395,9 @@ HOSTILE: dict[str, Change] = {
     "a name of Windows that leaves the folder": added("runs\\..\\..\\outside.json"),
     "a file that no run has": added("runs/mine-00000/startup.py"),
     "a file beside the runs": added("patients.key"),
+    "an added backbone that no run needs": added("backbones/mine-00000000/backbone.onnx"),
+    "a study without a record": added("studies/mine-00000/study.json"),
+    "a study of another file": added("studies/mine-00000/startup.py"),
     "a data set without images being stated": added("datasets/mine-00000/import.json"),
     "no run": lambda content: [content.pop(name) for name in list(content) if name.startswith("runs/")],
     "another format": lambda content: content.update({"bundle.json": b'{"files": {}}'}),
@@ -433,3 +509,104 @@ def test_a_run_on_the_box_around_the_lungs_carries_its_segmenter(run, elsewhere,
     ours, theirs = (Predictor.open(place, of) for place, of in ((run.workspace, boxed), (elsewhere, one.run)))
     assert isinstance(theirs.lungs.lungs.network, NetworkApart)
     assert (theirs.logits(images) == ours.logits(images)).all()
+
+
+@pytest.fixture(scope="module")
+def on_added(run, tmp_path_factory) -> Run:
+    """A run on an added ONNX file."""
+    path = added_backbones.small_onnx(tmp_path_factory.mktemp("onnx") / "small.onnx")
+    added_backbones.described(path)
+    file = added_backbones.published(run.workspace, path)
+    dataset = open_dataset(run.workspace, run.dataset.id)
+    return tiny_run(run.workspace, dataset, name="Added", backbone=file.name, backbone_file=file)
+
+
+@pytest.fixture(scope="module")
+def with_backbone(on_added, tmp_path_factory) -> Path:
+    target = tmp_path_factory.mktemp("added") / "runs.zip"
+    packing.pack(on_added.workspace, [on_added], target)
+    return target
+
+
+@pytest.mark.slow
+def test_a_run_on_an_added_backbone_carries_its_file(on_added, with_backbone, elsewhere):
+    (one,) = opening.open_bundle(elsewhere, with_backbone).runs
+    assert not any("predict" in sentence for sentence in one.lacks)
+    (file,) = backbone_files.listed(elsewhere)
+    assert (file.sha256, file.label) == (on_added.spec.backbone_file.sha256, on_added.spec.backbone_file.label)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32), np.uint8)
+    ours, theirs = (Predictor.open(place, of) for place, of in ((on_added.workspace, on_added), (elsewhere, one.run)))
+    assert (theirs.logits(images) == ours.logits(images)).all()
+    before = state(elsewhere)
+    opening.open_bundle(elsewhere, with_backbone)
+    assert state(elsewhere) == before
+
+
+@pytest.mark.slow
+def test_a_file_that_is_here_already_is_not_brought_in_again(on_added, with_backbone, elsewhere):
+    shutil.copytree(on_added.workspace.backbones, elsewhere.backbones, dirs_exist_ok=True)
+    opening.open_bundle(elsewhere, with_backbone)
+    assert [one.name for one in backbone_files.listed(elsewhere)] == ["own_network"]
+
+
+def with_external_weights(path: Path) -> bytes:
+    """An ONNX file that takes its weights from a file of the computer."""
+    model = onnx.load(str(path))
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    return model.SerializeToString()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "what", ["another file", "no network", "weights of another file", "another description", "code"]
+)
+def test_an_added_backbone_that_does_harm_is_refused(on_added, with_backbone, elsewhere, tmp_path, what):
+    own = backbone_files.path_of(on_added.workspace, on_added.spec.backbone_file)
+
+    def harmful(content: dict[str, bytes]) -> None:
+        network = next(name for name in content if name.endswith("backbone.onnx"))
+        record = network.replace(".onnx", ".json")
+        about = json.loads(content[record])
+        if what == "another file":
+            content[network] = content[network] + b" "
+        elif what == "another description":
+            content[record] = json.dumps({**about, "output": "maps"}).encode()
+        elif what == "code":
+            content[network.replace(".onnx", ".py")] = b""
+        else:
+            changed = b"no network" if what == "no network" else with_external_weights(own)
+            sha256 = hashlib.sha256(changed).hexdigest()
+            del content[network], content[record]
+            spec = json.loads(content[member(content, "spec.json")])["spec"]
+            file = {**spec["backbone_file"], "sha256": sha256}
+            in_json("spec.json", spec={**spec, "backbone_file": file})(content)
+            folder = f"backbones/own-network-{sha256[:8]}"
+            content[f"{folder}/backbone.onnx"] = changed
+            described = {**about, "sha256": sha256, "name": f"own_network_{sha256[:8]}"}
+            content[f"{folder}/backbone.json"] = json.dumps(described).encode()
+
+    with pytest.raises(DataError):
+        opening.open_bundle(elsewhere, changed_bundle(with_backbone, tmp_path / "harmful.zip", harmful))
+    assert state(elsewhere) == {}
+
+
+@pytest.mark.slow
+def test_without_its_file_a_run_on_an_added_backbone_is_not_packed(on_added, tmp_path):
+    folder = backbone_files.folder_of(on_added.workspace, "own_network")
+    folder.rename(tmp_path / "away")
+    try:
+        with pytest.raises(RunError, match="Own network"):
+            packing.pack(on_added.workspace, [on_added], tmp_path / "runs.zip")
+    finally:
+        (tmp_path / "away").rename(folder)
+    assert not (tmp_path / "runs.zip").exists()
+
+
+@pytest.mark.slow
+def test_without_onnx_runtime_the_run_is_opened_and_says_what_it_lacks(with_backbone, elsewhere, monkeypatch):
+    monkeypatch.setattr(backbone_files, "RUNTIME", ("no_such_module",))
+    (one,) = opening.open_bundle(elsewhere, with_backbone).runs
+    assert any("cannot predict" in sentence and "pip install" in sentence for sentence in one.lacks)

@@ -117,6 +117,25 @@ def test_a_run_whose_data_set_is_gone_has_a_card(place, run):
     assert states(made, "CLAIM 2024")["7"] == OPEN
 
 
+def test_a_licence_stands_on_both_cards_with_who_stated_it(place, images, run):
+    def words() -> tuple[str, str]:
+        cards = card.of_run(place, store.open_run(place, run.id)), card.of_dataset(place, images)
+        return tuple(card.to_markdown(one).decode() for one in cards)
+
+    def openness() -> list[str]:
+        return [states(card.of_run(place, store.open_run(place, run.id)), "TRIPOD+AI")["18e"]]
+
+    assert not any("CC0" in text for text in words()) and openness() == [OPEN]
+    spec = files.read_json(run.path / "spec.json")
+    bundle = {"sha256": "0" * 64, "licence": "CC0", "created": 1.5e9, "version": "1"}
+    files.write_json(run.path / "spec.json", {**spec, "bundle": bundle})
+    assert all("CC0" in text and "14 July 2017" in text for text in words()) and openness() == [OPEN]
+    assert "spec.json: bundle.licence" in words()[0]
+    store.state_licence([store.open_run(place, run.id)], "CC BY 4.0")
+    assert all("CC BY 4.0" in text and "CC0" not in text for text in words())
+    assert "annotation.json: licence" in words()[0]
+
+
 def test_a_run_without_result_and_an_unknown_id_have_no_card(place, images, run):
     with pytest.raises(UnknownId):
         card.named(place, "nothing-00000")

@@ -19,8 +19,9 @@ from covid_core.jobs.kinds import ModelAuditRequest
 from covid_core.reports import tables
 from covid_core.reports.course import sections, subject
 from covid_core.reports.course.html import to_html
-from covid_core.runs import candidates, store
+from covid_core.runs import candidates, store, temperature_scaling
 from covid_core.runs.store import Run
+from covid_core.runs.temperature_scaling import as_record
 from covid_core.workspace import Workspace
 
 CLASSES = ("COVID", "Normal", "Viral Pneumonia")
@@ -90,6 +91,20 @@ def test_missing_test_images_are_listed_and_both_runs_are_compared_on_the_others
     assert comparison.comparable(first.assessment, second.assessment)
     assert first.assessment.test.n == second.assessment.test.n == len(test) - 2
     assert candidates.candidate(trained).assessment.test.n == len(test)
+
+
+def test_the_temperature_stays_and_its_figures_are_of_the_test_images_that_all_have(place, images):
+    own = made_predictions.finished_on(place, images)
+    table, split = own.predictions(), own.split()
+    own.write_result({**own.result, "calibration": as_record(temperature_scaling.fitted(table, split))})
+    own, scores = store.open_run(place, own.id), table_of(own)
+    away = split.query("part == 'test'")["image_id"].iloc[:2]
+    theirs = predictions.publish(place, handed_in(place, scores[~scores["image"].isin(away)], like=own.id))
+    alone = temperature_scaling.of(own)
+    beside = temperature_scaling.of(candidates.on_common_images([own, theirs])[0])
+    expected = temperature_scaling.fitted(table[~table["image_id"].isin(away)], split)
+    assert beside.temperature == alone.temperature and beside == expected
+    assert beside.log_loss_after != alone.log_loss_after
 
 
 def test_scores_of_test_images_alone_have_no_temperature(place, trained):
@@ -262,8 +277,12 @@ def test_a_split_leaves_as_image_label_and_part(trained):
 
 def test_a_course_report_leaves_out_how_an_imported_model_was_trained(place, trained):
     run = predictions.publish(place, handed_in(place, table_of(trained), like=trained.id))
-    page = to_html(sections.document_of(subject.subject_of(place, [run]))).decode()
+    document = sections.document_of(subject.subject_of(place, [run]))
+    page = to_html(document).decode()
     assert run.name in page
+    assert not [
+        one for part in document.sections for one in part.blocks if getattr(one, "key", "").startswith("curves")
+    ]
     assert not [word for word in ("AdamW", "learning rate of", "baseline CNN is trained") if word in page]
 
 
