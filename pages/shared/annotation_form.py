@@ -75,14 +75,13 @@ def undo() -> None:
 
 def restore_button(run: Run, label: str = "Restore") -> None:
     """Take a run out of the archive."""
-    options = {"icon": ":material/unarchive:", "on_click": _restore, "args": (run,)}
+    options = {"icon": ":material/unarchive:", "on_click": shell.tried, "args": (_restore, run)}
     shell.button(label, access.TRAIN, run.owner, key=f"restore-{run.id}", **options)
 
 
 def _restore(run: Run) -> None:
     st.session_state.pop(ARCHIVED, None)
-    with shell.errors_shown():
-        store.annotate(run, archived=False)
+    store.annotate(run, archived=False)
     for key in (key for key in st.session_state if str(key).startswith(CHOICES)):
         st.session_state[key] = [*st.session_state[key], run.id]
 

@@ -25,21 +25,24 @@ Jobs = Sequence[Job[Any]]
 
 
 def start(*requests: Request) -> bool:
-    """Queue jobs for one process; what is left of equal ones that failed goes. Returns whether they were queued."""
+    """Queue jobs for one process, with the error shown; not in a callback. Returns whether they were queued."""
     with shell.errors_shown():
-        earlier = [job for job in queue.jobs(shell.workspace(), Request) if job.request in requests]
-        st.session_state.setdefault(FOLLOWED, set()).update(
-            job.id for job in queue.submit_all(shell.workspace(), requests)
-        )
-        for job in filter(_is_without_result, earlier):
-            queue.dismiss(job)
+        _queue(*requests)
         return True
     return False
 
 
+def _queue(*requests: Request) -> None:
+    """Queue jobs for one process; what is left of equal ones that failed goes. Raises what ``submit_all`` does."""
+    earlier = [job for job in queue.jobs(shell.workspace(), Request) if job.request in requests]
+    st.session_state.setdefault(FOLLOWED, set()).update(job.id for job in queue.submit_all(shell.workspace(), requests))
+    for job in filter(_is_without_result, earlier):
+        queue.dismiss(job)
+
+
 def start_button(label: str, *requests: Request, key: str, **options: Any) -> None:
     """A button that starts jobs of one kind; ``options`` are those of ``st.button``."""
-    shell.button(label, kinds.of(requests[0]).right, key=key, on_click=start, args=requests, **options)
+    shell.button(label, kinds.of(requests[0]).right, key=key, on_click=shell.tried, args=(_queue, *requests), **options)
 
 
 def expected(request: Request) -> str:
@@ -201,7 +204,7 @@ def outcomes(jobs: Jobs, place: str = "", again: Callable[[Job[Any]], object] | 
             reason = shell.plain(job.status.reason or "It ended without a reason.")
             st.error(f"{title} failed. {reason}", icon=":material/error:")
         log(job.folder)
-        ways = {"Try again": (":material/refresh:", again or _again, job)} if job.request.is_repeatable else {}
+        ways = {"Try again": (":material/refresh:", shell.tried, again or _again, job)} if job.request.is_repeatable else {}
         if again is None:
             ways["Dismiss"] = (":material/close:", shell.tried, queue.dismiss, job)
         with st.container(horizontal=True):
@@ -219,6 +222,5 @@ def log(folder: JobFolder, expanded: bool = False) -> None:
 
 
 def _again(job: Job[Any]) -> None:
-    with shell.errors_shown():
-        queue.dismiss(job)
-        start(job.request)
+    queue.dismiss(job)
+    _queue(job.request)

@@ -1,6 +1,8 @@
 """The frame of every page: question and answer, the data set in use, tables and charts that download."""
 
 import contextlib
+import functools
+import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +35,7 @@ TERMS_WIDTH = 480  # pixels; less on a phone
 CHOICE = "dataset-choice"  # key of the widget
 IN_USE, VIEWED = "dataset_in_use", "datasets_viewed"  # session: an id; ids
 OPENED = "pages_opened"  # session: names
+ERROR = "callback_error"  # session: a sentence that is not on screen yet
 STYLE = Path(__file__).with_name("style.css")
 PICTURES = {"svg": "For print, sharp at every size", "png": "300 dots per inch"}  # light, with title and caption
 RESEARCH_ONLY = "For research and teaching. Not a medical device."
@@ -55,6 +58,7 @@ def workspace() -> Workspace:
 def heading(question: str, answer: str = "") -> None:
     """The page's question in one line, and its answer, in words with the figures it rests on, in the next."""
     st.html(STYLE)
+    _error_of_callback()
     with st.container(horizontal=True, vertical_alignment="center", wrap=False):
         st.title(question)
         _terms_of_page()
@@ -71,22 +75,35 @@ def _terms_of_page() -> None:
 
 
 @contextlib.contextmanager
-def errors_shown() -> Iterator[None]:
-    """Show an error that the user can mend as one sentence. A bug keeps its traceback."""
+def errors_shown(draw: Callable[[str], object] | None = None) -> Iterator[None]:
+    """Show an error that the user can mend as one sentence. A bug keeps its traceback.
+
+    ``draw``: takes the sentence in place of a box on the page.
+    """
+    draw = draw or functools.partial(st.error, icon=":material/error:")
     try:
         yield
     except CovidCoreError as error:
-        st.error(plain(error), icon=":material/error:")
+        draw(plain(error))
     except OSError as error:
         if not (refusal := files.refusal_of(error)):
             raise
-        st.error(refusal, icon=":material/error:")
+        draw(refusal)
 
 
 def tried(action: Callable[..., object], *arguments: object) -> None:
-    """An action of a callback, with its error shown."""
-    with errors_shown():
+    """An action of a callback. Its error is shown by the next heading or button that is drawn.
+
+    What a callback draws itself stands above the page, out of sight, and moves all below it: an open menu becomes that
+    of its neighbour. In a fragment it takes the place of other elements, and the browser shows a blank page.
+    """
+    with errors_shown(functools.partial(operator.setitem, st.session_state, ERROR)):
         action(*arguments)
+
+
+def _error_of_callback() -> None:
+    if sentence := st.session_state.pop(ERROR, ""):
+        st.toast(sentence, icon=":material/error:", duration="infinite")
 
 
 def refused(right: str, owner: str | None = None) -> dict[str, Any]:
@@ -102,7 +119,9 @@ def button(
     label: str, right: str, owner: str | None = None, draw: Callable[..., Any] = st.button, **options: Any
 ) -> Any:
     """A button, or what ``draw`` makes, for whoever has a right; to others it says why they may not press it."""
-    return draw(label, **options | refused(right, owner))
+    drawn = draw(label, **options | refused(right, owner))
+    _error_of_callback()
+    return drawn
 
 
 def confirm(
@@ -124,7 +143,9 @@ def confirm(
         options["on_click"] = tried
     with st.popover(label, icon=icon, **refused(right, owner)):
         st.markdown(question)
-        return st.button(button, icon=icon, **options)
+        pressed = st.button(button, icon=icon, **options)
+    _error_of_callback()
+    return pressed
 
 
 def sidebar_foot() -> None:

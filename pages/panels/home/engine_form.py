@@ -48,10 +48,9 @@ def _form(chosen: Choice) -> None:
         fields["gpus"] = st.number_input("Graphics cards for each job", 0, 64, before.gpus, key="engine-gpus")
         st.caption("Every node needs this workspace under the same path, and the same packages.")
     wanted = Choice(**{**chosen.model_dump(), **fields})
-    shell.button("Save", access.ADMINISTER, key="engine-save", type="primary", on_click=_save, args=(wanted,))
+    shell.button("Save", access.ADMINISTER, key="engine-save", type="primary", on_click=shell.tried, args=(_save, wanted))
 
 
 def _save(wanted: Choice) -> None:
-    with shell.errors_shown():
-        choice.choose(shell.workspace(), wanted)
-        st.toast(choice.in_words(wanted), icon=":material/check_circle:")
+    choice.choose(shell.workspace(), wanted)
+    st.toast(choice.in_words(wanted), icon=":material/check_circle:")

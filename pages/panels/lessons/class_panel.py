@@ -86,10 +86,10 @@ def overview() -> None:
         if present() == classroom.ALONE:
             st.markdown("**In a class, everybody predicts, and the predictions appear live before the outcome.**")
             with st.container(horizontal=True, vertical_alignment="bottom"):
-                options = {"icon": ":material/groups:", "on_click": _open}
+                options = {"icon": ":material/groups:", "on_click": shell.tried, "args": (_open,)}
                 shell.button("Open a class", access.CLASS, key="open-class", **options)
                 st.text_input("Class code", key="class-code", max_chars=20, width=160)
-                st.button("Join", key="join-class", icon=":material/login:", on_click=_join)
+                st.button("Join", key="join-class", icon=":material/login:", on_click=shell.tried, args=(_join,))
             return
         is_opened_here = is_opener()
         if is_opened_here:
@@ -114,13 +114,11 @@ def _shared_address() -> str:
 
 
 def _open() -> None:
-    with shell.errors_shown():
-        _enter(classroom.open_class(shell.workspace(), visitor()))
+    _enter(classroom.open_class(shell.workspace(), visitor()))
 
 
 def _join() -> None:
-    with shell.errors_shown():
-        _enter(classroom.joined(shell.workspace(), st.session_state.get("class-code", "")))
+    _enter(classroom.joined(shell.workspace(), st.session_state.get("class-code", "")))
 
 
 def _enter(joined: str) -> None:
