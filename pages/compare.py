@@ -74,9 +74,9 @@ def main() -> None:
     rows = _performance(ranking)
     _summary(outcome, order)
     with st.container(horizontal=True, vertical_alignment="center"):
-        course_report.show([one.run for one in loaded], study)
         if models := [one.run for one in loaded if one.run.has_network]:
             bundles.download(models)
+        course_report.show([one.run for one in loaded], study)
     splits = {one.split_hash for one in group}
     test_set_views.show([run for run in usable if run.split_hash in splits])
     st.page_link(

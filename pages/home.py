@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from covid_core import access
 from covid_core.data import dataset as data
 from covid_core.formatting import plural
 from pages.panels.home import cache_usage, engine_form, glossary_view
@@ -59,8 +60,9 @@ def main() -> None:
         glossary_view.show()
         return
     top = st.container()
-    bundles.panel()
-    import_jobs.panel()  # a finished import selects its data set, so the situation is read after it
+    with st.container():  # what stands below keeps its place: a menu that moves opens again
+        bundles.panel()
+        import_jobs.panel()  # a finished import selects its data set, so the situation is read after it
     situation = _situation()
     with top:
         shell.heading("What should I do next?", _in_words(situation))
@@ -99,7 +101,9 @@ def _situation() -> Situation:
 def _in_words(situation: Situation) -> str:
     if not situation.datasets and not situation.runs:
         return "Nothing is loaded yet. Start with synthetic images, which a program draws: every page works with them."
-    parts = [f"{plural(situation.images, 'image')} in {plural(len(situation.datasets), 'data set')}"]
+    parts = ["No data set"]
+    if situation.datasets:
+        parts = [f"{plural(situation.images, 'image')} in {plural(len(situation.datasets), 'data set')}"]
     if situation.usable:
         parts.append(f"{plural(situation.usable, 'trained model')}")
     if situation.active:
@@ -121,7 +125,8 @@ def _next_step(situation: Situation) -> None:
             # Bound to the page that it names: by the time a click arrives, the next step may be another.
             st.button(label, type="primary", icon=icon, key="next-step", on_click=_choose, args=(page,))
         address = import_jobs.OWN_IMAGES
-        st.page_link("dataset.py", label="Add your own images", icon=":material/upload:", query_params=address)
+        link = {"icon": ":material/upload:", "query_params": address, **shell.refused(access.IMPORT)}
+        st.page_link("dataset.py", label="Add your own images", **link)
         bundles.offer()
 
 

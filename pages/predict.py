@@ -199,7 +199,10 @@ def pick_example(run: Run) -> ImageSource | None:
         offer_examples(dataset, uploads.example_ids(run, EXAMPLES_PER_CLASS), small=bool(chosen))
         return uploads.from_dataset(dataset, chosen) if chosen else None
     except CovidCoreError as error:
-        lead = f"The image {shell.plain(chosen[:80])} of the address cannot be opened" if chosen else "No example"
+        if not chosen:
+            st.caption(f"There are no examples. {shell.plain(error)}")
+            return None
+        lead = f"The image {shell.plain(chosen[:80])} of the address cannot be opened"
         st.warning(f"{lead}: {shell.plain(error)}", icon=":material/image_not_supported:")
         return None
 
@@ -331,8 +334,9 @@ def show_image(
             answer_panel.agreement(assessments)
     explanation.similar(*every[0], source, assessments[0].run if len(runs) > 1 else "")
     answer_panel.numbers_table([one for _, one in answers])
-    answer_panel.report_button(list(zip(runs, examined, strict=True)), source)
-    pacs_panel.offer_result(list(zip(runs, examined, strict=True)), source)
+    with st.container(horizontal=True):
+        answer_panel.report_button(list(zip(runs, examined, strict=True)), source)
+        pacs_panel.offer_result(list(zip(runs, examined, strict=True)), source)
 
 
 def pick_window(source: ImageSource, image: GreyImage) -> None:

@@ -44,6 +44,7 @@ IMAGE_COLUMNS = ("sha256", "hash", "id")  # names of the column of images, besid
 SUM_TOLERANCE = 0.02  # of probabilities that were rounded to two decimals; scores further from a sum of 1 are refused
 EXACT = 1e-6  # a sum as near to 1 as this is left as it is
 LEAST = float(np.finfo(np.float32).tiny)  # a probability of 0 has this logit, which has to be finite
+MOST_NAMED = 3  # of them in a sentence
 MOST_LISTED = 1000  # names that a run holds of images without prediction, or without image
 
 
@@ -224,8 +225,8 @@ def in_words(facts: dict[str, Any]) -> list[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    first = ", ".join(name[:80] for name in names[:3])
-    return f" ({first}{', ...' if len(names) > 3 else ''})"
+    first = ", ".join(name[:80] for name in names[:MOST_NAMED])
+    return f" ({first}{', ...' if len(names) > MOST_NAMED else ''})"
 
 
 def _column(rows: pd.DataFrame, wanted: Sequence[str]) -> str:
@@ -315,7 +316,9 @@ def _on_scale(scores: np.ndarray, scale: Scale | None) -> tuple[Scale, np.ndarra
         row = int(np.argmin(likely))
         if not inside[row]:
             value = scores[row][(scores[row] < 0) | (scores[row] > 1)][0]
-            raise DataError(f"Line {row + 2}: {value:g} is no probability, which is 0 to 1.")
+            raise DataError(
+                f"Line {row + 2}: {value:g} is no probability, which is 0 to 1. Correct it, or choose logits."
+            )
         raise DataError(
             f"Line {row + 2}: the probabilities add up to {decimals(sums[row], 3)}, not to 1. Separate outputs per "
             "class (sigmoid) cannot be compared; logits can, if you say that they are."

@@ -20,14 +20,14 @@ EngineName = Literal["local", "ray", "slurm"]
 
 class Engine(NamedTuple):
     """A row of ENGINES: the ``label`` on screen, the ``module`` that it needs, the extra that adds it, where its
-    address comes from in the environment, what the address is, and a sentence of ``help`` on it."""
+    address comes from in the environment, what the address is, and what its empty field says."""
 
     label: str
     module: str = ""
     extra: str = ""
     variables: tuple[str, ...] = ()
     address: str = ""
-    help: str = ""
+    placeholder: str = ""
 
 
 ENGINES: dict[str, Engine] = {
@@ -38,7 +38,7 @@ ENGINES: dict[str, Engine] = {
         "ray",
         ("COVID_CORE_RAY_ADDRESS", "RAY_ADDRESS"),
         "Address of the cluster",
-        "Host and port of its head. Empty: the cluster that this computer belongs to.",
+        "host:port; empty: that of this computer",
     ),
     "slurm": Engine(
         "SLURM",
@@ -46,7 +46,7 @@ ENGINES: dict[str, Engine] = {
         "slurm",
         ("COVID_CORE_SLURM_PARTITION",),
         "Partition",
-        "As sinfo lists it. Empty: the default partition.",
+        "Empty: the default one",
     ),
 }
 

@@ -21,7 +21,9 @@ def popover(runs: Sequence[Run]) -> None:
     """The form of one of these runs, behind a button."""
     if not runs:
         return
-    with st.popover("Edit runs" if len(runs) > 1 else "Edit", icon=":material/edit:"):
+    refused = [shell.refused(access.TRAIN, run.owner) for run in runs]
+    options = refused[0] if all(refused) else {}
+    with st.popover("Edit runs" if len(runs) > 1 else "Edit", icon=":material/edit:", **options):
         names = {run.id: run.name for run in runs}
         chosen = runs[0].id
         if len(runs) > 1:

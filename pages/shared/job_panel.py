@@ -204,7 +204,11 @@ def outcomes(jobs: Jobs, place: str = "", again: Callable[[Job[Any]], object] | 
             reason = shell.plain(job.status.reason or "It ended without a reason.")
             st.error(f"{title} failed. {reason}", icon=":material/error:")
         log(job.folder)
-        ways = {"Try again": (":material/refresh:", shell.tried, again or _again, job)} if job.request.is_repeatable else {}
+        ways = (
+            {"Try again": (":material/refresh:", shell.tried, again or _again, job)}
+            if job.request.is_repeatable
+            else {}
+        )
         if again is None:
             ways["Dismiss"] = (":material/close:", shell.tried, queue.dismiss, job)
         with st.container(horizontal=True):

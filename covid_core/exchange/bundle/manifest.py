@@ -13,6 +13,7 @@ from covid_core.runs.store import MOST_OF_LICENCE
 
 NAME = "bundle.json"
 FORMAT = "second-look bundle"
+AGAIN = "Ask the sender for it again."  # what is left to do with a damaged one
 LARGEST = 50 * 10**6  # bytes of a JSON file: of 200,000 images it has 30 MB
 RUN = re.compile(r"runs/([a-z0-9][a-z0-9-]{0,63})/(.+)")
 TRUNK = re.compile(r"trunks/[a-z0-9-]{1,100}\.tflite")
@@ -72,12 +73,13 @@ def read(folder: Path) -> Manifest:
         raise DataError("The file is no bundle of runs, or one of a later version.") from error
     there = {one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file()} - {NAME}
     if extra := sorted(there ^ set(made.files)):
-        raise DataError(f"The bundle is incomplete or was changed: {_short(extra[0])} is missing, or not in its list.")
+        unlike = f"{_short(extra[0])} is missing, or not in its list"
+        raise DataError(f"The bundle is incomplete or was changed: {unlike}. {AGAIN}")
     for name, sha256 in made.files.items():
         if not _is_expected(name, made.images):
             raise DataError(f"The bundle holds a file that belongs to no run: {_short(name)}.")
         if files.sha256_of(folder / name) != sha256:
-            raise DataError(f"The bundle was changed: {_short(name)} is not the file that its list names.")
+            raise DataError(f"The bundle was changed: {_short(name)} is not the file that its list names. {AGAIN}")
     if not made.runs:
         raise DataError("The bundle holds no run.")
     return made

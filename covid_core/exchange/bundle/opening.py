@@ -65,7 +65,7 @@ def open_bundle(workspace: Workspace, file: Path, progress: Progress = silent) -
     if not file.is_file():
         raise DataError(f"There is no file {file.name}.")
     if not zipfile.is_zipfile(file):
-        raise DataError(f"{file.name} is not a bundle, or is damaged. Ask the sender for it again.")
+        raise DataError(f"The file is not a bundle, or is damaged. {manifest.AGAIN}")
     sha256 = files.sha256_of(file)
     with _unpacked(workspace, file, part_of(progress, 0.0, 0.2)) as folder:
         made = manifest.read(folder)

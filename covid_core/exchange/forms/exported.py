@@ -53,8 +53,14 @@ Write = Callable[[Path, float, str, Path, Progress], None]
 
 
 def check(workspace: Workspace, run: Run, format: Format) -> None:
-    """Raise JobRefused where a run has no such format, or this installation lacks what that takes; RunError where it
-    has no model at all."""
+    """Raise JobRefused where a run has no such format, or this installation lacks what that takes; RunError where it has
+    no model at all."""
+    check_run(run)
+    format.check(workspace)
+
+
+def check_run(run: Run) -> None:
+    """Raise JobRefused where a run has none of the formats, RunError where it has no model at all."""
     if not run.result or not run.status().is_usable:
         raise JobRefused(f"{run.name} is not finished. Wait until it is.")
     run.check_network()
@@ -70,7 +76,6 @@ def check(workspace: Workspace, run: Run, format: Format) -> None:
             f"{run.name} is shown a box around the lungs, which the app cuts out before the model. A model without "
             "that step would be wrong. To export a model, train a run on the whole image or its centre."
         )
-    format.check(workspace)
 
 
 def stored(workspace: Workspace, run: Run, name: str) -> Path | None:

@@ -89,7 +89,7 @@ def images(
     with _session(server) as session:
         places = list(islice(_places(session, server, query), most + 1))
         if not places:
-            raise PacsError(f"The PACS {server.name} has no plain radiograph (CR or DX) that matches.")
+            raise PacsError(f"The PACS {server.name} has no plain radiograph (CR or DX) that matches. Check the query.")
         if len(places) > most:
             raise PacsError(f"The query matches more than {plural(most, 'image')}. Narrow it.")
         for done, place in enumerate(places, 1):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from covid_core import access, files
-from covid_core.errors import DataError, InvalidChoice, cause
+from covid_core.errors import DataError, cause
 from covid_core.formatting import count, file_size
 from covid_core.jobs.kinds import ImportRequest
 from covid_core.workspace import new_id
@@ -24,16 +24,20 @@ def show(pick_target: Callable[[str], str]) -> None:
         "removed when their import ends. Pixels, a hash of the patient, sex, age, view, device and pixel size stay."
     )
     label = st.text_input("Class of these images", key="import-pacs-class", max_chars=80).strip()
+    if label and not _is_name(label):
+        st.error("A name of a class has no slash, and no point at its beginning.", icon=":material/error:")
     into = pick_target("pacs")
-    if asked := pacs.query("import"):
+    if asked := pacs.query("import", "" if _is_name(label) else "Write the class of these images first."):
         import_jobs.start(_request(asked, label, into))
+
+
+def _is_name(label: str) -> bool:
+    return bool(label) and not any(sign in label for sign in REFUSED[:2]) and not label.startswith(REFUSED[2])
 
 
 def _request(asked: pacs.Query, label: str, into: str) -> ImportRequest:
     """Fetch into an archive where its import finds it, and removes it. Raises CovidCoreError."""
     access.check(shell.workspace(), access.IMPORT, what=asked.server.name)
-    if not label or any(sign in label for sign in REFUSED[:2]) or label.startswith(REFUSED[2]):
-        raise InvalidChoice("Write the class of these images first: a name without slashes.")
     target = shell.workspace().uploads / f"{new_id(asked.server.name)}.zip"
     try:
         with files.published(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:

@@ -31,24 +31,30 @@ def where_images_stay() -> str:
     """The computers that read images, in words."""
     with contextlib.suppress(CovidCoreError):  # what is wrong stands in the section
         if not (chosen := choice.chosen(shell.workspace())).is_local:
-            return f"this machine and the nodes of {chosen.label}, which read them in the shared folder"
-    return "this machine"
+            return (
+                f"the computer that runs this app and the nodes of {chosen.label}, which read them in the shared folder"
+            )
+    return "the computer that runs this app"
 
 
 def _form(chosen: Choice) -> None:
     labels = {name: engine.label for name, engine in ENGINES.items()}
-    name = st.radio("Jobs go to", list(labels), list(labels).index(chosen.engine), labels.get, key="engine-name")
+    at = list(labels).index(chosen.engine)
+    name = st.radio("Jobs go to", list(labels), at, labels.get, key="engine-name", horizontal=True)
     fields = {"engine": name}
     if name != "local":
         engine, before = ENGINES[name], chosen if chosen.engine == name else Choice()
         fields["address"] = st.text_input(
-            engine.address, before.address, max_chars=200, key=f"engine-address-{name}", help=engine.help
+            engine.address, before.address, max_chars=200, key=f"engine-address-{name}", placeholder=engine.placeholder
         )
-        fields["cores"] = st.number_input("Processor cores for each job", 1, 1024, before.cores, key="engine-cores")
-        fields["gpus"] = st.number_input("Graphics cards for each job", 0, 64, before.gpus, key="engine-gpus")
+        left, right = st.columns(2)
+        fields["cores"] = left.number_input("Processor cores for each job", 1, 1024, before.cores, key="engine-cores")
+        fields["gpus"] = right.number_input("Graphics cards for each job", 0, 64, before.gpus, key="engine-gpus")
         st.caption("Every node needs this workspace under the same path, and the same packages.")
     wanted = Choice(**{**chosen.model_dump(), **fields})
-    shell.button("Save", access.ADMINISTER, key="engine-save", type="primary", on_click=shell.tried, args=(_save, wanted))
+    shell.button(
+        "Save", access.ADMINISTER, key="engine-save", type="primary", on_click=shell.tried, args=(_save, wanted)
+    )
 
 
 def _save(wanted: Choice) -> None:

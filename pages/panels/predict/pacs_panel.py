@@ -13,6 +13,7 @@ from covid_core.runs.store import Run
 from pages.shared import pacs, shell
 from pages.shared.uploads import FetchedFile, ImageSource
 
+MENU, FETCHED = "from_pacs", "fetched_from_pacs"  # session: is the form open? images that the next rerun takes
 MOST, MOST_BYTES = 30, 256 * 10**6  # images and bytes of one query; they stay in this session's memory
 
 
@@ -20,11 +21,16 @@ def fetched() -> list[FetchedFile]:
     """The form, and the images of a query that has just been sent."""
     if not pacs.is_configured():
         return []
-    files: list[FetchedFile] = []
-    with st.popover("From a PACS", icon=":material/cloud_download:"), shell.errors_shown():
+    files: list[FetchedFile] = st.session_state.pop(FETCHED, [])
+    if files:
+        st.session_state[MENU] = False  # it would hide them
+    menu = {"icon": ":material/cloud_download:", "key": MENU, "on_change": "rerun", **shell.refused(access.PACS)}
+    with st.popover("From a PACS", **menu), shell.errors_shown():
         st.caption(f"At most {MOST} plain radiographs. They stay in this session's memory.")
         if asked := pacs.query("predict"):
-            files = [FetchedFile(name, name, content) for name, content in pacs.fetched(asked, MOST, MOST_BYTES)]
+            arrived = pacs.fetched(asked, MOST, MOST_BYTES)
+            st.session_state[FETCHED] = [FetchedFile(name, name, content) for name, content in arrived]
+            st.rerun()
     return files
 
 

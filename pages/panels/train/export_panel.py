@@ -20,6 +20,11 @@ def panel(run: Run) -> None:
     job_panel.report(jobs)
     job_panel.outcomes(jobs, PLACE)
     job_panel.cards(jobs, PLACE)
+    try:
+        exported.check_run(run)
+    except JobRefused as refusal:
+        st.caption(shell.plain(refusal))
+        return
     st.caption("A folder with the model, a README and an example that runs without this app. It holds no images.")
     name = st.selectbox(
         "Format",
@@ -50,7 +55,7 @@ def panel(run: Run) -> None:
 def _start(run: Run, name: str) -> None:
     request = ExportRequest(run=run.id, format=name)
     try:
-        exported.check(shell.workspace(), run, formats.FORMATS[name])
+        formats.FORMATS[name].check(shell.workspace())
     except JobRefused as refusal:
         st.info(shell.plain(refusal), icon=":material/info:")
         return

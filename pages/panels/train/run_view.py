@@ -315,7 +315,7 @@ def _outcome(one: CachedRun, epochs_done: int) -> str:
 def _finished_sentence(one: CachedRun) -> str:
     """How long it took; of a result that was taken over, whose it is: nothing was trained then."""
     if not one.run.has_network:
-        return "Imported predictions: the model was trained elsewhere."
+        return run_text.model_file(one.run)
     earlier = one.result.get("taken_over_from")
     if not earlier:
         return f"Training time: {run_text.training_time(one.run)}."
@@ -376,10 +376,9 @@ def _facts(one: CachedRun, epochs_done: int) -> None:
     if status.state == store.RUNNING:  # the answer above has the place of one that waits
         _bar(one)
     if one.is_usable:
-        facts = {
-            f"{part.capitalize()} accuracy": share(one.result.get("accuracy", {}).get(part, math.nan))
-            for part in ("train", "validation", "test")
-        }
+        accuracy = one.result.get("accuracy", {})
+        parts = [part for part in ("train", "validation", "test") if not math.isnan(accuracy.get(part, math.nan))]
+        facts = {f"{part.capitalize()} accuracy": share(accuracy[part]) for part in parts}
         if run.has_network:
             facts["Epochs"] = run_text.epochs(run).partition(",")[0].replace("at most ", "")
     else:
@@ -397,9 +396,10 @@ def _facts(one: CachedRun, epochs_done: int) -> None:
     last = status.ended or status.updated
     if status.is_final and last:
         where = f". {job_panel.where(run, status)}".rstrip(". ")
-        weights = f"Epochs: {run_text.epochs(run)}. " if one.is_usable and run.has_network else ""
-        st.caption(f"{weights}{'Ended' if status.ended else 'Last heard of'} {moment(last)}{where}")
-        if missing := run_text.model_file(run):
+        _, _, weights = run_text.epochs(run).partition(", ") if one.is_usable and run.has_network else ("", "", "")
+        ended = ("Ended" if run.has_network else "Imported") if status.ended else "Last heard of"
+        st.caption(f"{weights.capitalize()}{'. ' if weights else ''}{ended} {moment(last)}{where}")
+        if run.has_network and (missing := run_text.model_file(run)):
             st.caption(shell.plain(missing))
 
 
@@ -410,15 +410,16 @@ def _actions(one: CachedRun) -> None:
             _stop_button(run, "top")
         if one.is_usable:
             _page_button("Compare", "compare.py", "runs", run, ":material/compare_arrows:", "primary")
-            cards.show(run)
         if one.is_usable and run.has_network:
             _page_button("Predict", "predict.py", "run", run, ":material/search:", "secondary")
         if status.state in store.ENDED_EARLY and not run.bundle:
             _resume_button(run, status.fault)
-        if one.is_usable and run.has_network:
-            bundles.download([run])
         if run.has_network:
             _variant_button(run)
+        if one.is_usable:
+            cards.show(run)
+        if one.is_usable and run.has_network:
+            bundles.download([run])
         annotation_form.popover([run])
         if run.annotation.archived:
             annotation_form.restore_button(run)
@@ -471,6 +472,7 @@ def _settings(run: Run) -> None:
     with st.expander("Settings", icon=":material/tune:"):
         table = tables.hyperparameters_as_text([run.name], [run.spec]).drop(columns="Model").T
         table = table.reset_index().set_axis(["Setting", "Value"], axis=1)
+        table = table[table["Value"] != tables.UNKNOWN]
         if run.spec.note:
             st.markdown(f"Note: {shell.plain(run.spec.note)}")
         st.caption(f"Data set {shell.plain(run.dataset.name)}, made {moment(run.created)}")

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
@@ -33,7 +34,8 @@ def show(dataset: Dataset, cached: Sequence[CachedRun]) -> None:
         "against others, image by image."
     )
     names = dict(zip(runs, candidates.unique_names(list(runs.values())), strict=True))
-    like = st.selectbox(
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    like = row.selectbox(
         "Split",
         [*runs, OWN],
         format_func=lambda run: f"That of {names[run]}" if run else "Parts named in the file, else all test images",
@@ -42,14 +44,17 @@ def show(dataset: Dataset, cached: Sequence[CachedRun]) -> None:
         help="Runs are compared where they were tested on the same images.",
     )
     if like:
-        split_button(runs[like], "elsewhere")
+        with row:
+            split_button(runs[like], "elsewhere")
     uploaded = st.file_uploader(
         "Predictions (CSV, TSV or XLSX)", type=KINDS, max_upload_size=LARGEST_READ // 2**20, key="elsewhere-file"
     )
     if uploaded is None:
         return
     left, right = st.columns(2)
-    title = left.text_input("Name", max_chars=tables.LONGEST_NAME, key="elsewhere-name", placeholder=uploaded.name)
+    title = left.text_input(
+        "Name", max_chars=tables.LONGEST_NAME, key="elsewhere-name", placeholder=PurePath(uploaded.name).stem
+    )
     scale = right.selectbox(
         "The numbers are",
         [BY_NUMBERS, *SCALES],
@@ -78,7 +83,7 @@ def _matched(
 def split_button(run: Run, place: str) -> None:
     """The download of a run's split."""
     st.download_button(
-        "Split",
+        "Save the split",
         lambda: tables.to_csv(predictions.split_table(run)),
         f"split-{run.id}.csv",
         "text/csv",
@@ -89,12 +94,12 @@ def split_button(run: Run, place: str) -> None:
 
 
 def lists(facts: Mapping[str, Any], place: str) -> None:
-    """The names of test images without prediction, and of rows without image."""
+    """The names of test images without prediction, and of rows without image, where a sentence has not all of them."""
     for title, names in (
         ("Test images without prediction", facts["lacking_test"]),
         ("Rows without image", facts["unknown_names"]),
     ):
-        if names:
+        if len(names) > predictions.MOST_NAMED:
             with st.expander(title, icon=":material/list:"):
                 table = pd.DataFrame({"Image": names})
                 shell.table(table, f"{place}-{title.split()[0].lower()}", alt=title)

@@ -8,16 +8,16 @@ from covid_core.runs.store import Run
 from pages.shared import shell
 
 KINDS = {"html": ("Page (HTML)", "text/html"), "md": ("Markdown", "text/markdown")}
-HELP = (
-    "What the files show of it, and of the items of CLAIM 2024, TRIPOD+AI and STARD-AI. It is made when you click, "
-    "which takes a few seconds."
+CONTENT = (
+    "What the files show, and which items of CLAIM 2024, TRIPOD+AI and STARD-AI they answer. It takes some seconds."
 )
 
 
 def show(subject: Run | Dataset) -> None:
     """The downloads in a menu."""
     what = "Model card" if isinstance(subject, Run) else "Data card"
-    with st.popover(what, icon=":material/id_card:", help=HELP):
+    with st.popover(what, icon=":material/id_card:"):
+        st.caption(CONTENT)
         for kind, (label, mime) in KINDS.items():
             st.download_button(
                 label,

@@ -101,8 +101,9 @@ def origin(run: Run) -> None:
 
 def offer() -> None:
     """The way to open a bundle: an upload, or a file on this machine."""
-    with st.popover("Open a bundle", icon=":material/input:", key=PLACE, **shell.refused(access.OPEN)):
-        st.markdown("Runs that somebody took away in one file. The file is checked before anything of it is used.")
+    menu = {"icon": ":material/input:", "key": PLACE, "on_change": "rerun", **shell.refused(access.OPEN)}
+    with st.popover("Open a bundle", **menu):
+        st.markdown("Runs that were saved in one file, here or elsewhere. It is checked before anything of it is used.")
         uploaded = st.file_uploader(
             "Bundle", type="zip", max_upload_size=import_jobs.UPLOAD_LIMIT, key=f"{PLACE}-upload"
         )
@@ -121,19 +122,20 @@ def offer() -> None:
 
 def panel() -> None:
     """Bundles that are being opened, those that could not be, and the runs of one that has just been."""
-    job_panel.panel(lambda: queue.jobs(shell.workspace(), OpenRequest), PLACE, _report)
+    if job_panel.panel(lambda: queue.jobs(shell.workspace(), OpenRequest), PLACE, _report):
+        st.session_state[PLACE] = False  # the menu, which would hide what becomes of it
 
 
 def _report(job: Job[OpenRequest]) -> None:
     runs = job.folder.result["runs"]
     with st.container(border=True):
-        st.markdown(f"**{plural(len(runs), 'run')} of the bundle {'is' if len(runs) == 1 else 'are'} here.**")
+        st.markdown(f"**The bundle is open: {plural(len(runs), 'run')}.**")
         for one in runs:
             try:
                 run = store.open_run(shell.workspace(), one["run"])
             except CovidCoreError as error:  # deleted meanwhile
                 st.caption(shell.plain(error))
                 continue
-            st.caption("  \n".join(map(shell.plain, (run.name, *opening.lacks(shell.workspace(), run)))))
-        ids = ",".join(one["run"] for one in runs)
-        st.page_link("compare.py", label="Compare", icon=":material/compare_arrows:", query_params={"runs": ids})
+            address = {"run": run.id}
+            st.page_link("train.py", label=shell.plain(run.name), icon=":material/monitoring:", query_params=address)
+            st.caption("  \n".join(map(shell.plain, opening.lacks(shell.workspace(), run))))

@@ -17,7 +17,7 @@ FIELDS = {  # keywords of DICOM, as a person calls them
     "PatientID": "Patient ID",
     "StudyDate": "Study date",
 }
-DATES = "A day such as 20240131, or a range such as 20240101-20240131."
+EXAMPLES = {"StudyDate": "20240131, or 20240101-20240131"}
 
 
 class Query(NamedTuple):
@@ -35,21 +35,28 @@ def is_configured() -> bool:
         return True
 
 
-def query(key: str) -> Query | None:
-    """The form, and its query when a button was pressed. Raises InvalidChoice for a wrong setting."""
+def query(key: str, lacks: str = "") -> Query | None:
+    """The form, and its query when a button was pressed. Raises InvalidChoice for a wrong setting, or no value.
+
+    ``lacks``: what the visitor has to do first, until when no button can be pressed.
+    """
     there = list(servers.configured().values())
     with st.form(f"pacs-{key}", border=False, clear_on_submit=True, enter_to_submit=False):
         typed = {
-            keyword: st.text_input(label, max_chars=64, help=DATES if keyword == "StudyDate" else None).strip()
+            keyword: st.text_input(label, max_chars=64, placeholder=EXAMPLES.get(keyword)).strip()
             for keyword, label in FIELDS.items()
         }
-        pressed = [server for server in there if _submit(server)]
+        with st.container(horizontal=True):
+            pressed = [server for server in there if _submit(server, lacks)]
     values = {keyword: value for keyword, value in typed.items() if value}
+    if pressed and not values:
+        raise InvalidChoice("Fill in one field at least.")
     return Query(pressed[0], values) if pressed else None
 
 
-def _submit(server: Server) -> bool:
+def _submit(server: Server, lacks: str) -> bool:
     options = {"draw": st.form_submit_button, "icon": ":material/cloud_download:"}
+    options |= {"disabled": True, "help": lacks} if lacks else {}
     return bool(shell.button(f"Fetch from {shell.plain(server.name)}", access.PACS, **options))
 
 
