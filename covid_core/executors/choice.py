@@ -15,6 +15,7 @@ from covid_core.workspace import Workspace
 
 VARIABLE = "COVID_CORE_EXECUTOR"
 FILE = "executor.json"
+MOST_LETTERS = 200  # of an address
 EngineName = Literal["local", "ray", "slurm"]
 
 
@@ -60,7 +61,7 @@ class Choice(Spec):
     """
 
     engine: EngineName = "local"
-    address: str = Field(default="", max_length=200)
+    address: str = Field(default="", max_length=MOST_LETTERS)
     cores: int = Field(default=1, ge=1, le=1024)
     gpus: int = Field(default=0, ge=0, le=64)
     minutes: int = Field(default=1440, ge=1, le=100_000)

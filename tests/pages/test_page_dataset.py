@@ -16,6 +16,7 @@ from covid_core.data import dataset as data
 from covid_core.data import decisions, pixels
 from covid_core.data.imports import importing
 from covid_core.data.imports.importing import SUMMARY_SIZE
+from covid_core.files import FileLock
 from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import AuditRequest, ImportRequest, MergeRequest
 from covid_core.runs import store
@@ -331,20 +332,34 @@ def test_a_path_that_leads_nowhere_is_told_in_a_sentence(workspace, typed):
     assert len(page.error) == 1
 
 
-def test_an_uploaded_zip_is_kept_for_its_import_and_removed_by_it(workspace, tmp_path, started):
+def with_zip() -> tuple[AppTest, bytes]:
+    """The page with a zip that waits for its import, and the zip's content."""
     page = adding(opened("dataset"), "Upload a zip")
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("COVID/1.png", "x")
         archive.writestr("Lung_Opacity/1.png", "x")
+    return page.file_uploader[0].upload("my images.zip", content.getvalue()).run(), content.getvalue()
 
-    page.file_uploader[0].upload("my images.zip", content.getvalue()).run()
+
+def test_an_uploaded_zip_is_kept_for_its_import_and_removed_by_it(workspace, started):
+    page, content = with_zip()
     pressed(page, "import-zip-go")
 
     request = started[0].request()
     assert Path(request["source"]).parent == workspace.uploads
-    assert Path(request["source"]).read_bytes() == content.getvalue()
+    assert Path(request["source"]).read_bytes() == content
     assert (request["name"], request["classes"], request["remove_source"]) == ("my images", ["COVID"], True)
+
+
+def test_an_uploaded_zip_is_removed_where_its_import_cannot_start(workspace, monkeypatch):
+    page, _ = with_zip()
+    monkeypatch.setattr(queue, "SUBMIT_PATIENCE", 0.0)
+    with FileLock(workspace.slots / "submitting.lock").held(0, AssertionError("somebody else starts a job")):
+        pressed(page, "import-zip-go")
+
+    assert len(page.error) == 1
+    assert list(workspace.uploads.iterdir()) == []
 
 
 def test_dismissing_a_failed_import_removes_its_folder_and_its_upload(workspace, started):

@@ -250,6 +250,7 @@ def test_an_administrator_sends_jobs_to_an_engine_and_back(workspace, monkeypatc
     page = opened()
     assert "Jobs are done on this computer." in words(page)
     page.radio(key="engine-name").set_value("ray").run()
+    assert page.text_input(key="engine-address-ray").max_chars == choice.MOST_LETTERS
     page.text_input(key="engine-address-ray").set_value("head:6379").run()
     page.number_input(key="engine-cores").set_value(4).run()
     page.button(key="engine-save").click().run()

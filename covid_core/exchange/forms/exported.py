@@ -53,8 +53,8 @@ Write = Callable[[Path, float, str, Path, Progress], None]
 
 
 def check(workspace: Workspace, run: Run, format: Format) -> None:
-    """Raise JobRefused where a run has no such format, or this installation lacks what that takes; RunError where it has
-    no model at all."""
+    """Raise JobRefused where a run has no such format, or this installation lacks what that takes; RunError where it
+    has no model at all."""
     check_run(run)
     format.check(workspace)
 

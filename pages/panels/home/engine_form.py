@@ -45,7 +45,11 @@ def _form(chosen: Choice) -> None:
     if name != "local":
         engine, before = ENGINES[name], chosen if chosen.engine == name else Choice()
         fields["address"] = st.text_input(
-            engine.address, before.address, max_chars=200, key=f"engine-address-{name}", placeholder=engine.placeholder
+            engine.address,
+            before.address,
+            max_chars=choice.MOST_LETTERS,
+            key=f"engine-address-{name}",
+            placeholder=engine.placeholder,
         )
         left, right = st.columns(2)
         fields["cores"] = left.number_input("Processor cores for each job", 1, 1024, before.cores, key="engine-cores")

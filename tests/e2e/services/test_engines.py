@@ -15,7 +15,7 @@ from waiting import until
 
 from covid_core import presets
 from covid_core.data.imports import importing
-from covid_core.executors import choice, engines
+from covid_core.executors import choice, engines, slurm
 from covid_core.executors.attendant import Attendance
 from covid_core.executors.choice import VARIABLE, Choice
 from covid_core.executors.slurm import SlurmClient
@@ -173,6 +173,17 @@ def test_submitits_local_executor_does_a_job_and_a_killed_one_again(home, monkey
     status = folder.status()
     assert (status.state, status.attempt) == (store.COMPLETED, 2), folder.log_tail()
     assert status.place.startswith("SLURM, node ")
+
+
+def test_sbatch_is_told_to_leave_the_environment_of_this_computer(home, tmp_path, monkeypatch):
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text("#!/bin/sh\necho Submitted batch job 7\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    folder = store.create_job(home, "phantom", {"images": 6})
+    SlurmClient(Choice(engine="slurm")).submit(folder, 1, {"COVID_CORE_CORES": "1"})
+    (batch,) = (home.root / slurm.FOLDER / folder.id).glob("7_*.sh")
+    assert "#SBATCH --export=NONE" in batch.read_text().splitlines()
 
 
 def test_debians_slurm_trains_a_run_stops_one_and_starts_a_cancelled_one_again(home, spec, tmp_path, monkeypatch):

@@ -1,9 +1,11 @@
 """Runs tracked on a real MLflow server with a SQLite store."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from services import free_port, program, running
@@ -12,13 +14,20 @@ from covid_core.runs import store
 from covid_core.workspace import Workspace
 
 RUN = "longer-00008"
+PASSWORD = "correct-horse-battery"
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def folder(tmp_path_factory) -> Path:
+    """All that the server keeps, and its log."""
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="module")
+def server(folder):
     """The address of a server."""
-    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
+    port = free_port()
     command = [program("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/runs.db", "--artifacts-destination", str(folder / "files")]
     with running(command, port, folder / "mlflow.log", {**os.environ, **QUIET}):
@@ -66,6 +75,18 @@ def test_a_run_that_has_changed_is_replaced(server, home, client, answer):
     answer("track", RUN, "--mlflow", server, "--experiment", "changed")
     (found,) = client.search_runs([client.get_experiment_by_name("changed").experiment_id])
     assert found.info.run_name == "Another name"
+
+
+def test_a_password_in_the_address_is_neither_printed_nor_stored(server, folder, home, answer):
+    address = server.replace("://", f"://somebody:{PASSWORD}@")
+    code, tracked = answer("track", RUN, "--mlflow", address, "--experiment", "password")
+    assert code == 0 and tracked["runs"][0]["mlflow"]["url"].startswith(f"{server}/#/")
+    assert PASSWORD not in json.dumps(tracked)
+    stored = [path for one in (home.root, folder) for path in one.rglob("*") if path.is_file()]
+    assert [path for path in stored if PASSWORD.encode() in path.read_bytes()] == []
+    for wrong in (f"ftp://somebody:{PASSWORD}@127.0.0.1", f"http://somebody:{PASSWORD}@127.0.0.1:{free_port()}"):
+        code, refused = answer("track", RUN, "--mlflow", wrong)
+        assert code == 1 and PASSWORD not in json.dumps(refused)
 
 
 def test_a_server_that_is_not_there_is_told_in_a_sentence(home, answer):

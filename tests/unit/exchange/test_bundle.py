@@ -33,6 +33,7 @@ from covid_core.specs import InputSpec
 from covid_core.workspace import Workspace
 
 LICENCE = "CC BY 4.0, made for tests"
+PLACE = "SLURM, node ward-3"
 NEEDS_IMAGES = {"in_training_part", "training_image", "notes", "although"}  # of a prediction: is it a training image?
 PICTURES = (b"\x89PNG\r\n\x1a\n", b"JFIF\0", b"Exif\0", b"DICM", b"GIF8", b"II*\0", b"MM\0*", b"data:image")
 PIECE = 20  # greys in a row that make a part of an image
@@ -42,6 +43,7 @@ PIECE = 20  # greys in a row that make a part of an image
 def run(place, copy_of_trained) -> Run:
     """A trained run with all that one may have beside its own files."""
     run = copy_of_trained(place)
+    run.write_status(replace(run.status(), place=PLACE))
     store.annotate(run, name="Mine *and* yours", tags=("first",), reference=True)
     test_set_access.note([run], test_set_access.FIGURES)
     images = run.predictions().head(40)
@@ -172,6 +174,18 @@ def test_a_study_of_another_form_is_refused(study, of_study, elsewhere, tmp_path
     with pytest.raises(DataError, match="study"):
         opening.open_bundle(elsewhere, changed_bundle(of_study, tmp_path / "changed.zip", changed))
     assert state(elsewhere) == {}
+
+
+def test_a_bundle_does_not_name_the_computer_where_the_run_was_done(run, bundle):
+    with ZipFile(bundle) as archive:
+        status = json.loads(archive.read(f"runs/{run.id}/status.json"))
+    assert (run.status().place, status["place"]) == (PLACE, "")
+
+
+def test_an_opened_run_does_not_say_that_it_was_done_on_a_node_of_this_engine(bundle, elsewhere, tmp_path):
+    named = changed_bundle(bundle, tmp_path / "named.zip", in_json("status.json", place=PLACE))
+    (one,) = opening.open_bundle(elsewhere, named).runs
+    assert one.run.status().place == ""
 
 
 def parts(content: bytes) -> Iterator[bytes]:

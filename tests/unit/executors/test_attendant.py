@@ -133,6 +133,22 @@ def test_of_several_jobs_each_lock_is_let_go_with_its_end(workspace, monkeypatch
     assert [folder.status().state for folder in folders] == [store.COMPLETED, store.STOPPED]
 
 
+def test_the_lock_of_a_job_that_has_ended_before_is_let_go_while_the_others_are_done(workspace, tmp_path, monkeypatch):
+    ended, other = (store.create_job(workspace, "phantom", {"images": 6}) for _ in range(2))
+    ended.write_status(store.Status(store.STOPPED, attempt=1))
+    other.write_launch(os.getpid(), 1, engine="ray")
+    engine, held, pause = MadeEngine(), [], time.sleep
+    monkeypatch.setattr(attendant.engines, "opened", lambda choice: engine)
+    monkeypatch.setattr(attendant.time, "sleep", lambda _: (held.append(ended.lock.is_held()), pause(0.01)))
+    with open(tmp_path / "out", "w") as out:  # in place of the output that it sends to its log
+        monkeypatch.setattr(attendant.sys, "stdout", out)
+        monkeypatch.setattr(attendant.sys, "stderr", out)
+        words = [word for folder in (ended, other) for word in (str(folder.path), "1")]
+        assert attendant.main([ELSEWHERE.model_dump_json(), *words]) == 0
+    assert other.status().state == store.COMPLETED
+    assert len(engine.tasks) == 1 and set(held) == {False}
+
+
 @pytest.mark.parametrize("how", ["deleted", "an engine that breaks"])
 def test_a_job_that_goes_wrong_takes_no_other_along(workspace, monkeypatch, how):
     monkeypatch.setattr(attendant, "POLL", 0.01)

@@ -74,6 +74,15 @@ def test_a_damaged_setting_is_no_silent_return_to_this_computer(workspace):
         chosen(workspace)
 
 
+def test_the_address_of_an_engine_has_an_end(workspace, installed, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "ray")
+    monkeypatch.setenv("RAY_ADDRESS", "h" * choice.MOST_LETTERS)
+    assert len(chosen(workspace).address) == choice.MOST_LETTERS == 200
+    monkeypatch.setenv("RAY_ADDRESS", "h" * (choice.MOST_LETTERS + 1))
+    with pytest.raises(InvalidChoice, match="address"):
+        chosen(workspace)
+
+
 def test_only_an_administrator_chooses(workspace, acts):
     acts(Role.TRAINER)
     with pytest.raises(NotPermitted):
@@ -118,6 +127,23 @@ def test_what_runs_share_is_computed_in_parts_before_them(workspace, installed, 
     assert sorted(one.part for one in requests) == [0, 1, 2]
     assert len({one.run for one in requests}) == 1
     assert requests[0].run in [Path(words[cut + 1 + 2 * place]).name for place in range(len(heads))]
+
+
+def test_features_in_parts_stop_with_their_run_and_no_others(workspace, installed, processes, image_folder):
+    dataset = import_folder(workspace, image_folder({"a": 8, "b": 8}))
+    choose(workspace, Choice(engine="ray", parts=2))
+    of = {"dataset": dataset.id, "classes": ("a", "b"), "backbone": "mobilenet_v2", "weights": "random"}
+    run, _ = (queue.submit_training(workspace, TrainingSpec(**of, image_size=size)) for size in (32, 64))
+    parts = queue.jobs(workspace, FeaturesRequest)
+    locks = [folder.lock for folder in (run, *(part.folder for part in parts))]
+    assert all(lock.try_acquire() for lock in locks)  # as their attendants do
+    try:
+        queue.stop(run)
+    finally:
+        for lock in locks:
+            lock.release()
+    assert [part.folder.stop_requested() for part in parts] == [part.request.run == run.id for part in parts]
+    assert len(parts) == 4
 
 
 def test_without_its_engine_a_study_leaves_nothing_behind(workspace, monkeypatch, image_folder):

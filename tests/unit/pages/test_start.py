@@ -1,12 +1,14 @@
 """The server's start: where a browser finds it, and that one is opened there."""
 
 import asyncio
+import ctypes
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import streamlit as st
@@ -71,6 +73,38 @@ def test_pages_wait_until_all_that_they_need_is_imported(monkeypatch):
     with ThreadPoolExecutor(1) as pool:  # a thread of its own: the browser of other tests has this one's loop
         pool.submit(lambda: asyncio.run(serve())).result()
     assert order == ["imported", "page"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Others return freed memory by themselves.")
+def test_freed_memory_is_returned_to_the_system_now_and_then(monkeypatch):
+    libc, chunk = ctypes.CDLL(None), 64 * 1024
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+
+    def held() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    monkeypatch.setattr(startup, "import_everything", lambda: None)
+    monkeypatch.setattr(startup, "_importing", None)
+    monkeypatch.setattr(startup, "RETURN", 0.05)
+    monkeypatch.setattr(st, "get_option", {"server.headless": True}.__getitem__)
+    taken = [libc.malloc(chunk) for _ in range(2000)]
+    for address in taken:
+        ctypes.memset(address, 1, chunk)
+    full = held()
+    for place, address in enumerate(taken):
+        if place % 20:  # what stays lies between what is freed
+            libc.free(address)
+    gone = 0.5 * len(taken) * chunk
+    assert full - held() < gone, "the system has it back already"
+
+    async def serve() -> None:
+        async with startup.while_the_browser_loads(None):
+            await asyncio.to_thread(until, lambda: full - held() > gone, "memory that is returned")
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(serve())).result()
+    for address in taken[::20]:
+        libc.free(address)
 
 
 def test_what_is_imported_at_the_start_is_all_that_the_pages_share():
