@@ -248,11 +248,11 @@ def default_reason(spec: TrainingSpec) -> str:
     if not backbone.pretrained:
         wanted = backbone_named(DEFAULT_BACKBONE)
         return (
-            f"{backbone.label}, because the ImageNet weights of {wanted.label} are not on this machine. A run of "
+            f"{backbone.label}, because the ImageNet weights of {wanted.label} are not on this computer. A run of "
             f"{wanted.label} downloads them first ({file_size(wanted.weights_megabytes * 1e6)})."
         )
     if weights.is_cached(backbone, spec.image_size):
-        where = "its ImageNet weights are on this machine"
+        where = "its ImageNet weights are on this computer"
     else:
         where = f"its ImageNet weights can be downloaded ({file_size(backbone.weights_megabytes * 1e6)})"
     return f"{backbone.label}, read at its middle layers: fast, among the most accurate on X-rays, and {where}."

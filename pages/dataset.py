@@ -349,8 +349,8 @@ def _exposure(pixels: PixelSummary) -> None:
     meaning = "mean grey of an image" if chosen == "Brightness" else "standard deviation of the greys within an image"
     st.markdown(
         f"{chosen} is the {meaning}. Means: {means} (0 black, 255 white). The disease hardly changes these numbers; "
-        "the machine, the dose and the archive's export do. Where the boxes are far apart, a classifier can use the "
-        "exposure instead of the lungs."
+        "the X-ray device, the dose and the archive's export do. Where the boxes are far apart, a classifier can use "
+        "the exposure instead of the lungs."
     )
     figure = figures.exposure_boxes(table, f"{chosen} of an image (grey levels)")
     shell.chart(figure, f"exposure-{chosen.lower()}", alt=f"{chosen} per class", caption=BOXES)

@@ -52,7 +52,7 @@ WORDS = {"opened": "opened", "here": "was here already"}
 
 @verb("open", option("file", metavar="FILE", help="a bundle of runs, as bundle makes it"))
 def do_open(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Check a bundle and bring its runs in under their own ids; what is there already stays as it is."""
+    """Check a bundle and add its runs under their own ids. What is there already stays unchanged."""
     request = OpenRequest(source=str(Path(options.file).expanduser().absolute()))
     opened = kinds.of(request).work(workspace, request, progress())
     rows = [_row(workspace, one["run"], one["state"]) for one in opened["runs"]]

@@ -62,7 +62,7 @@ def do_where(workspace: Workspace, _options: argparse.Namespace) -> dict[str, An
     ),
 )
 def do_cache(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """How much is kept to save time, of which limit; --clear empties it."""
+    """Size and limit of the cache; --clear empties it."""
     if options.kind and not options.clear:
         raise InvalidChoice("--kind says what --clear removes: give both, or neither.")
     limit = cache.limit()

@@ -33,6 +33,6 @@ def do_engine(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
     answer = {**chosen.model_dump(mode="json"), "set_outside": choice.is_set_outside()}
     lines = [
         choice.in_words(chosen),
-        *(f"{one.name}  {plural(one.cores, 'core')}, {plural(one.gpus, 'GPU')}" for one in nodes),
+        *(f"{one.name}  {plural(one.cores, 'core')}, {plural(one.gpus, 'graphics card')}" for one in nodes),
     ]
     return {**answer, "nodes": [one._asdict() for one in nodes], "text": "\n".join(lines)}

@@ -44,10 +44,10 @@ from covid_core.workspace import Workspace
 @verb(
     "compare",
     option("runs", nargs="*", metavar="RUN", help=ARGUMENTS["run"]),
-    option("--study", action="append", help="all runs of a study; of folds or seeds also what they say together"),
+    option("--study", action="append", help="all runs of a study; of folds or seeds also the joint result"),
 )
 def do_compare(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """All figures of some runs with their intervals, every pair tested, in words too; studies of repeats together."""
+    """All figures of runs with intervals, a test of every pair, and a result in words; studies of repeats together."""
     studies = [store.open_study(workspace, name) for name in dict.fromkeys(options.study or [])]
     runs = {run.id: run for run in (store.open_run(workspace, name) for name in dict.fromkeys(options.runs))}
     members = {study.id: runs_of(workspace, study) for study in studies}
@@ -120,14 +120,13 @@ def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, 
     "run",
     option("files", nargs="+", metavar="FILE", help="images: PNG, JPEG, TIFF, DICOM"),
     option("--coverage", type=float, default=0.9, help="how often the prediction set has the true class: 0.7 to 0.99"),
-    option("--window", type=int, default=0, help="which of the windows of an image to read it through"),
-    option("--anyway", action="store_true", help="numbers of an image that failed a check, too"),
+    option("--window", type=int, default=0, help="number of the window to read an image through"),
+    option("--anyway", action="store_true", help="give numbers also for an image that failed a check"),
     option("--report", metavar="FOLDER", help="write a page per image there, with nothing personal in it"),
 )
 def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """What a run says of images, what needs a look first on top: the checks, the classes that stay possible, calibrated
-    probabilities where it has them, and scores. A file that cannot be read faithfully, or fails a check, gets its
-    reason, and no numbers."""
+    """What a run predicts for images, the most urgent first: checks, prediction set, calibrated probabilities if there
+    are some, and scores. A file that cannot be read faithfully, or fails a check, gets the reason and no numbers."""
     from covid_core.inference.predictor import Predictor
     from covid_core.reports import image_report
 
@@ -168,7 +167,7 @@ def do_export(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
 
 @verb("reference", "run", WAIT)
 def do_reference(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Make what a run needs to judge new images by, where an earlier version trained it; no training."""
+    """Make the reference that a run of an earlier version lacks. It checks new images. Nothing is trained."""
     _, answer = started(workspace, ReferenceRequest(run=options.run), options.wait)
     return {"run": options.run, **answer}
 
@@ -187,7 +186,7 @@ def do_audit_run(workspace: Workspace, options: argparse.Namespace) -> dict[str,
 
 @verb("robustness", option("runs", nargs="+", metavar="RUN", help=ARGUMENTS["run"]))
 def do_robustness(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """What noise, blur, JPEG, exposure and framing leave of finished runs; measured where that is not done yet."""
+    """How finished runs hold under noise, blur, JPEG, exposure and framing. What is not measured yet is measured."""
     from covid_core.inference import robustness
 
     answers, lines = [], []
@@ -206,8 +205,8 @@ def do_robustness(workspace: Workspace, options: argparse.Namespace) -> dict[str
 
 @verb("drift", "run", option("folder", help="images without labels, in it or in folders below"))
 def do_drift(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Whether a batch of images without labels differs from the images that a run was trained on, in what, and what to
-    do. The limit is that of batches without drift."""
+    """Compare a batch of images without labels with the training images of a run: does it differ, in what, and what to
+    do. The limit comes from batches without drift."""
     from covid_core.inference.drift import batch, folder
     from covid_core.inference.predictor import Predictor
 
@@ -254,7 +253,7 @@ def do_segmenters(workspace: Workspace, _options: argparse.Namespace) -> dict[st
 
 @verb(
     "add-backbone",
-    option("file", help="an ONNX, LiteRT (.tflite) or Keras (.keras) file on this machine"),
+    option("file", help="an ONNX, LiteRT (.tflite) or Keras (.keras) file on this computer"),
     option("--describe", metavar="FILE", help="its description as JSON; by default beside it, with the ending .json"),
 )
 def do_add_backbone(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:

@@ -55,8 +55,8 @@ def do_fetch(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     COVERAGE,
 )
 def do_send(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Send what a run makes of DICOM images back: a structured report (TID 1500) and a picture of image, heat map and
-    answer, in the study of the image, marked as research, not for diagnosis. An image without an answer gets none."""
+    """Send the predictions for DICOM images back into their studies: a structured report (TID 1500) and a picture, both
+    marked as research, not for diagnosis. An image without a prediction gets none."""
     from covid_core.exchange.pacs import dicomweb, results
     from covid_core.images import sandbox
     from covid_core.images.codec import content_of
@@ -105,13 +105,13 @@ def _sent(row: dict[str, Any], server: servers.Server | None) -> str:
 @verb(
     "watch",
     "run",
-    option("folder", help="in which images arrive, in it or in folders below"),
-    option("--to", metavar="FOLDER", help="where the answers go; beside the images by default"),
+    option("folder", help="where images arrive, also in folders below"),
+    option("--to", metavar="FOLDER", help="where the predictions go; beside the images by default"),
     COVERAGE,
 )
 def do_watch(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Assess each image that arrives in a folder, once, as soon as it is whole, until Ctrl-C. Each answer is a line of
-    JSON, with the keys of predict, in second-look-RUN.jsonl."""
+    """Predict each image that arrives in a folder, once, as soon as it is whole, until Ctrl-C. Each prediction is a
+    line of JSON, with the keys of predict, in second-look-RUN.jsonl."""
     from covid_core.exchange import watched_folder
 
     run = store.open_run(workspace, options.run)

@@ -24,13 +24,11 @@ def _need(extra: str, *modules: str) -> None:
     "serve",
     RUNS,
     option("--port", type=int, default=8600, help="where to listen; 0 for any that is free, 8600 by default"),
-    option("--address", default="127.0.0.1", help="of this computer; one that others reach is refused"),
-    option(
-        "--host", action="append", metavar="NAME", help="a further name in addresses, where a web server is between"
-    ),
+    option("--address", default="127.0.0.1", help="an address of this computer; one that others reach is refused"),
+    option("--host", action="append", metavar="NAME", help="another host name, for a web server in front"),
 )
 def do_serve(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Answer for images over HTTP with what runs make of them, as predict --json does. It ends with Ctrl-C."""
+    """Predict images over HTTP, as predict --json does. It ends with Ctrl-C."""
     _need("serve", "fastapi", "fastapi_offline", "uvicorn")
     from covid_core.exchange.serve import server, tokens
 
@@ -53,7 +51,7 @@ def do_serve(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
 )
 def do_track(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Write settings, figures with intervals, curves, charts, card and model of finished runs to an MLflow server, or
-    all but the model as event files for TensorBoard. No pixel of an image is among it. A run is there once."""
+    all but the model as event files for TensorBoard. No pixel of an image leaves. Tracking a run again updates it."""
     if not options.mlflow and not options.tensorboard:
         raise InvalidChoice("Say where to: --mlflow URI, --tensorboard FOLDER, or both.")
     if options.mlflow:

@@ -55,7 +55,7 @@ def do_train(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     option(
         "--random-where-missing",
         action="store_true",
-        help="start backbones from random weights where ImageNet weights are not to be had; the runs record it",
+        help="use random weights where ImageNet weights cannot be downloaded; the runs record it",
     ),
     CLASSES,
     SETTING,
@@ -144,7 +144,7 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
 @verb(
     "annotate",
     "run",
-    option("--name", help="what the run is called; an empty one takes its own back"),
+    option("--name", help="the run's new name; an empty one brings back the first"),
     option("--group", help="runs of a group stand together"),
     option("--tags", nargs="*", help="replace those that it has"),
     option("--reference", action=argparse.BooleanOptionalAction, help="compare other runs with this one"),
@@ -202,7 +202,7 @@ def do_split(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
 
 @verb("stop", "run")
 def do_stop(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Ask a run to stop, which keeps its best weights, or another job, which keeps nothing."""
+    """Stop a run or another job. A run keeps its best weights; another job keeps nothing."""
     if any(job.id == options.run for job in store.list_jobs(workspace)):
         job = store.open_job(workspace, options.run)
         queue.stop(job)
@@ -212,7 +212,7 @@ def do_stop(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     return _run_answer(waited(workspace, run))
 
 
-PROCESSOR = option("--processor", action="store_true", help="leave the graphics card alone, now and later")
+PROCESSOR = option("--processor", action="store_true", help="train without the graphics card, now and later")
 
 
 @verb("resume", "run", PROCESSOR, WAIT)

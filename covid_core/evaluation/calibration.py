@@ -72,8 +72,8 @@ def fitted_temperature(table: pd.DataFrame) -> float:
     fitted = temperature(logits, metrics.answers(validation, "validation").y_true)
     if not COLDEST * (1 + AT_BOUND) < fitted < HOTTEST * (1 - AT_BOUND):
         raise DataError(
-            f"No temperature fits the {plural(len(validation), 'validation image')}: either all are answered rightly, "
-            "or their scores say nothing of their classes."
+            f"No temperature fits the {plural(len(validation), 'validation image')}: either all are predicted "
+            "correctly, or their scores say nothing about their classes."
         )
     return fitted
 

@@ -94,10 +94,10 @@ def matched(
         UnknownId, RunDamaged: there is no such data set or run.
     """
     if bool(dataset) == bool(like):
-        raise InvalidChoice("Choose a data set or a run whose split is taken, and not both.")
+        raise InvalidChoice("Choose either a data set or a run, not both.")
     rows = metadata.read([name], lambda _name: content)
     if rows.empty:
-        raise DataError(f"{name} has no row below its columns.")
+        raise DataError(f"{name} has no rows.")
     model = store.open_run(workspace, like) if like else None
     images = pinned_dataset.dataset_of(workspace, model) if model else open_dataset(workspace, dataset)
     scored_classes, columns, named_as = _score_columns(
@@ -264,7 +264,7 @@ def _score_columns(
         )
     shared = set.intersection(*({*by_class[label]} for label in scored_classes))
     if not shared:
-        raise DataError(f"The columns of {name} with scores are not called alike: {', '.join(columns)[:300]}.")
+        raise DataError(f"Name all score columns of {name} in the same way; they are {', '.join(columns)[:300]}.")
     word = max(shared, key=lambda word: (OF_COLUMNS.get(word) == "logits", word != "", word))
     return scored_classes, {label: by_class[label][word][0] for label in scored_classes}, OF_COLUMNS.get(word)
 
@@ -316,12 +316,10 @@ def _on_scale(scores: np.ndarray, scale: Scale | None) -> tuple[Scale, np.ndarra
         row = int(np.argmin(likely))
         if not inside[row]:
             value = scores[row][(scores[row] < 0) | (scores[row] > 1)][0]
-            raise DataError(
-                f"Line {row + 2}: {value:g} is no probability, which is 0 to 1. Correct it, or choose logits."
-            )
+            raise DataError(f"Line {row + 2}: {value:g} is not a probability (0 to 1). Correct it, or choose logits.")
         raise DataError(
             f"Line {row + 2}: the probabilities add up to {decimals(sums[row], 3)}, not to 1. Separate outputs per "
-            "class (sigmoid) cannot be compared; logits can, if you say that they are."
+            "class (sigmoid) cannot be compared. If the numbers are logits, choose logits."
         )
     off = abs(sums - 1) > EXACT
     return "probabilities", np.where(off[:, None], scores / sums[:, None], scores), off

@@ -59,9 +59,9 @@ class WatchedFolder:
             is_free = self._lock.try_acquire()
             self._done = set(_answered(self.answers))
         except OSError as error:
-            raise InvalidChoice(f"No answer can be written into {self.answers.parent}: {cause(error)}.") from error
+            raise InvalidChoice(f"No prediction can be written into {self.answers.parent}: {cause(error)}.") from error
         if not is_free:
-            raise InvalidChoice(f"The run {run.id} watches for these answers already. End that one first.")
+            raise InvalidChoice(f"Another watch of {run.id} writes these predictions already. End it first.")
         self._predictor = Predictor.open(workspace, run)
         self._before: set[State] = set()
 
@@ -79,7 +79,7 @@ class WatchedFolder:
             try:
                 files.append_line(self.answers, json.dumps(answer, ensure_ascii=False))
             except OSError as error:
-                raise InvalidChoice(f"No answer can be written into {self.answers}: {cause(error)}.") from error
+                raise InvalidChoice(f"No prediction can be written into {self.answers}: {cause(error)}.") from error
             self._done.add(state)
             yield answer
 

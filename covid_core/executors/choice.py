@@ -96,7 +96,7 @@ def _installed(choice: Choice) -> Choice:
     engine = ENGINES[choice.engine]
     if engine.module and util.find_spec(engine.module) is None:
         command = f'python -m pip install "second-look[{engine.extra}]"'
-        raise InvalidChoice(f"Jobs are to go to {engine.label}, which is not installed here. Add it: {command}")
+        raise InvalidChoice(f"Jobs go to {engine.label}, but it is not installed here. Add it: {command}")
     return choice
 
 
@@ -104,7 +104,7 @@ def in_words(choice: Choice) -> str:
     """Where jobs are done, in a sentence."""
     if choice.is_local:
         return "Jobs are done on this computer."
-    cards = f" and {plural(choice.gpus, 'GPU')}" if choice.gpus else ""
+    cards = f" and {plural(choice.gpus, 'graphics card')}" if choice.gpus else ""
     at = f" ({choice.address})" if choice.address else ""
     cores = plural(choice.cores, "core")
     words = f"Trainings, audits and outside tests go to {choice.label}{at}, each with {cores}{cards}."

@@ -11,7 +11,7 @@ from covid_core.executors.local import WORKER
 from covid_core.runs.store import JobFolder
 
 PLACE = "COVID_CORE_PLACE"  # environment of such a worker: where it is, in words
-NOT_SHARED = "{place} has no folder {folder}. Put the workspace where all nodes have it under the same path."
+NOT_SHARED = "{place} has no folder {folder}. All nodes need the workspace under the same path."
 NO_LOCKS = (
     "{place} does not see the locks of this workspace, so two nodes could change the same file at once. Put the "
     "workspace on a file system whose locks hold between computers (NFS 4 without nolock, Lustre with flock)."

@@ -18,7 +18,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing about anybody's use is se
 NAMESPACE = "second-look"
 PATIENCE = 10.0  # seconds for a cluster to accept a connection
 UNREACHED = "The Ray cluster {address} cannot be reached: {reason}"
-THIS = "that this computer belongs to"  # where no address was given
+THIS = "of this computer"  # where no address was given
 
 
 class RayTask:

@@ -23,7 +23,7 @@ FOLDER = "executors"  # of the workspace, which all nodes see: what submitit han
 SQUEUE_EVERY = 5.0  # seconds; one question for all jobs of this user
 GONE_FOR = 10.0  # seconds out of the queue without a result until a job counts as lost: a file may come late
 UNREACHED = "SLURM does not answer, or refuses the job: {reason}"
-LOST = "SLURM has ended it (time limit, memory, or its node)"
+LOST = "SLURM ended it (time limit, memory, or a lost node)"
 
 
 class Queue(Protocol):

@@ -19,7 +19,7 @@ def of(pixels: np.ndarray, size: int) -> tuple[str, ...]:
         "Upload it in its full size.": min(height, width) < LEAST * size,
         f"The image has {sides} pixels. Squashed to a square, its lungs lose their shape.": max(height, width)
         > MOST_STRETCHED * min(height, width),
-        f"A flat margin fills {share(margin, 0)} of the image and may change the answer. Crop it and try again.": margin
+        f"A flat margin fills {share(margin, 0)} of the image and may change the prediction. Crop it first.": margin
         >= MOST_MARGIN,
     }
     return tuple(reason for reason, holds in reasons.items() if holds)

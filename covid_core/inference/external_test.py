@@ -116,7 +116,7 @@ def _answers(
         judged = predictor.reference.judgements(np.asarray(some), features) if predictor.reference else []
         for checks in [{one.passed for one in checks} for checks, _ in judged] or [{None}] * len(some):
             refused.append(None if checks == {None} else False in checks)
-        progress(len(refused) / len(pixels), f"Answering: {len(refused):,} of {len(pixels):,} images")
+        progress(len(refused) / len(pixels), f"Predicting: {len(refused):,} of {len(pixels):,} images")
     of_all, features_of_all = map(np.concatenate, zip(*parts, strict=True))
     return of_all, features_of_all, pd.array(refused, dtype="boolean")
 

@@ -39,7 +39,7 @@ LADDER_RULE = (
 OUTDATED: dict[Outdated, str] = {
     "": "",
     "images": "The probes and the sources were measured before images were left out or got another class or group. "
-    "Audit again to measure them on the images of now.",
+    "Audit again to measure them on the current images.",
     "lungs": "Lungs can be outlined since this audit. Audit again to run the probes that need them.",
     "features": "A network's features of all images exist since this audit. Audit again for a better full picture.",
 }

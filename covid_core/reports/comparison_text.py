@@ -27,7 +27,7 @@ GAPS: dict[Cause, str] = {
 MARKS: dict[Mark, str] = {
     "wrong labels": "labels are not those of the images' folders",
     "loss not a number": "loss is not a number",
-    "no answer": "has no answer for some images",
+    "no answer": "has no prediction for some images",
     "one class": "predicts one class only",
     "not better": "does not beat the majority baseline",
     "parts disagree": "validation and test disagree beyond chance",

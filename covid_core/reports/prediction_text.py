@@ -20,7 +20,7 @@ NO_ANSWER = "I do not know."
 NO_REFERENCE = "the run keeps no reference of its training images; it can be made from the data set at any time"
 NO_SHARE = {"no lung": "no lung is marked on the image", "no heat": "the heat map is empty"}
 FRAME_FOLLOWS = (
-    " Do not rely on this answer: what surrounds the lungs may decide it. Choose a run that reads the lungs."
+    " Do not rely on this prediction: what surrounds the lungs may decide it. Choose a run that reads the lungs."
 )
 READINGS = {
     gate.LEFT: "turned by 90 degrees to the left",

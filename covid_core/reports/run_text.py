@@ -45,6 +45,14 @@ def training_time(run: Run) -> str:
     return f"{duration(seconds)}, of which feature extraction {duration(features)}{reused}"
 
 
+def device(recorded: str) -> str:
+    """What trained a run, from its record: ``CPU``, or a number of ``GPU``."""
+    number, _, kind = recorded.partition(" ")
+    if kind == "GPU" and number.isdecimal():
+        return plural(int(number), "graphics card")
+    return "processor" if recorded == "CPU" else recorded
+
+
 def region(run: Run) -> str:
     """What the saved model takes, and how many images had no box around the lungs; empty for other regions."""
     without = run.result.get("without_outline")

@@ -121,9 +121,7 @@ def _sign_in() -> Mapping[str, Any] | None:
     if st.secrets.load_if_toml_exists():
         return st.secrets.get("auth")
     if any(Path(path).exists() for path in st.get_option("secrets.files")):
-        _refuse(
-            "The file of secrets cannot be read, so whether a sign-in is asked for is not known. Mend or remove it."
-        )
+        _refuse("The file of secrets cannot be read. It may require a sign-in, so nobody gets in. Mend or remove it.")
     return None
 
 
@@ -135,7 +133,7 @@ def _proxy_headers() -> bool:
 def _refuse_unprotected_exposure() -> None:
     if st.get_option("server.address") not in LOOPBACK and os.environ.get(OVERRIDE) != "1":
         _refuse(
-            "This server listens beyond this machine, and nothing protects it. Set up a sign-in, or start it from the "
+            "Other computers reach this server, and nothing protects it. Set up a sign-in, or start it from the "
             f"project's folder, whose settings keep it on 127.0.0.1. {OVERRIDE}=1 lets everybody in who reaches it."
         )
 
@@ -179,7 +177,7 @@ def _sign_in_buttons(sign_in: Mapping[str, Any]) -> None:
         st.warning(f"The sign-in leads to {shell.plain(address)}. Open that address.", icon=":material/warning:")
     base = (st.get_option("server.baseUrlPath") or "").strip("/")
     if base and back.path != f"/{base}/{CALLBACK}":
-        sentence = f"The redirect_uri of the secrets has to end in /{base}/{CALLBACK}, or nobody comes back."
+        sentence = f"The redirect_uri of the secrets must end in /{base}/{CALLBACK}. Otherwise no sign-in can end."
         st.warning(shell.plain(sentence), icon=":material/warning:")
     named = [name for name, one in sign_in.items() if isinstance(one, Mapping) and name not in NO_PROVIDER]
     for provider in named if named and "client_id" not in sign_in else [None, *named]:
@@ -195,14 +193,14 @@ def _send_to(provider: str | None) -> None:
         st.login(provider)
     except StreamlitMissingAuthlibError:
         st.error(
-            'Signing in needs Authlib, which this server lacks. Whoever runs it installs it: `pip install "streamlit'
+            'The sign-in needs Authlib, which this server lacks. Its administrator adds it: `pip install "streamlit'
             '[auth]"`.',
             icon=":material/error:",
         )
     except StreamlitAuthError as error:
         logging.getLogger(__name__).warning("%s", error)
         st.error(
-            "Signing in is not set up completely, so nobody can. The server's log says what `secrets.toml` lacks.",
+            "The sign-in is not set up completely. The server's log says what `secrets.toml` lacks.",
             icon=":material/error:",
         )
 

@@ -127,9 +127,9 @@ def is_outdated(audited: Audited, at_work: bool) -> None:
     reason = "" if audited.audit is None else audit_text.OUTDATED[audited.audit.outdated]
     if not audited.is_current:
         reason = (
-            f"**This audit is of the data set before {plural(audited.changes, 'decision')}.** Images that were left "
-            "out since are hidden, images added since are not measured, and classes are those of now. Limits, probes "
-            "and sources are as they were."
+            f"**This audit is older than {plural(audited.changes, 'decision')}.** Images left out since are hidden. "
+            "Images added since are not measured. Classes are the current ones; limits, probes and sources are those "
+            "of the audit."
         )
     if not reason:
         return

@@ -285,7 +285,7 @@ COSTS = (
     Cost(
         "Time per image (ms)",
         "milliseconds_per_image",
-        help="Median for one decoded image at a time, on the machine that trained the run.",
+        help="Median for one decoded image at a time, on the computer that trained the run.",
         words=milliseconds,
     ),
 )
@@ -296,7 +296,7 @@ def cost_view(table: pd.DataFrame) -> pd.DataFrame:
     """``candidates.costs`` as it is shown: numbers in plain units, so that the columns sort."""
     table = table.assign(feature_seconds=table["training_seconds"] - table["fit_seconds"])
     columns = {one.title: table[one.column] / one.divisor for one in COSTS}
-    return pd.DataFrame({"Model": table["name"], **columns, "Device": table["device"]})
+    return pd.DataFrame({"Model": table["name"], **columns, "Device": table["device"].map(run_text.device)})
 
 
 def _percentages(frame: pd.DataFrame) -> dict[str, object]:

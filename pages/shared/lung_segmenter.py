@@ -162,7 +162,7 @@ def _plan_in_words(chosen: MaskedDataset) -> str:
     last_time = f"At the pace of the last time it takes about {takes}. " if takes else ""
     return (
         f"From {plural(chosen.masks, kind)} of {shell.plain(chosen.name)} with a lung mask{drawn}. {last_time}"
-        "While it learns, the time left is measured on this machine. A stop keeps the best epoch so far."
+        "While it learns, the time left is measured on this computer. A stop keeps the best epoch so far."
     )
 
 

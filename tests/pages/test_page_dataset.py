@@ -23,7 +23,7 @@ from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Status
 from covid_core.synthetic.phantom import PLANTS
 from covid_core.work import silent
-from pages.panels.dataset.import_form import PLANT_WORDS
+from pages.panels.dataset.import_form import OWN, PLANT_WORDS
 
 TABS = ("Overview", "Images", "Pixels", "Sizes and sources", "Left out")
 
@@ -301,7 +301,7 @@ def test_synthetic_images_are_asked_for_as_the_form_says(workspace, started):
 
 def test_a_folder_is_surveyed_and_imported_without_the_fourth_class(workspace, tmp_path, started):
     images = class_folders(tmp_path / "mine", {"COVID": 2, "Lung_Opacity": 3, "Normal": 4})
-    page = adding(opened("dataset"), "Folder or zip on this machine")
+    page = adding(opened("dataset"), OWN)
 
     page.text_input(key="import-path").set_value(str(images)).run()
     assert "6 images of 9." in words(page)
@@ -313,7 +313,7 @@ def test_a_folder_is_surveyed_and_imported_without_the_fourth_class(workspace, t
 
 
 def test_another_folder_brings_its_own_name_and_no_patients_without_a_sign_of_them(workspace, tmp_path, started):
-    page = adding(opened("dataset"), "Folder or zip on this machine")
+    page = adding(opened("dataset"), OWN)
     for name in ("first", "second"):
         images = class_folders(tmp_path / name, {"a": 2, "b": 2})
         page.text_input(key="import-path").set_value(str(images)).run()
@@ -324,7 +324,7 @@ def test_another_folder_brings_its_own_name_and_no_patients_without_a_sign_of_th
 
 @pytest.mark.parametrize("typed", ["/no/such/folder", "/no/such.zip", "x" * 5000], ids=["folder", "zip", "too long"])
 def test_a_path_that_leads_nowhere_is_told_in_a_sentence(workspace, typed):
-    page = adding(opened("dataset"), "Folder or zip on this machine")
+    page = adding(opened("dataset"), OWN)
 
     page.text_input(key="import-path").set_value(typed).run()
 
@@ -497,7 +497,7 @@ def test_patients_that_names_give_are_proposed_and_can_be_corrected(workspace, t
     for name in names:
         (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "set" / name).write_bytes(b"")
-    page = adding(opened("dataset"), "Folder or zip on this machine")
+    page = adding(opened("dataset"), OWN)
     page.text_input(key="import-path").set_value(str(tmp_path / "set")).run()
     key = str(tmp_path / "set")
 
@@ -517,7 +517,7 @@ def test_a_table_labels_images_whose_folders_are_no_classes(workspace, tmp_path,
     for number in range(3):
         (root / f"images/{number}.png").write_bytes(b"")
     (root / "facts.csv").write_text("file,kind,patient\n0.png,a,p\n1.png,b,q\n2.png,b,q\n")
-    page = adding(opened("dataset"), "Folder or zip on this machine")
+    page = adding(opened("dataset"), OWN)
     page.text_input(key="import-path").set_value(str(root)).run()
 
     page.selectbox(key=f"import-column-label-{root}").set_value("kind").run()
@@ -539,7 +539,7 @@ def test_the_level_of_the_classes_and_the_parts_are_a_choice(workspace, tmp_path
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"")
-    page = adding(opened("dataset"), "Folder or zip on this machine")
+    page = adding(opened("dataset"), OWN)
     page.text_input(key="import-path").set_value(str(root)).run()
     page.radio(key=f"import-level-{root}").set_value("COVID, Normal").run()
     page.toggle(key=f"import-parts-{root}").set_value(False).run()
@@ -553,7 +553,7 @@ def test_all_classes_of_a_table_are_chosen_where_the_folders_were_the_classes_be
     root = class_folders(tmp_path / "set", {"old": 2, "new": 2})
     rows = [f"{path.relative_to(root).as_posix()},{path.parent.name == 'old'}" for path in root.rglob("*.png")]
     (root / "facts.csv").write_text("\n".join(["path,finding", *rows]))
-    page = adding(opened("dataset"), "Folder or zip on this machine")
+    page = adding(opened("dataset"), OWN)
     page.text_input(key="import-path").set_value(str(root)).run()
     assert "4 images of 4." in words(page)
     page.multiselect(key=f"import-tables-{root}").set_value(["facts.csv"]).run()
@@ -579,7 +579,7 @@ def test_data_sets_are_merged_under_the_names_that_are_chosen(workspace, tmp_pat
 def test_images_of_a_folder_go_into_the_data_set_that_is_chosen(workspace, tmp_path, started):
     _, dataset = made_dataset(tmp_path, workspace)
     more = class_folders(tmp_path / "more", {"COVID": 2, "Normal": 1})
-    page = adding(opened("dataset", add="own"), "Folder or zip on this machine")
+    page = adding(opened("dataset", add="own"), OWN)
     page.text_input(key="import-path").set_value(str(more)).run()
     page.selectbox(key="import-into-path").set_value(dataset.id).run()
     pressed(page, "import-path-go")
@@ -589,7 +589,7 @@ def test_images_of_a_folder_go_into_the_data_set_that_is_chosen(workspace, tmp_p
 @pytest.mark.parametrize("name", COLLECTIONS)
 def test_a_public_collection_is_understood_without_a_correction(workspace, tmp_path, started, name):
     folder = write(COLLECTIONS[name], tmp_path / "set")
-    page = adding(opened("dataset"), "Folder or zip on this machine")
+    page = adding(opened("dataset"), OWN)
     page.text_input(key="import-path").set_value(str(folder)).run()
     pressed(page, "import-path-go")
 

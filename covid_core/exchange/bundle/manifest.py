@@ -70,7 +70,7 @@ def read(folder: Path) -> Manifest:
             raise ValueError("too large")
         made = Manifest.model_validate(files.read_json(path))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError("The file is no bundle of runs, or one of a later version.") from error
+        raise DataError("The file is not a bundle of runs, or comes from a later version.") from error
     there = {one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file()} - {NAME}
     if extra := sorted(there ^ set(made.files)):
         unlike = f"{_short(extra[0])} is missing, or not in its list"

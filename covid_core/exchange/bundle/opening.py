@@ -27,7 +27,7 @@ from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace, list_folders, new_id
 
 NO_PATIENTS = (
-    "Two bundles may hold the same patient, and nobody can notice: each workspace hashes patients with its own key."
+    "Two bundles may hold the same patient. Nobody can notice it: each workspace hashes patients with its own key."
 )
 NUMERIC = ("ai-edge-litert", "numpy")  # libraries that a prediction is computed with
 PREFIX = "bundle-"  # of the networks' names here
@@ -154,7 +154,7 @@ def _check_datasets(inside: Workspace, made: Manifest, runs: list[Run], progress
         checks.checked_images(inside, identifier, names, progress)
         own = [run for run in runs if run.dataset.id == identifier]
         if not own:
-            raise DataError(f"The bundle holds images of {identifier}, on which none of its runs was trained.")
+            raise DataError(f"The bundle holds images of {identifier}, but none of its runs was trained on them.")
         for run in own:
             pinned_dataset.dataset_of(inside, run)
 

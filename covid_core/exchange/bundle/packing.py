@@ -162,7 +162,7 @@ def _datasets(workspace: Workspace, runs: Sequence[Run]) -> list[Dataset]:
 def _of_run(workspace: Workspace, run: Run) -> dict[str, Content]:
     if not run.has_network:
         table = f"second-look split {run.id} --scores --to FILE"
-        raise RunError(f"{run.name} holds imported predictions, which no bundle holds. Send a table: {table}.")
+        raise RunError(f"{run.name} holds imported predictions. A bundle cannot hold them. Send a table: {table}.")
     if not run.result or not run.status().is_usable:
         raise RunError(f"{run.name} is not finished. Only finished runs go into a bundle.")
     network = trunk_path_of(workspace, run)

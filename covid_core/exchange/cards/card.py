@@ -26,8 +26,8 @@ from covid_core.workspace import Workspace, list_folders
 TEMPLATE = Path(__file__).with_name("card.html")
 NOTHING_KNOWN = "Nothing is known of this."
 RULE = (
-    "An item is ticked only where files show all of it; each line says what they show, and in which file. An open item "
-    "may have something to show, and needs words of the authors. The items are named in short: report by the guideline."
+    "An item is ticked only if files show all of it. Each line says what they show, and in which file. An open item "
+    "needs words of the authors. The items are named in short: report by the guideline itself."
 )
 LIMITS = (
     "The figures are of images of one data set. On images of another hospital they are often worse.",

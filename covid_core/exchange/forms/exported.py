@@ -73,8 +73,8 @@ def check_run(run: Run) -> None:
         )
     if run.spec.input.region == "lungs":
         raise JobRefused(
-            f"{run.name} is shown a box around the lungs, which the app cuts out before the model. A model without "
-            "that step would be wrong. To export a model, train a run on the whole image or its centre."
+            f"The app cuts out a box around the lungs for {run.name}. The exported model could not do that, and would "
+            "be wrong. To export a model, train a run on the whole image or its centre."
         )
 
 
@@ -216,8 +216,8 @@ def _parity(workspace: Workspace, run: Run, temperature: float, folder: Path, ab
     difference = float(np.abs(own - theirs).max())
     if not difference <= PARITY_LIMIT:
         raise RunError(
-            f"The exported model differs from the app by {share(difference, 3)} in a probability, more than "
-            f"{share(PARITY_LIMIT, 2)}. It was not kept."
+            f"A probability of the exported model differs by {share(difference, 3)} from that of the app. The limit is "
+            f"{share(PARITY_LIMIT, 2)}. The export was not kept."
         )
     return {
         "images": len(squares),

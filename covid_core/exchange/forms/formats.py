@@ -121,7 +121,7 @@ FORMATS = {
             "network.run(None, {{network.get_inputs()[0].name: batch}})[0]",
         ),
         "onnxruntime",
-        "For ONNX Runtime, in many languages and on many machines.",
+        "For ONNX Runtime, in many languages and on many kinds of computer.",
         _with_tf2onnx,
     ),
     "web": Format(

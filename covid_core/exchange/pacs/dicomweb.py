@@ -84,7 +84,7 @@ def images(
     """
     access.check(workspace, access.PACS, what=server.name)
     if not query or not all(KEYWORD.fullmatch(key) and value for key, value in query.items()):
-        raise InvalidChoice("A query has one key at least, such as PatientID=VALUE; no key may be without a value.")
+        raise InvalidChoice("A query needs one key or more, each with a value, such as PatientID=VALUE.")
     done, size, hashes = 0, 0, set[str]()
     with _session(server) as session:
         places = list(islice(_places(session, server, query), most + 1))
@@ -134,7 +134,7 @@ def _places(session: requests.Session, server: Server, query: Mapping[str, str])
 def _list(session: requests.Session, server: Server, path: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
     status, headers, answer = _answer(session, server, path, LARGEST_LIST, {"Accept": LISTS}, query)
     if "299" in headers.get("Warning", ""):  # PS3.18 8.3.4.4: there are more than it lists
-        raise PacsError(f"The PACS {server.name} lists only a part of what matches. Narrow the query.")
+        raise PacsError(f"The PACS {server.name} lists only a part of the matches. Narrow the query.")
     entries = [] if status == 204 or not answer else _json(server, answer, list)
     if not all(isinstance(entry, dict) for entry in entries):
         raise _garbage(server)
@@ -152,7 +152,7 @@ def _json(server: Server, content: bytes, kind: type) -> Any:
 
 
 def _garbage(server: Server) -> PacsError:
-    return PacsError(f"The PACS {server.name} sent an answer that is no DICOMweb. Check its address.")
+    return PacsError(f"The PACS {server.name} does not answer in DICOMweb. Check its address.")
 
 
 def _value(entry: Mapping[str, Any], tag: str) -> str:
@@ -230,8 +230,12 @@ def _answer(
                     raise PacsError(f"{name} took longer than {SECONDS:g} seconds for one answer.")
             return response.status_code, response.headers, bytes(content)
     except requests.exceptions.SSLError:
-        raise PacsError(f"{name} shows a certificate that is not trusted; REQUESTS_CA_BUNDLE may name yours.") from None
+        raise PacsError(
+            f"{name} has a certificate that is not trusted. Set REQUESTS_CA_BUNDLE to your certificates."
+        ) from None
     except (requests.Timeout, ReadTimeoutError):
-        raise PacsError(f"{name} sends nothing for {WAIT:g} seconds. Try again later.") from None
+        raise PacsError(f"{name} sent nothing for {WAIT:g} seconds. Try again later.") from None
     except (requests.RequestException, HTTPError, OSError):  # their texts quote the address
-        raise PacsError(f"{name} cannot be reached, or broke off. Check its address and the network.") from None
+        raise PacsError(
+            f"{name} cannot be reached, or closed the connection. Check its address and the network."
+        ) from None

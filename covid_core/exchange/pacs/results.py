@@ -2,8 +2,9 @@
 
 The report follows TID 1500 (PS3.16), one measurement group per class: its calibrated probability, or its score where
 the run is not calibrated, which is then what the report calls it, and whether it is in the prediction set. Run, model
-file and image are named. The picture is a secondary capture of image, heat map and answer. Both are marked as research,
-not for diagnosis, in the header and, of the picture, in the pixels too. An image without an answer gets neither.
+file and image are named. The picture is a secondary capture of image, heat map and prediction. Both are marked as
+research, not for diagnosis, in the header and, of the picture, in the pixels too. An image without a
+prediction gets neither.
 """
 
 import importlib.util
@@ -29,7 +30,7 @@ from covid_core.workspace import Workspace
 MARK = "Research, not for diagnosis"
 SYNTHETIC = "Trained on synthetic images: a prediction for a real image means nothing."
 LACKING = 'A result for a PACS needs highdicom: python -m pip install "second-look[dicom-net]"'
-NO_DICOM = "A result for a PACS refers to a DICOM image; this file is none."
+NO_DICOM = "A result for a PACS needs a DICOM image; this file is not one."
 SCHEME = "99SECLOOK"  # of codes that are ours: names of classes, probability and score
 REPORT_SERIES, CAPTURE_SERIES = 9901, 9902  # numbers of series that hospitals hardly use
 LONGEST_CODE, LONGEST_MEANING = 16, 64  # characters of a code's value (SH) and meaning (LO)
@@ -59,20 +60,20 @@ def check_available() -> None:
 
 
 def of(run: Run, assessment: Assessment, content: bytes) -> Result:
-    """The result of an image that a run has answered for.
+    """The result of an image that a run has predicted.
 
     Args:
         run: the run.
         assessment: of the image, with the image and its heat maps.
         content: the DICOM file that the image was read from.
 
-    Raises ImageError where the run has no answer, or the file is no DICOM image or names no study; InvalidChoice as
+    Raises ImageError where there is no prediction, or the file is no DICOM image or names no study; InvalidChoice as
     ``check_available``.
     """
     check_available()
     if assessment.error or assessment.refused_by:
         why = assessment.error or prediction_text.check(assessment.refused_by)
-        raise ImageError(f"No result was written, for the image has no answer. {why}")
+        raise ImageError(f"No result was written: the image has no prediction. {why}")
     if kind_of(content[:256]) != DICOM:
         raise ImageError(NO_DICOM)
     from covid_core.images.dicom.source import source_of  # pydicom takes a second to import
@@ -105,7 +106,7 @@ def check_outside(workspace: Workspace, folder: Path) -> None:
 
 
 def _sentences(run: Run, assessment: Assessment) -> list[str]:
-    """Answer, figures and all that has to stand beside them; nothing of them names anybody."""
+    """Prediction, figures and all that has to stand beside them; nothing of them names anybody."""
     notes = prediction_text.notes([assessment], [evidence_text.of(run)], with_names=False)
     return [
         *filter(None, prediction_text.verdict([assessment])),
@@ -215,7 +216,7 @@ def _capture(picture: np.ndarray, source: Any) -> Any:
     made.PatientOrientation = None  # of image, map and letters together; highdicom wants one
     made.BodyPartExamined = "CHEST"
     made.ImageComments = MARK
-    made.DerivationDescription = f"{MARK}: image, heat map and answer"
+    made.DerivationDescription = f"{MARK}: image, heat map and prediction"
     made.BurnedInAnnotation = source.BurnedInAnnotation or None  # as in the image, which the picture holds
     made.SourceImageSequence = [type(source)()]
     made.SourceImageSequence[0].ReferencedSOPClassUID = source.SOPClassUID

@@ -50,7 +50,9 @@ def _server(entry: str) -> Server:
     name, _, address = entry.partition("=")
     parts = urlsplit(address)
     if not NAME.fullmatch(name) or not parts.hostname or "@" in parts.netloc:
-        raise InvalidChoice(f"An entry of {SETTING} is NAME=https://HOST/PATH, NAME in small letters and digits.")
+        raise InvalidChoice(
+            f"Write each PACS in {SETTING} as NAME=https://HOST/PATH, with a name of small letters and digits."
+        )
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
         raise InvalidChoice(f"The address of the PACS {name} must begin with https:// unless it is on this computer.")
     return Server(name, address.rstrip("/"), _login(name))
@@ -65,7 +67,7 @@ def _login(name: str) -> str:
         return ""
     try:
         if os.name != "nt" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise InvalidChoice(f"The file of {LOGINS} can be read by others: chmod 600 it.")
+            raise InvalidChoice(f"Other accounts can read the file of {LOGINS}. Run chmod 600 on it.")
         return str(tomllib.loads(path.read_text(encoding="utf-8")).get(name, ""))
     except OSError as error:
         raise InvalidChoice(f"The file of {LOGINS} cannot be read: {cause(error)}.") from error

@@ -193,12 +193,12 @@ def application(workspace: Workspace, served: Mapping[str, Served], token_file: 
     async def predict(
         request: Request,
         actor: Annotated[Actor, Depends(holder)],
-        run: Annotated[str, Query(description="id of a run; without one, the first of the server answers")] = "",
+        run: Annotated[str, Query(description="id of a run; by default the server's first one")] = "",
         coverage: Annotated[
             float, Query(ge=0.7, le=0.99, description="how often the prediction set contains the true class")
         ] = USUAL_COVERAGE,
-        window: Annotated[int, Query(ge=0, le=99, description="which window of an image to read it through")] = 0,
-        anyway: Annotated[bool, Query(description="numbers of an image that failed a check, too")] = False,
+        window: Annotated[int, Query(ge=0, le=99, description="number of the window to read the image through")] = 0,
+        anyway: Annotated[bool, Query(description="give numbers also for an image that failed a check")] = False,
     ) -> JSONResponse:
         """What a run makes of images: as parts of a form, or one as the body. The content tells the kind of file."""
         run = run or next(iter(served))

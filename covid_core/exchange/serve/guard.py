@@ -18,7 +18,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 HEADERS = web.headers() | {"cache-control": "no-store"}
-FAILED = "The server met an error; its log says which."
+FAILED = "An error occurred in the server. See its log."
 
 
 class Guard:
@@ -56,9 +56,9 @@ class Guard:
         named = {name: value.decode("latin-1") for name, value in headers if name in (b"host", b"origin")}
         host, origin = named.get(b"host", ""), named.get(b"origin")
         if _name_of(host) not in self.hosts:
-            return "This server does not answer under that name. Start it with --host NAME to add one."
+            return "The host name is not one of this server. Start it with --host NAME to add it."
         if not web.is_own_origin(origin, host):
-            return "A page of another server asked. A web server in between has to pass the Host header on."
+            return "A page of another server sent the request. A web server in between must pass on the Host header."
         return ""
 
 

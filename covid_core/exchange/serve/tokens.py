@@ -18,7 +18,7 @@ FILE = "api.tokens"  # in the workspace
 ROLES = {role.label: role for role in Role if role}
 SHORTEST = 32  # characters
 PATIENCE = 5.0  # seconds; making the file takes milliseconds
-BUSY = "Another server makes the file of tokens right now. Try again in a moment."
+BUSY = "Another server is writing the file of tokens. Try again in a moment."
 
 
 def path_of(workspace: Workspace) -> Path:
@@ -40,7 +40,7 @@ def actors(path: Path) -> dict[str, Actor]:
     """Who acts with which token. Raises DataError for a file that is missing, open to other accounts, or wrong."""
     try:
         if os.name != "nt" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise DataError(f"Other accounts can read {path.name}: chmod 600, and replace its tokens.")
+            raise DataError(f"Other accounts can read {path.name}. Run chmod 600 on it, and replace its tokens.")
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeError) as error:
         raise DataError(f"The file {path.name} cannot be read: {cause(error)}.") from error
@@ -50,8 +50,8 @@ def actors(path: Path) -> dict[str, Actor]:
             continue
         name, role, token = (*line.split(), "", "", "")[:3]
         if role not in ROLES or len(token) < SHORTEST or len(line.split()) > 3:
-            rule = f"NAME ROLE TOKEN, of the roles {', '.join(ROLES)}, with a token of {SHORTEST} characters or more"
-            raise DataError(f"Line {number} of {path.name} is not {rule}.")
+            rule = f"Roles: {', '.join(ROLES)}. A token has {SHORTEST} characters or more."
+            raise DataError(f"Line {number} of {path.name} must be NAME ROLE TOKEN. {rule}")
         named[token] = Actor(f"token {name}", ROLES[role])
     return named
 

@@ -58,7 +58,7 @@ def write(record: Record, uri: str, experiment: str) -> Written:
             if one.info.run_id != made:  # an earlier content, or what a broken connection left
                 client.delete_run(one.info.run_id)
     except (MlflowException, OSError) as error:
-        raise InvalidChoice(f"The MLflow server {server} does not take the run: {_reason(error)}.") from error
+        raise InvalidChoice(f"The MLflow server {server} did not accept the run: {_reason(error)}.") from error
     return Written(made, f"{shown}/#/experiments/{place}/runs/{made}", not same)
 
 

@@ -29,7 +29,7 @@ from covid_core.runs.store import Run
 OTHER = re.compile(r"[^\w.\- ]")  # what a name of a figure may not hold anywhere
 QUANTITIES = ("accuracy", "loss")
 OF_IMPORTED = {"name", "dataset", "classes", "backbone", "split", "labels"}  # settings of predictions from elsewhere
-NO_FIGURES = "The charts are left out: they need an installed Chrome or Chromium, and none starts."
+NO_FIGURES = "The charts are left out: they need Chrome or Chromium, and none starts here."
 
 
 @dataclass(frozen=True, eq=False)

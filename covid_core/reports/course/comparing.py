@@ -249,7 +249,7 @@ def _cost(subject: Subject, order: tuple[Candidate, ...]) -> pd.DataFrame:
             "Trained": costs["parameters_trained"].map(count),
             "Model file": costs["model_bytes"].map(file_size),
             "Per image": costs["milliseconds_per_image"].map(milliseconds),
-            "Device": costs["device"],
+            "Device": costs["device"].map(run_text.device),
         }
     )
 

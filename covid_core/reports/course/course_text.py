@@ -67,9 +67,11 @@ def data_set(name: str, counts: Mapping[str, int], synthetic: bool) -> str:
         return f"{total} There is no image of {' and '.join(lacking_classes)}."
     ratio = summary.imbalance_ratio(counts)
     if ratio <= BALANCED:
-        return f"{total} The classes are balanced: always answering one of them is right for {share(largest['share'])}."
+        return (
+            f"{total} The classes are balanced: always predicting one of them is right for {share(largest['share'])}."
+        )
     return (
-        f"{total} The largest class has {decimals(ratio, 1)} times as many images as the smallest. Always answering "
+        f"{total} The largest class has {decimals(ratio, 1)} times as many images as the smallest. Always predicting "
         f"{largest['label']} is right for {share(largest['share'])}."
     )
 
@@ -289,7 +291,7 @@ def limits(run: Run, chosen: Candidate, check: EvidenceCheck, views: int) -> Ite
     if views:
         yield f"Its test set was viewed {plural(views, 'time')}; each view makes a later choice less honest."
     classes = ", ".join(chosen.assessment.classes)
-    yield f"The model knows {classes} and no other disease; every image gets one of these answers."
+    yield f"The model knows {classes} and no other disease; every image gets one of them."
 
 
 def _outside(run: Run, evaluation: Evaluation) -> str:
@@ -386,7 +388,7 @@ def statistics(one: Candidate) -> Iterator[str]:
 
 def environment(runs: Sequence[Run]) -> Iterator[str]:
     """On what, and with which versions, the runs were made."""
-    devices = Counter(str(run.result.get("device", "unknown")) for run in runs)
+    devices = Counter(run_text.device(str(run.result.get("device", "unknown"))) for run in runs)
     yield f"Hardware: {_runs_of(devices)}."
     versions = Counter(
         ", ".join(f"{name} {number}" for name, number in sorted((run.result.get("versions") or {}).items()))

@@ -4,6 +4,7 @@ import pandas as pd
 
 from covid_core.evaluation.assessment import PARTS
 from covid_core.formatting import count, duration
+from covid_core.reports import run_text
 from covid_core.reports.course import course_text
 from covid_core.reports.course.document import Block, Bullets, Discussion, Paragraph, Table, call
 from covid_core.reports.course.subject import Subject
@@ -33,7 +34,7 @@ def _record(subject: Subject) -> pd.DataFrame:
                 "Train / validation / test": " / ".join(count(parts.get(part, 0)) for part in PARTS),
                 "Seed": str(run.spec.seed),
                 "Split seed": str(run.spec.split.seed),
-                "Hardware": str(run.result.get("device", "–")),
+                "Hardware": run_text.device(str(run.result.get("device", "–"))),
                 "Training time": duration(candidates.training_seconds(run)),
             }
         )

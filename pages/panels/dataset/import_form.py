@@ -1,4 +1,4 @@
-"""Adding a data set, or images to one: synthetic images, a folder or archive on this machine, an upload, Kaggle, data
+"""Adding a data set, or images to one: synthetic images, a folder or archive on this computer, an upload, Kaggle, data
 sets that are merged. All run as jobs."""
 
 import functools
@@ -28,7 +28,7 @@ from pages.shared import import_jobs, pacs, run_cache, shell
 FEWEST_IMAGES, MOST_IMAGES = 30, 20_000
 KAGGLE_PAGE = f"https://www.kaggle.com/datasets/{importing.KAGGLE_DATASET}"
 KAGGLE_CLASSES = ["COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"]
-WAY, OWN = "import-way", "Folder or zip on this machine"  # session; the way in the list below
+WAY, OWN = "import-way", "Folder or zip on this computer"  # session; the way in the list below
 FROM_PACS = "From a PACS"
 OWN_PATTERN, UNKNOWN = "A pattern of your own", "Unknown"  # among the ways in which names say who the patient is
 IN_HEADERS = "PatientID of DICOM headers, else unknown"
@@ -129,7 +129,7 @@ def _pick_target(key: str) -> str:
     )
     if into:
         st.caption(
-            "Images that are there already are left out. Decisions stay, and runs of before open with their version."
+            "Images that are there already are left out. Decisions stay, and earlier runs open with their version."
         )
     return into
 

@@ -210,7 +210,7 @@ def _runs(lesson: Lesson, prepared: Prepared) -> None:
     if prepared.is_ready:
         seconds = prepared.job.result.get("seconds")
         drawn = f"Images of seed {prepared.seed}." if prepared.seed else ""
-        st.success(f"Prepared in {duration(seconds)} on this machine. {drawn}".strip(), icon=":material/check_circle:")
+        st.success(f"Prepared in {duration(seconds)} on this computer. {drawn}".strip(), icon=":material/check_circle:")
         other = "The same recipe with other patients: does it come out again?"
         if not class_panel.why_shared(lesson):
             options = {"icon": ":material/casino:", "help": other, "on_click": shell.tried}

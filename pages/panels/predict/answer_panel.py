@@ -230,7 +230,7 @@ def report_button(answers: Sequence[tuple[Run, Assessment]], source: ImageSource
         image_report.file_name(answers[0][1].image),
         "text/html",
         icon=":material/lab_profile:",
-        help="One page with image, heat maps, answers, checks and limits. It holds no file name and no tag.",
+        help="One page with image, heat maps, predictions, checks and limits. It holds no file name and no tag.",
     )
 
 

@@ -40,14 +40,14 @@ def offer_result(answers: Sequence[tuple[Run, Assessment]], source: ImageSource)
         return
     sent = [(run, one) for run, one in answers if not one.error and one.refused_by is None]
     if not sent:
-        st.caption("No result for a PACS: the image has no answer.")
+        st.caption("No result for a PACS: the image has no prediction.")
         return
     with shell.errors_shown():
         for server in servers.configured().values():
             shell.confirm(
                 f"Send the result to {shell.plain(server.name)}",
-                "A structured report and a picture of image, heat map and answer are stored in the study of this "
-                "image. They name its patient, and are marked as research, not for diagnosis.",
+                "A structured report and a picture (image, heat map, prediction) are stored in the study of this "
+                "image. Both name the patient and are marked as research, not for diagnosis.",
                 f"Store them in {shell.plain(server.name)}",
                 ":material/cloud_upload:",
                 right=access.PACS,

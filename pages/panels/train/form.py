@@ -286,10 +286,10 @@ def _weights_note(backbone: Backbone) -> None:
     """Whether ImageNet weights are here. Nobody is asked for them before a button starts the run."""
     size = now("image_size")
     if weights.is_cached(backbone, size):
-        st.caption(":material/check: On this machine.")
+        st.caption(":material/check: On this computer.")
         return
     st.info(
-        f"ImageNet weights of {shell.plain(backbone.label)} at {size} px are not on this machine. "
+        f"ImageNet weights of {shell.plain(backbone.label)} at {size} px are not on this computer. "
         f"The run downloads them first: {file_size(backbone.weights_megabytes * 1e6)}. "
         "Without a network, choose a local file, another backbone or a random start.",
         icon=":material/download:",

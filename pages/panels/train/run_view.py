@@ -58,8 +58,8 @@ ORIGINS = {"imagenet": "ImageNet", "random": "random", "file": "a local file"}
 def device_in_words() -> str:
     """What runs will train on, as far as is clear without TensorFlow."""
     if Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi"):
-        return "This machine has an NVIDIA GPU. Each run names its device."
-    return f"Runs train on {plural(cores(), 'processor core')}: there is no NVIDIA GPU."
+        return "This computer has an NVIDIA graphics card. Each run names its device."
+    return f"Runs train on {plural(cores(), 'processor core')}: there is no NVIDIA graphics card."
 
 
 # The fragment
@@ -519,7 +519,7 @@ def _provenance(one: CachedRun) -> list[str]:
     if "device" in result:
         has_frozen_part = one.run.spec.mode != "full" and result.get("engine")
         engine = f", frozen part by {shell.plain(result['engine'])}" if has_frozen_part else ""
-        lines.append(f"Trained on: {shell.plain(result['device'])}{engine}.")
+        lines.append(f"Trained on: {shell.plain(run_text.device(result['device']))}{engine}.")
     if result.get("taken_over_from"):
         lines.append(
             f"This result was taken over from {shell.plain(result['taken_over_from'])}, which has the same settings "

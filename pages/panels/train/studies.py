@@ -83,7 +83,7 @@ def _queue_row(spec: StudySpec, dataset: Dataset) -> StudySpec:
 def _offer_random_start(lacking: tuple[str, ...]) -> bool:
     labels = ", ".join(backbone_named(name).label for name in lacking)
     st.warning(
-        f"ImageNet weights of {labels} are not on this machine. These runs download them first. Without a network, "
+        f"ImageNet weights of {labels} are not on this computer. These runs download them first. Without a network, "
         "start them from random weights.",
         icon=":material/download:",
     )

@@ -100,14 +100,14 @@ def origin(run: Run) -> None:
 
 
 def offer() -> None:
-    """The way to open a bundle: an upload, or a file on this machine."""
+    """The way to open a bundle: an upload, or a file on this computer."""
     menu = {"icon": ":material/input:", "key": PLACE, "on_change": "rerun", **shell.refused(access.OPEN)}
     with st.popover("Open a bundle", **menu):
-        st.markdown("Runs that were saved in one file, here or elsewhere. It is checked before anything of it is used.")
+        st.markdown("Runs that somebody saved in one file. The file is checked before it is used.")
         uploaded = st.file_uploader(
             "Bundle", type="zip", max_upload_size=import_jobs.UPLOAD_LIMIT, key=f"{PLACE}-upload"
         )
-        typed = st.text_input("Or the path of a larger one on this machine", key=f"{PLACE}-path").strip().strip("\"'")
+        typed = st.text_input("Or the path of a larger one on this computer", key=f"{PLACE}-path").strip().strip("\"'")
         if st.button(
             "Open it", type="primary", key=f"{PLACE}-go", icon=":material/input:", disabled=not (uploaded or typed)
         ):

@@ -20,6 +20,7 @@ from covid_core.images.codec import png_bytes
 from covid_core.lessons.catalogue import LESSONS
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
+from pages.panels.dataset.import_form import OWN
 from pages.panels.train.spec_fields import key_of
 
 # What Streamlit shows as it stands, or does not show: everything else that is text is Markdown to it.
@@ -142,7 +143,7 @@ def test_where_a_image_is_not_there(images):
 def test_where_data_sets_are_added_and_removed(images, runs, tmp_path):
     (tmp_path / of_file("folder") / of_file("ill")).mkdir(parents=True)
     (tmp_path / of_file("folder") / of_file("ill") / "one.png").write_bytes(png_bytes(image(1)))
-    session = {"manage": True, "import-way": "Folder or zip on this machine"}
+    session = {"manage": True, "import-way": OWN}
     app = page_tests.opened("dataset", session, dataset=images.id)
     app.text_input(key="import-path").set_value(str(tmp_path / of_file("folder"))).run()
     assert app.multiselect

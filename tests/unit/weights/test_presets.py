@@ -260,7 +260,7 @@ def test_the_default_tells_all_classes_apart(no_network, workspace, image_folder
 
 
 def test_the_default_without_weights_says_why_it_is_the_baseline(no_network):
-    assert "not on this machine. A run of MobileNetV2 downloads them" in presets.default_reason(
+    assert "A run of MobileNetV2 downloads them" in presets.default_reason(
         presets.suggested_spec("images", CLASSES, "baseline_cnn")
     )
 
