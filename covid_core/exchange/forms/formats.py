@@ -37,17 +37,30 @@ _LITERT = Code(
 )
 
 
-def _nothing(_workspace: Workspace) -> None:
-    return None
+def litertjs(workspace: Workspace) -> dict[str, Path]:
+    """The files of LiteRT.js in the workspace, by where a page has them. Nothing is downloaded: npm puts them there.
+
+    Raises JobRefused where they are missing, or of a version that the page was not tested with.
+    """
+    root = workspace.root / "node_modules" / "@litertjs"
+    wasm = [f"litert_wasm_{kind}internal.{suffix}" for kind in ("", "compat_") for suffix in ("js", "wasm")]
+    files = {
+        "core.js": root / "core/dist/index.js",
+        "wasm-utils.js": root / "wasm-utils/dist/index.js",
+        **{f"wasm/{name}": root / "core/wasm" / name for name in wasm},  # compat: of browsers without relaxed SIMD
+    }
+    try:
+        version = json.loads((root / "core/package.json").read_text(encoding="utf-8"))["version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise JobRefused(NO_LITERTJS) from error
+    if version != LITERTJS or not all(path.is_file() for path in files.values()):
+        raise JobRefused(NO_LITERTJS)
+    return files
 
 
-def _with_tf2onnx(_workspace: Workspace) -> None:
+def _check_tf2onnx(_workspace: Workspace) -> None:
     if not all(importlib.util.find_spec(module) for module in TF2ONNX):
         raise JobRefused(NO_TF2ONNX)
-
-
-def _with_litertjs(workspace: Workspace) -> None:
-    litertjs(workspace)
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,7 @@ class Format:
     code: Code
     needs: str
     note: str
-    check: Callable[[Workspace], None] = _nothing
+    check: Callable[[Workspace], object] = lambda _workspace: None
 
     @property
     def file(self) -> str:
@@ -122,7 +135,7 @@ FORMATS = {
         ),
         "onnxruntime",
         "For ONNX Runtime, in many languages and on many kinds of computer.",
-        _with_tf2onnx,
+        _check_tf2onnx,
     ),
     "web": Format(
         "Web page",
@@ -131,7 +144,7 @@ FORMATS = {
         _LITERT,
         "ai-edge-litert",
         "A page that predicts in the browser. No image leaves the computer.",
-        _with_litertjs,
+        litertjs,
     ),
 }
 
@@ -141,24 +154,3 @@ def named(name: str) -> Format:
     if name not in FORMATS:
         raise InvalidChoice(f"The format must be one of {', '.join(FORMATS)}, received: {name!r}.")
     return FORMATS[name]
-
-
-def litertjs(workspace: Workspace) -> dict[str, Path]:
-    """The files of LiteRT.js in the workspace, by where a page has them. Nothing is downloaded: npm puts them there.
-
-    Raises JobRefused where they are missing, or of a version that the page was not tested with.
-    """
-    root = workspace.root / "node_modules" / "@litertjs"
-    wasm = [f"litert_wasm_{kind}internal.{suffix}" for kind in ("", "compat_") for suffix in ("js", "wasm")]
-    files = {
-        "core.js": root / "core/dist/index.js",
-        "wasm-utils.js": root / "wasm-utils/dist/index.js",
-        **{f"wasm/{name}": root / "core/wasm" / name for name in wasm},  # compat: of browsers without relaxed SIMD
-    }
-    try:
-        version = json.loads((root / "core/package.json").read_text(encoding="utf-8"))["version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise JobRefused(NO_LITERTJS) from error
-    if version != LITERTJS or not all(path.is_file() for path in files.values()):
-        raise JobRefused(NO_LITERTJS)
-    return files
