@@ -426,7 +426,7 @@ def licence(subject: Subject) -> Words:
 def _stated_licence(run: Run) -> Shown | None:
     """As somebody stated it here with the run, or else as the sender of its bundle did."""
     if run.annotation.licence:
-        return Shown(f"Licence of the data: {run.licence}, as stated here with {run.name}.", "annotation.json: licence")
+        return Shown(f"Licence of the data: {run.licence}, as stated in this workspace.", "annotation.json: licence")
     if not run.bundle or not run.licence:
         return None
     sender = f"the sender of its bundle of {day(run.bundle.created)}"

@@ -64,7 +64,7 @@ def _is_small(runs: Sequence[Run], images: bool) -> bool:
         return True
     held = _images_of(str(shell.workspace().root), tuple(run.id for run in runs))
     size += held.bytes
-    st.caption(f"With {plural(held.images, 'image')} of their data sets: about {file_size(size)}. {names}")
+    st.caption(f"With {plural(held.images, 'image')}: about {file_size(size)}. {names}")
     if size > LARGEST:
         st.warning(f"Above {file_size(LARGEST)}, use the command line: `second-look bundle RUN {FILE} --images`.")
     return size <= LARGEST
