@@ -1,11 +1,12 @@
 """A stranger's files, checked before the app reads them as its own: nothing here trusts a length, a type or a name."""
 
+import contextlib
 import hashlib
 import json
 import math
 import re
 import zipfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -207,17 +208,24 @@ KINDS: dict[str, Callable[[Path], None]] = {
 }
 
 
+@contextlib.contextmanager
+def _damaged(what: str) -> Iterator[None]:
+    """Raise DataError, which names what is damaged, for all that files of wrong content may raise."""
+    try:
+        yield
+    except (CovidCoreError, *MALFORMED) as error:
+        reason = f": {error}" if isinstance(error, CovidCoreError) else "."
+        raise DataError(f"The {what} in the bundle is damaged{reason}") from error
+
+
 def parsed(folder: Path, about: BundleRecord, study: str = "") -> Run:
     """The run in an unpacked folder whose files were checked, made one of this workspace. Raises DataError."""
-    try:
+    with _damaged(f"run {folder.name}"):
         run = store.adopt(folder, about, study)
         if not run.status().is_usable:
             raise DataError("it is not finished.")
         _check_result(run)
         return store.run_in(folder)
-    except (CovidCoreError, *MALFORMED) as error:
-        reason = f": {error}" if isinstance(error, CovidCoreError) else "."
-        raise DataError(f"The run {folder.name} in the bundle is damaged{reason}") from error
 
 
 def _check_result(run: Run) -> None:
@@ -244,7 +252,7 @@ def _check_result(run: Run) -> None:
 def checked_run(workspace: Workspace, run: Run) -> None:
     """Read an opened run that is not published yet, as pages and verbs do, and have it answer for drawn images, its
     networks in a process of their own. Raises DataError where any of this fails."""
-    try:
+    with _damaged(f"run {run.id}"):
         _check_predictions(run)
         for evaluation in run.evaluations():
             encode(run_figures.external_test_of(run, evaluation, *SAMPLE))
@@ -259,9 +267,6 @@ def checked_run(workspace: Workspace, run: Run) -> None:
         heatmap_sanity.stored(run)
         if _has_all(workspace, run):
             _check_answers(workspace, run)
-    except (CovidCoreError, *MALFORMED) as error:
-        reason = f": {error}" if isinstance(error, CovidCoreError) else "."
-        raise DataError(f"The run {run.id} in the bundle is damaged{reason}") from error
 
 
 def _check_times(run: Run) -> None:
@@ -318,13 +323,14 @@ def checked_studies(workspace: Workspace, folders: Collection[str], runs: Collec
     studies = []
     for folder in folders:
         checked_files(workspace.studies / folder)
-        try:
+        with _damaged(f"study {folder}"):
             study = store.open_study(workspace, folder)
-        except CovidCoreError as error:
-            raise DataError(f"The study {folder} in the bundle is damaged.") from error
-        is_sound = len(study.name) <= MOST_OF_NAME and len(study.preset) <= MOST_OF_NAME
-        if not is_sound or not study.runs or not {*study.runs}.issubset(runs) or not 0 <= study.created < LAST_MOMENT:
-            raise DataError(f"The study {folder} in the bundle is damaged, or has runs that are not in it.")
+            if len(study.name) > MOST_OF_NAME or len(study.preset) > MOST_OF_NAME:
+                raise DataError("its name is too long.")
+            if not study.runs or not {*study.runs}.issubset(runs):
+                raise DataError("it has runs that are not in the bundle.")
+            if not 0 <= study.created < LAST_MOMENT:
+                raise DataError("it has a time that no calendar has.")
         studies.append(study)
     return studies
 
@@ -333,10 +339,8 @@ def checked_outcomes(studies: Sequence[Study], runs: Sequence[Run]) -> None:
     """Work out what studies show, as pages and verbs do. Raises DataError."""
     by_id = {run.id: run for run in runs}
     for study in studies:
-        try:
+        with _damaged(f"study {study.id}"):
             encode(study_text.outcome(study, [by_id[name] for name in study.runs]))
-        except (CovidCoreError, *MALFORMED) as error:
-            raise DataError(f"The study {study.id} in the bundle does not fit its runs.") from error
 
 
 def _check_answers(workspace: Workspace, run: Run) -> None:

@@ -575,9 +575,16 @@ def with_external_weights(path: Path) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "what", ["another file", "no network", "weights of another file", "another description", "code"]
+    ("what", "reason"),
+    [
+        ("another file", "changed"),
+        ("no network", "no ONNX file"),
+        ("weights of another file", "other files"),
+        ("another description", "added backbone"),
+        ("code", "belongs to no run"),
+    ],
 )
-def test_an_added_backbone_that_does_harm_is_refused(on_added, with_backbone, elsewhere, tmp_path, what):
+def test_an_added_backbone_that_does_harm_is_refused(on_added, with_backbone, elsewhere, tmp_path, what, reason):
     own = backbone_files.path_of(on_added.workspace, on_added.spec.backbone_file)
 
     def harmful(content: dict[str, bytes]) -> None:
@@ -602,7 +609,7 @@ def test_an_added_backbone_that_does_harm_is_refused(on_added, with_backbone, el
             described = {**about, "sha256": sha256, "name": f"own_network_{sha256[:8]}"}
             content[f"{folder}/backbone.json"] = json.dumps(described).encode()
 
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=reason):
         opening.open_bundle(elsewhere, changed_bundle(with_backbone, tmp_path / "harmful.zip", harmful))
     assert state(elsewhere) == {}
 
