@@ -157,7 +157,7 @@ def pick_images(runs: list[Run]) -> list[ImageSource]:
         names = shell.plain(", ".join(file.name for file in before[:MOST_NAMED]))
         more = f" and {count(len(before) - MOST_NAMED)} more" if len(before) > MOST_NAMED else ""
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(f"Also here: {names}{more}.")
+            st.caption(f"Also here: {names}{more}.", width="content")
             st.button(
                 f"Remove {'it' if len(before) == 1 else 'them'}",
                 type="tertiary",

@@ -17,7 +17,7 @@ from covid_core.runs.store import JobFolder
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing about anybody's use is sent
 NAMESPACE = "second-look"
 PATIENCE = 10.0  # seconds for a cluster to accept a connection
-UNREACHED = "The Ray cluster {address} cannot be reached: {reason}"
+UNREACHED = "The Ray cluster {address} cannot be reached ({reason}). Start it, or correct its address on the Home page."
 THIS = "of this computer"  # where no address was given
 
 

@@ -63,6 +63,14 @@ def test_the_page_of_an_opened_run_tells_the_licence_and_what_it_lacks(run):
     assert not [one for one in app.button if one.key and one.key.startswith("resume-")]
 
 
+def test_an_audit_that_is_refused_moves_nothing_on_the_page(run):
+    app = opened("train", run=run.id)
+    audit = next(one for one in app.button if one.label.startswith("Audit"))
+    audit.click().run()
+    assert not app.exception and not app.error
+    assert ["not here" in one.value for one in app.toast] == [True]
+
+
 def test_a_run_is_taken_away_with_the_licence_that_was_stated(run, tmp_path):
     opened("train", run=run.id)
     file = tmp_path / "runs.zip"

@@ -6,7 +6,9 @@ from page_tests import opened
 
 from covid_core.data.dataset import Dataset
 from covid_core.data.imports import importing
+from covid_core.exchange import predictions
 from covid_core.runs.store import Run
+from pages.shared import shell
 
 ELSEWHERE = ":material/upload_file: Trained elsewhere"
 
@@ -27,8 +29,11 @@ def trained(workspace, dataset) -> Run:
 def theirs(workspace, trained) -> Run:
     """All but the first test image."""
     table = made_predictions.handed_in(trained)
-    first = trained.split().query("part == 'test'")["image_id"].iat[0]
-    return made_predictions.imported(workspace, trained, table[table["image"] != first])
+    return made_predictions.imported(workspace, trained, table[table["image"] != first_test_image(trained)])
+
+
+def first_test_image(run: Run) -> str:
+    return run.split().query("part == 'test'")["image_id"].iat[0]
 
 
 def labels(page) -> list[str]:
@@ -39,6 +44,15 @@ def test_their_page_shows_what_was_matched_and_offers_nothing_that_needs_a_model
     page = opened("train", run=theirs.id)
     assert "Compare" in labels(page)
     assert not {"Predict", "Train a variant", "Audit this model", "Measure robustness"} & set(labels(page))
+    assert any(shell.plain(first_test_image(theirs)) in one.value for one in page.markdown)
+    assert not any(one.label == "Test images without prediction" for one in page.expander)  # it is named already
+
+
+def test_names_that_a_sentence_leaves_out_have_a_list(workspace, trained):
+    table = made_predictions.handed_in(trained)
+    lacking = set(trained.split().query("part == 'test'")["image_id"].head(predictions.MOST_NAMED + 1))
+    run = made_predictions.imported(workspace, trained, table[~table["image"].isin(lacking)])
+    page = opened("train", run=run.id)
     assert any(one.label == "Test images without prediction" for one in page.expander)
 
 

@@ -51,6 +51,20 @@ def test_images_are_asked_for_by_the_button_alone_and_then_on_the_page(pacs, pag
     assert "CANARY" not in words(page)
 
 
+def test_a_query_without_a_value_asks_nothing(pacs, page):
+    fetch(page, "")
+    assert len(page.error) == 1 and pacs.requests == []
+
+
+def test_images_for_a_data_set_are_fetched_once_their_class_is_written(pacs, page):
+    page = opened("dataset", add="own")
+    page.segmented_control[0].set_value("From a PACS").run()
+    (before,) = (one for one in page.button if one.label == FETCH)
+    page.text_input(key="import-pacs-class").set_value("COVID").run()
+    (after,) = (one for one in page.button if one.label == FETCH)
+    assert (before.disabled, after.disabled) == (True, False)
+
+
 def test_an_error_of_the_pacs_is_one_sentence(pacs, page):
     pacs.answers = {"^/studies$": lambda request: request.send_error(500)}
     assert "answers with the error 500" in " ".join(one.value for one in fetch(page).error)

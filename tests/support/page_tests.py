@@ -38,7 +38,7 @@ def words(page: AppTest) -> str:
 
     The glossary entries behind "?" are no words of the page.
     """
-    kinds = [page.title, page.markdown, page.info, page.success, page.warning, page.error, page.caption]
+    kinds = [page.title, page.markdown, page.info, page.success, page.warning, page.error, page.toast, page.caption]
     said = [element.value for kind in kinds for element in kind]
     text = "\n".join(text for text in said if text.partition("\n\n")[0] not in ENTRIES)
     return text.replace("\\", "").replace(shell.WORD_JOINER, "")

@@ -23,7 +23,7 @@ def section() -> None:
     if choice.is_set_outside():
         st.caption(f"Set by {VARIABLE} in this server's environment. Change it there.")
         return
-    with st.expander("Change", icon=":material/lan:"):
+    with st.expander("Change", icon=":material/lan:"), st.container(width=480):
         _form(chosen)
 
 
@@ -63,4 +63,4 @@ def _form(chosen: Choice) -> None:
 
 def _save(wanted: Choice) -> None:
     choice.choose(shell.workspace(), wanted)
-    st.toast(choice.in_words(wanted), icon=":material/check_circle:")
+    st.toast("Saved.", icon=":material/check_circle:")
