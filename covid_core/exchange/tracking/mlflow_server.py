@@ -98,5 +98,5 @@ def _reason(error: Exception) -> str:
     """The first cause, which names neither folders nor addresses."""
     text = cause(error)
     if "Connection refused" in text or "Max retries" in text or "NameResolution" in text:
-        return "nobody answers there"
+        return "nobody answers there. Start it, or check the address"
     return text[:200]
