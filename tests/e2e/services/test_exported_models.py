@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore"),  # of Keras, TensorFlow and tf2onnx, which convert and save here
 ]
-KERAS = {"3.6": "2.18", "3.10": "2.19"}  # each with its TensorFlow; docs/exchange.md has others
+KERAS = {"3.6": "2.18"}  # each with its TensorFlow; docs/exchange.md states others, which take a minute each
 OLD = ("keras==3.6.*", f"tensorflow-cpu=={KERAS['3.6']}.*")
 PACKAGES = {"keras": OLD, "saved_model": OLD, "litert": ("ai-edge-litert",), "onnx": ("onnxruntime",)}
 CLOSE = 1e-5
