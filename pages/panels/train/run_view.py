@@ -377,7 +377,8 @@ def _facts(one: CachedRun, epochs_done: int) -> None:
         _bar(one)
     if one.is_usable:
         accuracy = one.result.get("accuracy", {})
-        parts = [part for part in ("train", "validation", "test") if not math.isnan(accuracy.get(part, math.nan))]
+        accuracy = {part: accuracy.get(part, math.nan) for part in ("train", "validation", "test")}
+        parts = [part for part, value in accuracy.items() if run.has_network or not math.isnan(value)]
         facts = {f"{part.capitalize()} accuracy": share(accuracy[part]) for part in parts}
         if run.has_network:
             facts["Epochs"] = run_text.epochs(run).partition(",")[0].replace("at most ", "")
