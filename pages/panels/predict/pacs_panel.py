@@ -42,8 +42,13 @@ def offer_result(answers: Sequence[tuple[Run, Assessment]], source: ImageSource)
     if not sent:
         st.caption("No result for a PACS: the image has no prediction.")
         return
+    what = (source.key, [(run.id, one.coverage) for run, one in sent])
     with shell.errors_shown():
         for server in servers.configured().values():
+            stored = f"stored-{server.name}-{what}"
+            if stored in st.session_state:  # once is enough: each press would add a report to the study
+                st.caption(f"Stored in {shell.plain(server.name)}.")
+                continue
             shell.confirm(
                 f"Send the result to {shell.plain(server.name)}",
                 "A structured report and a picture (image, heat map, prediction) are stored in the study of this "
@@ -53,14 +58,14 @@ def offer_result(answers: Sequence[tuple[Run, Assessment]], source: ImageSource)
                 right=access.PACS,
                 key=f"send-{server.name}",
                 on_click=_send,
-                args=(server, sent, source.content),
+                args=(server, sent, source.content, stored),
             )
 
 
-def _send(server: Server, sent: Sequence[tuple[Run, Assessment]], content: Callable[[], bytes]) -> None:
+def _send(server: Server, sent: Sequence[tuple[Run, Assessment]], content: Callable[[], bytes], stored: str) -> None:
     from covid_core.exchange.pacs import dicomweb
 
     image = content()
     made = [file for run, one in sent for file in results.of(run, one, image).files.values()]
     dicomweb.store(shell.workspace(), server, made)
-    st.toast(f"Stored in {shell.plain(server.name)}.", icon=":material/cloud_done:")
+    st.session_state[stored] = True

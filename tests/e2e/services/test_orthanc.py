@@ -148,6 +148,7 @@ def test_on_the_page_images_are_fetched_and_a_result_is_sent_by_a_button(orthanc
         page.get_by_role("button", name="Send the result to orthanc").click()
         page.get_by_role("button", name="Store them in orthanc").click()
         expect(page.get_by_text("Stored in orthanc.")).to_be_visible()
+        expect(page.get_by_role("button", name="Send the result to orthanc")).to_have_count(0)
     finally:
         app.kill()
         app.kill_workers()
