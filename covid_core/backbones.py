@@ -20,7 +20,7 @@ Preprocessing = Literal[
 ]
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(ge=0, lt=10**9, allow_inf_nan=False)]
 
 KERAS_WEIGHTS = "https://storage.googleapis.com/tensorflow/keras-applications"
 BASELINE_FILTERS = (32, 64)  # of the course study's network, whose convolutions are 3 x 3
@@ -37,11 +37,11 @@ class Measured(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    channels: Annotated[int, Field(ge=0)]
+    channels: Annotated[int, Field(ge=0, lt=10**9)]
     is_vector: bool
     milliseconds: Positive
     megabytes: Positive
-    parameters: Annotated[int, Field(ge=0)] | None = None
+    parameters: Annotated[int, Field(ge=0, lt=10**12)] | None = None
 
 
 class BackboneFile(BaseModel):

@@ -19,6 +19,7 @@ from covid_core.runs import candidates
 from covid_core.runs.pinned_dataset import Missing, Version
 from covid_core.runs.store import BrokenRun, Run
 
+LONGEST_NUMBER = 4  # digits of a number of graphics cards
 TRAINING_TIME = "Feature extraction and all epochs. Reused features count with the time that they once took."
 NO_FACTS = (
     "Sex, age, view and source of the test images are unknown. They come with a table on import, or with DICOM files."
@@ -48,7 +49,7 @@ def training_time(run: Run) -> str:
 def device(recorded: str) -> str:
     """What trained a run, from its record: ``CPU``, or a number of ``GPU``."""
     number, _, kind = recorded.partition(" ")
-    if kind == "GPU" and number.isdecimal():
+    if kind == "GPU" and number.isdecimal() and len(number) <= LONGEST_NUMBER:
         return plural(int(number), "graphics card")
     return "processor" if recorded == "CPU" else recorded
 

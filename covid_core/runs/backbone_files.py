@@ -42,7 +42,10 @@ def listed(workspace: Workspace) -> list[BackboneFile]:
 
 def _read(folder: Path) -> BackboneFile:
     try:
-        return BackboneFile.model_validate(files.read_json(folder / RECORD))
+        file = BackboneFile.model_validate(files.read_json(folder / RECORD))
+        if file.measured is None:
+            raise ValueError("it was never checked")
+        return file
     except (OSError, ValueError) as error:
         raise RunDamaged(f"The backbone {folder.name} is damaged: remove it and add it again.") from error
 

@@ -49,6 +49,7 @@ PLAIN = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean, pa.type
 Stated = Annotated[str, Field(max_length=LONGEST)]
 Count = Annotated[int, Field(ge=0, lt=10**15)]
 Seconds = Annotated[float, Field(ge=0, lt=10**9, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Parity(BaseModel):
@@ -70,8 +71,8 @@ class _Result(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     finished: FiniteFloat | None = None
-    accuracy: dict[Stated, float] = {}
-    selection_accuracy: FiniteFloat | None = None
+    accuracy: dict[Stated, Share] = {}
+    selection_accuracy: Share | None = None
     calibration: dict[Stated, Any] | None = None
     best_epoch: Count | None = None
     epochs_done: Count | None = None
@@ -261,6 +262,9 @@ def checked_run(workspace: Workspace, run: Run) -> None:
         comparison_text.line(figures["table"][0])
         encode([run, run.spec, run.history(), run.openings(), run_text.line(run), robustness.stored(run)])
         audit = model_audit.stored(run)
+        for write in (run_text.training_time, run_text.region, run_text.epochs, run_text.model_file):
+            write(run)
+        run_text.device(run.result.get("device", ""))
         if audit:
             evidence_text.lines(audit)
             encode(evidence_text.with_words(audit))

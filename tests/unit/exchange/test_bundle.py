@@ -440,6 +440,8 @@ HOSTILE: dict[str, Change] = {
 @pytest.fixture(scope="module")
 def with_audit(bundle, tmp_path_factory) -> Path:
     """The same bundle with an audit to be replaced."""
+    "a device that is none": in_json("result.json", device=None),
+    "an accuracy that is no share": in_json("result.json", accuracy={"test": 1e300}),
     (name,) = {name.split("/")[1] for name in ZipFile(bundle).namelist() if name.startswith("runs/")}
     add = added(f"runs/{name}/audits/model.json")
     return changed_bundle(bundle, tmp_path_factory.mktemp("audited") / "runs.zip", add)

@@ -17,7 +17,13 @@ def test_the_epoch_of_the_weights_is_counted_over_all_stages(tmp_path, stages, e
 
 @pytest.mark.parametrize(
     ("recorded", "shown"),
-    [("CPU", "processor"), ("1 GPU", "1 graphics card"), ("2 GPU", "2 graphics cards"), ("an abacus", "an abacus")],
+    [
+        ("CPU", "processor"),
+        ("1 GPU", "1 graphics card"),
+        ("2 GPU", "2 graphics cards"),
+        ("an abacus", "an abacus"),
+        (f"{'9' * 400} GPU", f"{'9' * 400} GPU"),
+    ],
 )
 def test_the_device_of_a_run_is_shown_in_words(recorded, shown):
     assert run_text.device(recorded) == shown
