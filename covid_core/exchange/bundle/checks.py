@@ -7,6 +7,7 @@ import math
 import re
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from covid_core import files
+from covid_core import access, files
 from covid_core.audit.model import heatmap_sanity, model_audit
 from covid_core.data.dataset import open_dataset
 from covid_core.data.imports import archives
@@ -323,7 +324,7 @@ def checked_backbones(workspace: Workspace, folders: Collection[str], runs: Sequ
 
 
 def checked_studies(workspace: Workspace, folders: Collection[str], runs: Collection[str]) -> list[Study]:
-    """The studies of an unpacked bundle, all of whose runs are in it. Raises DataError."""
+    """The studies of an unpacked bundle, all of whose runs are in it, made those of who opens it. Raises DataError."""
     studies = []
     for folder in folders:
         checked_files(workspace.studies / folder)
@@ -334,8 +335,12 @@ def checked_studies(workspace: Workspace, folders: Collection[str], runs: Collec
             if not study.runs or not {*study.runs}.issubset(runs):
                 raise DataError("it has runs that are not in the bundle.")
             if not 0 <= study.created < LAST_MOMENT:
+            if len({*study.runs}) < len(study.runs):
+                raise DataError("it has a run twice.")
                 raise DataError("it has a time that no calendar has.")
         studies.append(study)
+            study = replace(study, owner=access.actor().owner)
+            store.write_study(workspace, study)
     return studies
 
 

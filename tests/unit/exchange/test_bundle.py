@@ -162,6 +162,7 @@ def test_another_study_of_that_id_stays_as_it_is(study, of_study, elsewhere):
         {"name": "x" * 500},
         {"created": 1e300},
         {"preset": 7},
+        {"runs": ["copy-00000", "copy-00000"]},
         {"created": None},
     ],
     ids=str,
