@@ -98,6 +98,11 @@ class BackboneFile(BaseModel):
         return f"backbone{SUFFIXES[self.kind]}"
 
     @property
+    def identity(self) -> tuple[str, str]:
+        """What two descriptions of one file have in common, whatever they call it."""
+        return self.sha256, self.kind
+
+    @property
     def runs_apart(self) -> bool:
         """Whether predictions need the file itself: no Keras model can hold it."""
         return self.kind != "keras"

@@ -5,7 +5,7 @@ and ``backbone.json``, its ``BackboneFile``. A run carries the description in it
 """
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,33 +82,44 @@ def for_bundle(file: BackboneFile) -> BackboneFile:
     return file.model_copy(update={"name": f"{file.name[:31]}_{file.sha256[:8]}"})
 
 
-def carried(workspace: Workspace, run: store.Run) -> dict[str, bytes | Path]:
-    """What of an added backbone goes along with a run, by name in a workspace: all that it predicts with. A .keras file
-    does not: the run's own network holds it. Raises RunDamaged where the file is gone."""
-    file = run.spec.backbone_file
-    if file is None or not file.runs_apart:
-        return {}
-    path, record = path_of(workspace, file), for_bundle(file)
-    place = f"{workspace.backbones.name}/{folder_of(workspace, record.name).name}"
-    return {f"{place}/{path.name}": path, f"{place}/{RECORD}": files.json_bytes(record.model_dump(mode="json"))}
+def carried(workspace: Workspace, runs: Iterable[store.Run]) -> dict[str, bytes | Path]:
+    """What of added backbones goes along with runs, by name in a workspace: all that they predict with, each file once.
+    A .keras file does not: the run's own network holds it. Raises RunDamaged where a file is gone."""
+    needed = (run.spec.backbone_file for run in runs)
+    content: dict[str, bytes | Path] = {}
+    for file in {file.identity: file for file in needed if file and file.runs_apart}.values():
+        path, record = path_of(workspace, file), for_bundle(file)
+        place = f"{workspace.backbones.name}/{folder_of(workspace, record.name).name}"
+        content[f"{place}/{path.name}"] = path
+        content[f"{place}/{RECORD}"] = files.json_bytes(record.model_dump(mode="json"))
+    return content
+
+
+def same_file(workspace: Workspace, file: BackboneFile) -> BackboneFile | None:
+    """The added backbone here that is that very file, whatever its name; None where there is none."""
+    return next((one for one in listed(workspace) if one.identity == file.identity), None)
 
 
 def path_of(workspace: Workspace, file: BackboneFile) -> Path:
     """The file of that hash, whatever its name here. Raises RunDamaged where it is gone or was changed."""
-    for one in listed(workspace):
-        path = folder_of(workspace, one.name) / one.file_name
-        if one.sha256 == file.sha256 and one.kind == file.kind:
-            if not path.is_file() or files.sha256_of(path) != file.sha256:
-                raise RunDamaged(
-                    f"The file of the backbone {one.name} is gone or was changed. Remove it and add it again."
-                )
-            return path
-    raise RunDamaged(f"The backbone {file.label} is gone. Add the file with the SHA-256 {file.sha256[:12]}... again.")
+    one = same_file(workspace, file)
+    if one is None:
+        again = f"Add the file with the SHA-256 {file.sha256[:12]}... again."
+        raise RunDamaged(f"The backbone {file.label} is gone. {again}")
+    path = folder_of(workspace, one.name) / one.file_name
+    if not path.is_file() or files.sha256_of(path) != file.sha256:
+        raise RunDamaged(f"The file of the backbone {one.name} is gone or was changed. Remove it and add it again.")
+    return path
+
+
+def has_runtime(file: BackboneFile) -> bool:
+    """Whether what runs such a file is installed."""
+    return file.kind != "onnx" or all(importlib.util.find_spec(module) for module in RUNTIME)
 
 
 def check_runtime(file: BackboneFile) -> None:
     """Raise JobRefused, with the way out, where what runs such a file is not installed."""
-    if file.kind == "onnx" and not all(importlib.util.find_spec(module) for module in RUNTIME):
+    if not has_runtime(file):
         raise JobRefused(NO_RUNTIME)
 
 

@@ -20,7 +20,7 @@ from covid_core import access, files
 from covid_core.audit.model import heatmap_sanity, model_audit
 from covid_core.data.dataset import open_dataset
 from covid_core.data.imports import archives
-from covid_core.errors import CovidCoreError, DataError, ImageError, JobRefused
+from covid_core.errors import CovidCoreError, DataError, ImageError
 from covid_core.evaluation import comparison
 from covid_core.exchange.bundle.manifest import LARGEST
 from covid_core.images import sandbox
@@ -49,8 +49,8 @@ SAMPLE = (40, 0)  # of an outside test, to recalibrate on, and its seed
 PLAIN = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean, pa.types.is_null)  # of columns beside texts
 Stated = Annotated[str, Field(max_length=LONGEST)]
 Count = Annotated[int, Field(ge=0, lt=10**15)]
-Seconds = Annotated[float, Field(ge=0, lt=10**9, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0, lt=10**9, allow_inf_nan=False)]
 
 
 class _Parity(BaseModel):
@@ -262,10 +262,10 @@ def checked_run(workspace: Workspace, run: Run) -> None:
         figures = run_figures.of_group(comparison.ranking([candidates.candidate(run)]), {run.id: run})
         comparison_text.line(figures["table"][0])
         encode([run, run.spec, run.history(), run.openings(), run_text.line(run), robustness.stored(run)])
-        audit = model_audit.stored(run)
         for write in (run_text.training_time, run_text.region, run_text.epochs, run_text.model_file):
             write(run)
         run_text.device(run.result.get("device", ""))
+        audit = model_audit.stored(run)
         if audit:
             evidence_text.lines(audit)
             encode(evidence_text.with_words(audit))
@@ -302,24 +302,25 @@ def _has_all(workspace: Workspace, run: Run) -> bool:
     file = run.spec.backbone_file
     if file is None or not file.runs_apart:
         return True
-    if not backbone_files.folder_of(workspace, backbone_files.for_bundle(file).name).exists():
+    if not backbone_files.same_file(workspace, file):
         return False  # a bundle of an earlier version
     path = backbone_files.path_of(workspace, file)
-    try:
-        backbone_files.check_runtime(file)
-    except JobRefused:
+    if not backbone_files.has_runtime(file):
         return False
     NetworkApart(Chain(trunk_path_of(workspace, run), path, file), check=True).close()
     return True
 
 
 def checked_backbones(workspace: Workspace, folders: Collection[str], runs: Sequence[Run]) -> None:
-    """Every added backbone of an unpacked bundle is described as a run describes it. Raises DataError."""
-    needed = {backbone_files.for_bundle(file).name: file for run in runs if (file := run.spec.backbone_file)}
+    """Every added backbone of an unpacked bundle is described as a run describes it, and is that file and no other.
+    Runs may describe one file each in their own words. Raises DataError."""
+    of_runs = [file for run in runs if (file := run.spec.backbone_file) and file.runs_apart]
+    needed = [backbone_files.for_bundle(file) for file in of_runs]
     described = {backbone_files.folder_of(workspace, one.name).name: one for one in backbone_files.listed(workspace)}
     for folder in folders:
-        one = described.get(folder)
-        if one is None or one.name not in needed or one != backbone_files.for_bundle(needed[one.name]):
+        one, there = described.get(folder), {path.name: path for path in (workspace.backbones / folder).iterdir()}
+        is_one = one is not None and one in needed and there.keys() == {backbone_files.RECORD, one.file_name}
+        if one is None or not is_one or files.sha256_of(there[one.file_name]) != one.sha256:
             raise DataError("The bundle holds an added backbone that is damaged, or that none of its runs needs.")
 
 
@@ -334,13 +335,13 @@ def checked_studies(workspace: Workspace, folders: Collection[str], runs: Collec
                 raise DataError("its name is too long.")
             if not study.runs or not {*study.runs}.issubset(runs):
                 raise DataError("it has runs that are not in the bundle.")
-            if not 0 <= study.created < LAST_MOMENT:
             if len({*study.runs}) < len(study.runs):
                 raise DataError("it has a run twice.")
+            if not 0 <= study.created < LAST_MOMENT:
                 raise DataError("it has a time that no calendar has.")
-        studies.append(study)
             study = replace(study, owner=access.actor().owner)
             store.write_study(workspace, study)
+        studies.append(study)
     return studies
 
 

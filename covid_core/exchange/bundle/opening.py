@@ -7,7 +7,7 @@ would take them for their own.
 
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -98,7 +98,8 @@ def lacks(workspace: Workspace, run: Run) -> tuple[str, ...]:
             backbone_files.check(workspace, file)
         except (RunDamaged, JobRefused) as error:
             what = "It cannot predict" if file.runs_apart else "No variant of it can be trained"
-            sentences.append(f"{what}. {error}")
+            again = ", then open the bundle again." if isinstance(error, JobRefused) else ""
+            sentences.append(f"{what}. {error}{again}")
     if not run.has_reference:
         sentences.append("It has no reference: new images are not checked before it predicts.")
     theirs = run.result.get("versions", {})
@@ -187,8 +188,9 @@ def _check_study_ids(workspace: Workspace, inside: Workspace, made: Manifest) ->
             raise DataError(f"There is another study with the id {identifier} here. Delete that one first.")
 
 
-def _datasets_here(workspace: Workspace, made: Manifest) -> list[str]:
-    return sorted(set(made.datasets) & {folder.name for folder in list_folders(workspace.datasets)})
+def _here(parent: Path, names: Collection[str]) -> set[str]:
+    """Those names that a folder has already, also one that is damaged."""
+    return {folder.name for folder in list_folders(parent)}.intersection(names)
 
 
 def _publish(workspace: Workspace, inside: Workspace, made: Manifest, runs: list[Run]) -> None:
@@ -213,10 +215,15 @@ def _publish(workspace: Workspace, inside: Workspace, made: Manifest, runs: list
 
 
 def _lacking_backbones(workspace: Workspace, inside: Workspace) -> list[str]:
-    """Folders of added backbones whose file, whatever its name, is not here."""
-    here = {(one.sha256, one.kind) for one in backbone_files.listed(workspace)}
-    lacking = [one for one in backbone_files.listed(inside) if (one.sha256, one.kind) not in here]
-    return [backbone_files.folder_of(inside, one.name).name for one in lacking]
+    """Folders of added backbones whose file, whatever its name, is not here, each file once. One whose runtime is not
+    installed could not be checked, so it stays out. Raises DataError where another backbone has the name of one."""
+    lacking: dict[tuple[str, str], str] = {}
+    for one in backbone_files.listed(inside):
+        if backbone_files.has_runtime(one) and not backbone_files.same_file(workspace, one):
+            lacking.setdefault(one.identity, backbone_files.folder_of(inside, one.name).name)
+    if taken := sorted(_here(workspace.backbones, lacking.values())):
+        raise DataError(f"There is another backbone in the folder {taken[0]} here, or a damaged one. Remove it first.")
+    return [*lacking.values()]
 
 
 def _move(folder: Path, parent: Path, undo: ExitStack) -> None:

@@ -116,7 +116,7 @@ def write(
         if run.result.get("trunk"):
             path = trunk_path_of(workspace, run)
             content[f"trunks/{path.name}"] = path
-        content |= backbone_files.carried(workspace, run)
+    content |= backbone_files.carried(workspace, runs)
     for study in studies_of(workspace, runs):
         content |= store.carried_study(study)
     count = 0
