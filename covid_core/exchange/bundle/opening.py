@@ -30,6 +30,7 @@ NO_PATIENTS = (
     "Two bundles may hold the same patient. Nobody can notice it: each workspace hashes patients with its own key."
 )
 NUMERIC = ("ai-edge-litert", "numpy")  # libraries that a prediction is computed with
+PATIENCE = 60.0  # seconds that an opening waits for another, to publish
 PREFIX = "bundle-"  # of the networks' names here
 
 State = Literal["opened", "here"]
@@ -73,11 +74,13 @@ def open_bundle(workspace: Workspace, file: Path, progress: Progress = silent) -
         inside = Workspace(folder)
         runs = _checked_runs(inside, made, about, part_of(progress, 0.2, 0.6))
         _check_datasets(inside, made, runs, part_of(progress, 0.6, 0.95))
-        there = {run.id for run in runs if _is_here(workspace, run)}
-        _check_dataset_ids(workspace, inside, made)
-        _check_study_ids(workspace, inside, made)
         progress(0.95, "Publishing the runs")
-        _publish(workspace, inside, made, [run for run in runs if run.id not in there])
+        another = DataError("Another bundle is being opened. Wait until it is open, then open this one again.")
+        with files.FileLock(workspace.slots / "opening.lock").held(PATIENCE, another):
+            there = {run.id for run in runs if _is_here(workspace, run)}
+            _check_dataset_ids(workspace, inside, made)
+            _check_study_ids(workspace, inside, made)
+            _publish(workspace, inside, made, [run for run in runs if run.id not in there])
     opened = [store.open_run(workspace, run.id) for run in runs]
     access.note(workspace, "open bundle", ", ".join(run.id for run in opened))
     states: dict[bool, State] = {True: "here", False: "opened"}
@@ -162,7 +165,7 @@ def _check_datasets(inside: Workspace, made: Manifest, runs: list[Run], progress
 
 def _is_here(workspace: Workspace, run: Run) -> bool:
     """Whether the workspace has that very run. Raises DataError where it has another of that id."""
-    if run.id not in {folder.name for folder in list_folders(workspace.runs)}:
+    if not _here(workspace.runs, [run.id]):
         return False
     own = store.open_run(workspace, run.id)
     if _identity(own) != _identity(run):
@@ -175,16 +178,16 @@ def _identity(run: Run) -> tuple[object, ...]:
 
 
 def _check_dataset_ids(workspace: Workspace, inside: Workspace, made: Manifest) -> None:
-    for identifier in _datasets_here(workspace, made):
+    for identifier in _here(workspace.datasets, made.datasets):
         if open_dataset(workspace, identifier).imported.version != open_dataset(inside, identifier).imported.version:
             raise DataError(f"There is another data set with the id {identifier} here. Delete that one first.")
 
 
 def _check_study_ids(workspace: Workspace, inside: Workspace, made: Manifest) -> None:
-    here = {study.id: study for study in store.list_studies(workspace)}
-    for identifier in made.studies:
+    readable = {study.id: (study.created, study.runs) for study in store.list_studies(workspace)}
+    for identifier in _here(workspace.studies, made.studies):
         study = store.open_study(inside, identifier)
-        if (there := here.get(identifier)) and (there.created, there.runs) != (study.created, study.runs):
+        if readable.get(identifier) != (study.created, study.runs):
             raise DataError(f"There is another study with the id {identifier} here. Delete that one first.")
 
 
@@ -204,12 +207,12 @@ def _publish(workspace: Workspace, inside: Workspace, made: Manifest, runs: list
                 undo.callback(target.unlink, missing_ok=True)
         for name in _lacking_backbones(workspace, inside):
             _move(inside.backbones / name, workspace.backbones, undo)
-        for identifier in set(made.datasets) - set(_datasets_here(workspace, made)):
+        for identifier in set(made.datasets) - _here(workspace.datasets, made.datasets):
             _move(inside.datasets / identifier, workspace.datasets, undo)
         for run in runs:
             store.publish(workspace, run)
             undo.callback(files.remove_folder, workspace.runs / run.id)
-        for identifier in set(made.studies) - {study.id for study in store.list_studies(workspace)}:
+        for identifier in set(made.studies) - _here(workspace.studies, made.studies):
             _move(inside.studies / identifier, workspace.studies, undo)
         undo.pop_all()
 

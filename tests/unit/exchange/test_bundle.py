@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from made_runs import all_parts, made_run
 from trained_runs import tiny_run
 
 from covid_core import files
@@ -23,14 +24,14 @@ from covid_core.commands import main
 from covid_core.data.dataset import open_dataset
 from covid_core.data.pixels import decode_rows
 from covid_core.errors import DataError, InvalidChoice, JobRefused, RunError
-from covid_core.exchange.bundle import opening, packing
+from covid_core.exchange.bundle import checks, opening, packing
 from covid_core.inference.apart.network import NetworkApart
 from covid_core.inference.predictor import Predictor
 from covid_core.jobs import queue, reuse
 from covid_core.runs import architecture, backbone_files, store, test_set_access
 from covid_core.runs.store import EvaluationRecord, Run, Study
 from covid_core.specs import InputSpec
-from covid_core.workspace import Workspace
+from covid_core.workspace import Workspace, list_folders
 
 LICENCE = "CC BY 4.0, made for tests"
 PLACE = "SLURM, node ward-3"
@@ -145,8 +146,11 @@ def test_a_study_comes_along_with_all_its_runs_and_with_no_fewer(run, study, of_
     assert state(elsewhere) == before
 
 
-def test_another_study_of_that_id_stays_as_it_is(study, of_study, elsewhere):
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_another_study_of_that_id_stays_as_it_is(study, of_study, elsewhere, is_damaged):
     store.write_study(elsewhere, replace(study, runs=("mine-00000",)))
+    if is_damaged:
+        (elsewhere.studies / study.id / "study.json").write_text("{")
     before = state(elsewhere)
     with pytest.raises(DataError, match="another study"):
         opening.open_bundle(elsewhere, of_study)
@@ -158,11 +162,11 @@ def test_another_study_of_that_id_stays_as_it_is(study, of_study, elsewhere):
     [
         {"runs": ["mine-00000"]},
         {"runs": []},
+        {"runs": ["copy-00000", "copy-00000"]},
         {"runs": "all"},
         {"name": "x" * 500},
         {"created": 1e300},
         {"preset": 7},
-        {"runs": ["copy-00000", "copy-00000"]},
         {"created": None},
     ],
     ids=str,
@@ -174,6 +178,20 @@ def test_a_study_of_another_form_is_refused(study, of_study, elsewhere, tmp_path
 
     with pytest.raises(DataError, match="study"):
         opening.open_bundle(elsewhere, changed_bundle(of_study, tmp_path / "changed.zip", changed))
+    assert state(elsewhere) == {}
+
+
+def test_a_study_is_of_who_opens_it_whomever_it_names(study, elsewhere):
+    store.write_study(elsewhere, study)
+    (made,) = checks.checked_studies(elsewhere, [study.id], study.runs)
+    assert study.owner and store.open_study(elsewhere, study.id) == made == replace(study, owner="")
+
+
+def test_bundles_are_published_one_after_the_other(bundle, elsewhere, monkeypatch):
+    monkeypatch.setattr(opening, "PATIENCE", 0)
+    other = files.FileLock(elsewhere.slots / "opening.lock")
+    with other.held(0, AssertionError()), pytest.raises(DataError, match="Another bundle"):
+        opening.open_bundle(elsewhere, bundle)
     assert state(elsewhere) == {}
 
 
@@ -297,8 +315,9 @@ def test_only_finished_runs_go_into_a_bundle_which_replaces_no_file(run, tmp_pat
 
 
 def state(workspace: Workspace) -> dict[str, bytes]:
-    """All files of a workspace but its log of actions."""
-    there = [path for path in workspace.root.rglob("*") if path.is_file() and "activity" not in path.name]
+    """All files of a workspace but its log of actions, and locks."""
+    there = [path for path in workspace.root.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    there = [path for path in there if "activity" not in path.name]
     return {path.relative_to(workspace.root).as_posix(): path.read_bytes() for path in there}
 
 
@@ -421,6 +440,8 @@ HOSTILE: dict[str, Change] = {
     "a time that no calendar has": in_json("spec.json", created=1e300),
     "a state that is none": in_json("status.json", state="running"),
     "a result of another form": in_json("result.json", seconds="long"),
+    "a device that is none": in_json("result.json", device=None),
+    "an accuracy that is no share": in_json("result.json", accuracy={"test": 1e300}),
     "a result that reaches for another file": in_json("result.json", trunk="../../secrets"),
     "a result that is nested without end": deep,
     "a number that is none": replaced("result.json", b'{"finished": NaN}'),
@@ -441,8 +462,6 @@ HOSTILE: dict[str, Change] = {
 @pytest.fixture(scope="module")
 def with_audit(bundle, tmp_path_factory) -> Path:
     """The same bundle with an audit to be replaced."""
-    "a device that is none": in_json("result.json", device=None),
-    "an accuracy that is no share": in_json("result.json", accuracy={"test": 1e300}),
     (name,) = {name.split("/")[1] for name in ZipFile(bundle).namelist() if name.startswith("runs/")}
     add = added(f"runs/{name}/audits/model.json")
     return changed_bundle(bundle, tmp_path_factory.mktemp("audited") / "runs.zip", add)
@@ -566,6 +585,104 @@ def test_a_file_that_is_here_already_is_not_brought_in_again(on_added, with_back
     assert [one.name for one in backbone_files.listed(elsewhere)] == ["own_network"]
 
 
+@pytest.mark.slow
+def test_a_damaged_backbone_of_that_name_stays_as_it_is(with_backbone, elsewhere):
+    with ZipFile(with_backbone) as archive:
+        (name,) = {name.split("/")[1] for name in archive.namelist() if name.startswith("backbones/")}
+    (elsewhere.backbones / name).mkdir()
+    (elsewhere.backbones / name / "backbone.json").write_text("{")
+    before = state(elsewhere)
+    with pytest.raises(DataError, match=name):
+        opening.open_bundle(elsewhere, with_backbone)
+    assert state(elsewhere) == before
+
+
+@pytest.mark.slow
+def test_one_file_under_two_names_is_brought_in_once(with_backbone, elsewhere, tmp_path):
+    def named_twice(content: dict[str, bytes]) -> None:
+        name = member(content, "spec.json")
+        for one in [one for one in content if one.startswith(name.removesuffix("spec.json"))]:
+            content[f"runs/twin-00000/{one.split('/', 2)[2]}"] = content[one]
+        record = json.loads(content[name])
+        record["spec"]["backbone_file"]["name"] = record["spec"]["backbone"] = "other_network"
+        content["runs/twin-00000/spec.json"] = json.dumps(record).encode()
+        for one in [one for one in content if one.startswith("backbones/")]:
+            content[one.replace("own-network", "other-network")] = content[one].replace(
+                b"own_network", b"other_network"
+            )
+
+    twice = changed_bundle(with_backbone, tmp_path / "twice.zip", named_twice)
+    assert len(opening.open_bundle(elsewhere, twice).runs) == 2
+    assert len(backbone_files.listed(elsewhere)) == 1
+
+
+@pytest.fixture
+def on_file(tmp_path) -> Run:
+    """A run on an added file that was not trained."""
+    mine, path = Workspace(tmp_path / "mine"), added_backbones.small_onnx(tmp_path / "small.onnx")
+    added_backbones.described(path)
+    file = added_backbones.published(mine, path)
+    table = all_parts({"train": 6, "validation": 6, "test": 6}, 1)
+    return made_run(mine, table, backbone=file.name, backbone_file=file, image_size=32)
+
+
+def described_otherwise(run: Run, **changes: object) -> Run:
+    file = run.spec.backbone_file.model_copy(update=changes)
+    return replace(run, spec=run.spec.model_copy(update={"backbone_file": file}))
+
+
+def carried_into(workspace: Workspace, run: Run) -> list[str]:
+    """Write what goes along with a run; returns the folders of its backbones."""
+    for name, content in backbone_files.carried(run.workspace, [run]).items():
+        target = workspace.root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+    return [folder.name for folder in list_folders(workspace.backbones)]
+
+
+def test_runs_on_one_file_under_two_names_carry_it_once(on_file):
+    runs = [on_file, described_otherwise(on_file, name="other_network")]
+    assert len(backbone_files.carried(on_file.workspace, runs)) == 2  # the file and its record
+
+
+def test_one_file_may_be_described_as_two_computers_measured_it(on_file, elsewhere):
+    measured = on_file.spec.backbone_file.measured.model_copy(update={"milliseconds": 2.5})
+    other = described_otherwise(on_file, measured=measured)
+    for first, second in ((on_file, other), (other, on_file)):
+        checks.checked_backbones(elsewhere, carried_into(elsewhere, first), [first, second])
+
+
+@pytest.mark.parametrize("what", ["another file", "a second file", "a file that runs do not need", "no file"])
+def test_a_folder_of_a_backbone_holds_its_own_file_alone(on_file, elsewhere, what):
+    (name,) = carried_into(elsewhere, on_file)
+    folder, run = elsewhere.backbones / name, on_file
+    if what == "another file":
+        (folder / "backbone.onnx").write_bytes(b"x")
+    elif what == "a second file":
+        (folder / "backbone.tflite").write_bytes(b"x")
+    elif what == "no file":
+        (folder / "backbone.onnx").unlink()
+    else:
+        run = described_otherwise(on_file, kind="keras")
+        record = backbone_files.for_bundle(run.spec.backbone_file)
+        files.write_json(folder / "backbone.json", record.model_dump(mode="json"))
+        (folder / "backbone.onnx").rename(folder / "backbone.keras")
+    with pytest.raises(DataError, match="added backbone"):
+        checks.checked_backbones(elsewhere, [name], [run])
+
+
+@pytest.mark.parametrize(
+    "measured", [None, {"milliseconds": 1e308}, {"channels": 10**400}, {"megabytes": 1e12}, {"parameters": 10**400}]
+)
+def test_a_backbone_with_numbers_that_nobody_can_have_measured_is_damaged(on_file, elsewhere, measured):
+    (name,) = carried_into(elsewhere, on_file)
+    assert len(backbone_files.listed(elsewhere)) == 1
+    record = json.loads((elsewhere.backbones / name / "backbone.json").read_text())
+    changed = {**record, "measured": measured and {**record["measured"], **measured}}
+    (elsewhere.backbones / name / "backbone.json").write_text(json.dumps(changed))
+    assert backbone_files.listed(elsewhere) == []
+
+
 def with_external_weights(path: Path) -> bytes:
     """An ONNX file that takes its weights from a file of the computer."""
     model = onnx.load(str(path))
@@ -630,7 +747,12 @@ def test_without_its_file_a_run_on_an_added_backbone_is_not_packed(on_added, tmp
 
 
 @pytest.mark.slow
-def test_without_onnx_runtime_the_run_is_opened_and_says_what_it_lacks(with_backbone, elsewhere, monkeypatch):
-    monkeypatch.setattr(backbone_files, "RUNTIME", ("no_such_module",))
+def test_without_onnx_runtime_the_file_stays_out_until_it_can_be_checked(with_backbone, elsewhere, monkeypatch):
+    with monkeypatch.context() as without:
+        without.setattr(backbone_files, "RUNTIME", ("no_such_module",))
+        (one,) = opening.open_bundle(elsewhere, with_backbone).runs
+        assert any("cannot predict" in sentence and "pip install" in sentence for sentence in one.lacks)
+        assert backbone_files.listed(elsewhere) == []
     (one,) = opening.open_bundle(elsewhere, with_backbone).runs
-    assert any("cannot predict" in sentence and "pip install" in sentence for sentence in one.lacks)
+    assert one.state == "here" and not any("predict" in sentence for sentence in one.lacks)
+    assert len(backbone_files.listed(elsewhere)) == 1
