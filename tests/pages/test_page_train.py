@@ -735,6 +735,21 @@ def test_a_built_in_backbone_can_be_chosen_after_an_added_one(workspace, dataset
     assert only_run(workspace).spec.backbone_file is None
 
 
+def test_a_variant_takes_the_same_file_under_the_name_that_it_has_here(workspace, dataset, added):
+    elsewhere = added.model_copy(update={"name": "as_elsewhere"})
+    about = {"backbone": elsewhere.name, "backbone_file": elsewhere, "image_size": added.sizes[0]}
+    run = made_run(workspace, all_parts(PARTS, 2), "Opened", **about)
+    assert click(at(run=run.id), f"variant-{run.id}").radio(key="new_backbone").value == added.name
+
+
+def test_there_is_no_variant_of_a_run_whose_backbone_is_not_here(workspace, dataset, added):
+    gone = added.model_copy(update={"sha256": "0" * 64})  # of the same name
+    about = {"backbone": gone.name, "backbone_file": gone, "image_size": gone.sizes[0]}
+    run = made_run(workspace, all_parts(PARTS, 2), "Opened", **about)
+    button = at(run=run.id).button(key=f"variant-{run.id}")
+    assert button.disabled and gone.label in button.help
+
+
 def test_the_form_of_a_removed_backbone_takes_the_usual_one(workspace, dataset, added):
     page = at()
     page.radio(key="new_backbone").set_value(added.name).run()

@@ -17,7 +17,7 @@ from covid_core.jobs import queue
 from covid_core.jobs.kinds import ExportRequest, ModelAuditRequest, RobustnessRequest
 from covid_core.reports import run_text, tables
 from covid_core.reports.course import course_text
-from covid_core.runs import architecture, candidates, store, test_set_access
+from covid_core.runs import architecture, backbone_files, candidates, store, test_set_access
 from covid_core.runs.store import Run, Status
 from covid_core.specs import OPTIMIZER_LABELS
 from covid_core.work import cores
@@ -429,10 +429,14 @@ def _actions(one: CachedRun) -> None:
 
 
 def _variant_button(run: Run) -> None:
-    if st.button(
-        "Train a variant", key=f"variant-{run.id}", icon=":material/tune:", help="The form with this run's settings."
-    ):
-        spec_fields.fill(run.spec.model_copy(update={"name": ""}))  # named after what it will be, not after this run
+    file, spec = run.spec.backbone_file, run.spec.model_copy(update={"name": ""})  # named after what it will be
+    here = backbone_files.same_file(shell.workspace(), file) if file else None
+    lacks = f"The backbone {shell.plain(file.label)} is not here: add its file first." if file and not here else ""
+    if here:  # a bundle's backbone has another name here
+        spec = spec.model_copy(update={"backbone": here.name, "backbone_file": here})
+    about = {"help": lacks or "The form with this run's settings.", "disabled": bool(lacks)}
+    if st.button("Train a variant", key=f"variant-{run.id}", icon=":material/tune:", **about):
+        spec_fields.fill(spec)
         st.switch_page(PAGE, query_params={"dataset": run.spec.dataset})
 
 
