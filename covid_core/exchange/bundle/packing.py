@@ -83,9 +83,10 @@ def pack(
 
 
 def note(workspace: Workspace, runs: Sequence[Run], licence: str, images: bool) -> None:
-    """Note that the present actor takes runs away, and what they stated of the licence of the data, if anything."""
-    with contextlib.suppress(RunError):  # a workspace that is only read gives bundles, and remembers nothing
-        store.state_licence(runs, licence)
+    """Note that the present actor takes runs away; those that they may annotate state the licence from then on."""
+    own = [run for run in runs if access.actor().may(access.TRAIN, run.owner)]
+    with contextlib.suppress(RunError, OSError):  # a workspace that is only read gives bundles, and remembers nothing
+        store.state_licence(own, licence.strip())
     access.note(workspace, f"{NOTE} with images" if images else NOTE, ", ".join(run.id for run in runs))
 
 

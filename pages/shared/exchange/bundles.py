@@ -34,12 +34,12 @@ def download(runs: Sequence[Run]) -> None:
         )
         licence = st.text_input(
             "Licence of the data",
-            packing.stated_licence(runs)[:MOST_OF_LICENCE],
-            MOST_OF_LICENCE,
+            max_chars=MOST_OF_LICENCE,
             key=f"licence-{ids}",
-            placeholder="such as CC BY 4.0",
-            help="Goes along with the runs, and stands on their cards.",
-        )
+            placeholder=packing.stated_licence(runs) or "such as CC BY 4.0",
+            help="It goes along with the runs, and stands on the cards of those that you may change. Where you type "
+            "nothing, what is stated already goes along.",
+        ).strip()
         images = st.checkbox("With images", key=f"images-{ids}", **shell.refused(access.TAKE_IMAGES))
         with shell.errors_shown():
             if _is_small(runs, images) and access.actor().may(access.TAKE_RUNS):
@@ -86,15 +86,14 @@ def content(runs: Sequence[Run], licence: str, images: bool = False) -> bytes:
 
 def _taken(runs: Sequence[Run], licence: str, images: bool) -> None:
     """Here, where the visitor is known: the file is made elsewhere."""
-    with shell.errors_shown():
-        packing.note(shell.workspace(), runs, licence, images)
+    shell.tried(packing.note, shell.workspace(), runs, licence, images)
 
 
 def origin(run: Run) -> None:
     """Where a run comes from that was opened, and what it lacks here; nothing of one that was trained here."""
     if run.bundle is None:
         return
-    licence = shell.plain(run.bundle.licence or "not stated")
+    licence = shell.plain(run.licence or "not stated")
     made = f"Opened from a bundle of {moment(run.bundle.created)}. Licence of the data: {licence}."
     st.info("  \n".join([made, *map(shell.plain, opening.lacks(shell.workspace(), run))]), icon=":material/input:")
 
