@@ -420,7 +420,8 @@ def marks(subject: Subject) -> Words:
 
 @of_run("annotation.json: licence")
 def licence(subject: Subject) -> Words:
-    return _stated_licence(subject.the_run)
+    """As stated with the run, or else with others on its data set."""
+    return _stated_licence(subject.the_run) or _licence_of_others(subject, subject.the_run.dataset.id)
 
 
 def _stated_licence(run: Run) -> Shown | None:
@@ -431,6 +432,16 @@ def _stated_licence(run: Run) -> Shown | None:
         return None
     sender = f"the sender of its bundle of {day(run.bundle.created)}"
     return Shown(f"Licence of the data: {run.licence}, as stated by {sender}.", "spec.json: bundle.licence")
+
+
+def _licence_of_others(subject: Subject, dataset: str) -> Shown | None:
+    """As stated with any run on a data set."""
+    runs, _ = store.list_runs(subject.workspace)
+    stated = [shown for run in runs if run.dataset.id == dataset and (shown := _stated_licence(run))]
+    if not stated:
+        return None
+    text = " ".join(dict.fromkeys(one.text for one in stated))
+    return Shown(text, f"{stated[0].where}, of runs on the data set")
 
 
 @of_run("predictions.parquet; openings.csv")
@@ -451,12 +462,8 @@ def origin(subject: Subject) -> Words:
 
 @of_data("annotation.json: licence")
 def data_licence(subject: Subject) -> Words:
-    """As stated with any run on the data set."""
-    runs, _ = store.list_runs(subject.workspace)
-    of_data = [run for run in runs if run.dataset.id == subject.the_dataset.id and run.licence]
-    if subject.run or not (stated := [shown for run in of_data if (shown := _stated_licence(run))]):
-        return None
-    return Shown(" ".join(dict.fromkeys(one.text for one in stated)), f"{stated[0].where}, of runs on it")
+    """As stated with any run on the data set; on the card of a run, ``licence`` says it."""
+    return None if subject.run else _licence_of_others(subject, subject.the_dataset.id)
 
 
 def _share_with(subject: Subject, fact: str) -> float:

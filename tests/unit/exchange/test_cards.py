@@ -136,6 +136,17 @@ def test_a_licence_stands_on_both_cards_with_who_stated_it(place, images, run):
     assert "annotation.json: licence" in words()[0]
 
 
+def test_a_licence_stated_with_one_run_stands_on_the_card_of_another_on_the_same_images(workspace, tmp_path):
+    images = importing.import_path(workspace, write_images(tmp_path / "images", dict.fromkeys(CLASSES, 20), 40), "Made")
+    one, other = (made_predictions.finished_on(workspace, images, name) for name in ("One", "Other"))
+    before = card.to_markdown(card.of_run(workspace, other)).decode()
+    store.state_licence([one], "CC0")
+    after = card.to_markdown(card.of_run(workspace, other)).decode()
+    said = "Nobody has stated the licence"
+    assert ("CC0" in before, said in before) == (False, True)
+    assert ("CC0" in after, said in after) == (True, False)
+
+
 def test_a_run_without_result_and_an_unknown_id_have_no_card(place, images, run):
     with pytest.raises(UnknownId):
         card.named(place, "nothing-00000")
