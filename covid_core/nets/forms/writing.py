@@ -58,8 +58,7 @@ WRITERS: dict[str, Callable[[keras.Model, Path], object]] = {
     "keras": _keras,
     "saved_model": partial(keras.Model.export, format="tf_saved_model", verbose=False),
     "litert": export.export_network,
-    "litert_of_one": partial(
-        export.export_network, images=1
-    ),  # LiteRT.js 2.5 runs no other number of images than the file states
+    # LiteRT.js 2.5 runs no other number of images than the file states.
+    "litert_of_one": partial(export.export_network, images=1),
     "onnx": _onnx,
 }
