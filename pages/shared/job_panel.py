@@ -64,8 +64,8 @@ def panel(
         listed: the jobs, oldest first; called again at each poll.
         place: tells the panels of one job apart, where a page has several.
         done: reports a finished job that this session has followed; a toast by default.
-        again: starts a job again, in a callback, and does away with the ended one; without, ``start`` does, and an
-            ended job can also be dismissed.
+        again: starts a job again, in a callback, and does away with the ended one; without, it is queued
+            as it was, and an ended job can also be dismissed.
         with_ended: whether those that ended without a result are shown.
     """
     jobs = listed()

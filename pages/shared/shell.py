@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,7 +34,7 @@ TERMS_WIDTH = 480  # pixels; less on a phone
 CHOICE = "dataset-choice"  # key of the widget
 IN_USE, VIEWED = "dataset_in_use", "datasets_viewed"  # session: an id; ids
 OPENED = "pages_opened"  # session: names
-ERROR = "callback_error"  # session: a sentence that is not on screen yet
+ERRORS = "callback_errors"  # session: sentences that are not on screen yet
 STYLE = Path(__file__).with_name("style.css")
 PICTURES = {"svg": "For print, sharp at every size", "png": "300 dots per inch"}  # light, with title and caption
 RESEARCH_ONLY = "For research and teaching. Not a medical device."
@@ -97,12 +96,12 @@ def tried(action: Callable[..., object], *arguments: object) -> None:
     What a callback draws itself stands above the page, out of sight, and moves all below it: an open menu becomes that
     of its neighbour. In a fragment it takes the place of other elements, and the browser shows a blank page.
     """
-    with errors_shown(functools.partial(operator.setitem, st.session_state, ERROR)):
+    with errors_shown(st.session_state.setdefault(ERRORS, []).append):
         action(*arguments)
 
 
 def _error_of_callback() -> None:
-    if sentence := st.session_state.pop(ERROR, ""):
+    for sentence in dict.fromkeys(st.session_state.pop(ERRORS, ())):
         st.toast(sentence, icon=":material/error:", duration="infinite")
 
 

@@ -7,6 +7,7 @@ import pytest
 from page_tests import PATIENCE, words
 from streamlit.testing.v1 import AppTest
 
+from covid_core.errors import JobRefused
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import ImportRequest, PhantomRequest, Request
 from covid_core.runs import store
@@ -88,6 +89,17 @@ def test_those_that_wait_behind_another_stand_in_one_line(workspace, job):
         assert [one.status().state for one in (second, third)] == [store.STOPPED] * 2
     finally:
         lock.release()
+
+
+def test_each_reason_why_a_job_cannot_be_stopped_is_shown(workspace, job, monkeypatch):
+    def refused(folder: JobFolder) -> None:
+        raise JobRefused(f"{folder.id} goes on.")
+
+    monkeypatch.setattr(queue, "stop", refused)
+    other = queue.submit(workspace, PhantomRequest(images=6))
+    page = panel()
+    page.button(key="unqueue-").click().run()
+    assert {one.value.replace("\\", "") for one in page.toast} == {f"{one.id} goes on." for one in (job, other)}
 
 
 @pytest.mark.parametrize(

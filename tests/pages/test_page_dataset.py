@@ -12,6 +12,7 @@ from made_data import COUNTS, class_folders, made_database, made_dataset
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
+from covid_core.access import Role
 from covid_core.data import dataset as data
 from covid_core.data import decisions, pixels
 from covid_core.data.imports import importing
@@ -24,6 +25,7 @@ from covid_core.runs.store import JobFolder, Status
 from covid_core.synthetic.phantom import PLANTS
 from covid_core.work import silent
 from pages.panels.dataset.import_form import OWN, PLANT_WORDS
+from pages.shared import shell
 
 TABS = ("Overview", "Images", "Pixels", "Sizes and sources", "Left out")
 
@@ -464,6 +466,20 @@ def test_deleting_asks_once_and_says_what_it_destroys(workspace, tmp_path):
 
     assert data.list_datasets(workspace) == []
     assert len(list((tmp_path / "images").rglob("*.png"))) == 14
+
+
+def test_a_data_set_whose_deletion_is_refused_stays_in_use_and_the_reason_is_shown(workspace, tmp_path, acts):
+    _, dataset = made_dataset(tmp_path, workspace)
+    page = opened("dataset", dataset=dataset.id)
+    page.session_state["manage"] = True
+    page.run()
+
+    pressed(page, f"delete-{dataset.id}")
+    acts(Role.VIEWER)
+    pressed(page, "delete-confirmed")
+
+    assert page.session_state[shell.IN_USE] == dataset.id and page.query_params["dataset"] == dataset.id
+    assert ["administrator" in one.value for one in page.toast] == [True]
 
 
 def test_a_damaged_data_set_can_be_removed(workspace):

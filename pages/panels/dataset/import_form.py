@@ -401,15 +401,14 @@ def _confirm_removal(info: Mapping[str, Any]) -> None:
             f"{plural(len(trained), 'run')} trained on it stay with all results. They can no longer be resumed or "
             "show these images."
         )
-    confirm = {"key": "delete-confirmed", "on_click": _remove, "args": (identifier,)}
+    confirm = {"key": "delete-confirmed", "on_click": shell.tried, "args": (_remove, identifier)}
     if st.button("Delete", type="primary", icon=":material/delete:", **confirm):
         st.rerun()
 
 
 def _remove(identifier: str) -> None:
     """Delete a data set, which is then no longer in use."""
-    with shell.errors_shown():
-        data.delete_dataset(shell.workspace(), identifier)
+    data.delete_dataset(shell.workspace(), identifier)
     for parameter in ("dataset", "image"):
         st.query_params.pop(parameter, None)
     st.session_state.pop(shell.IN_USE, None)
