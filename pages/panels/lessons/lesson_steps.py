@@ -156,7 +156,8 @@ def _predict(lesson: Lesson, _prepared: Prepared) -> None:
     prediction = prediction_of(lesson)
     if prediction is not None:
         st.success(f"You predicted {decimals(prediction, 0)} %.", icon=":material/check_circle:")
-        st.button("Predict again", key="predict-again", on_click=classroom.withdraw, args=_own(lesson))
+        withdraw = {"on_click": shell.tried, "args": (classroom.withdraw, *_own(lesson))}
+        st.button("Predict again", key="predict-again", **withdraw)
     if class_panel.address() and (_is_revealed(lesson) or class_panel.is_opener()):
         class_panel.live(lesson)
     if prediction is not None:
@@ -171,8 +172,8 @@ def _predict(lesson: Lesson, _prepared: Prepared) -> None:
             key="keep-prediction",
             type="primary",
             icon=":material/lock:",
-            on_click=_store_entered,  # enabled before Enter too: a click on a disabled button is lost
-            args=(lesson, field),
+            on_click=shell.tried,  # enabled before Enter too: a click on a disabled button is lost
+            args=(_store_entered, lesson, field),
         )
         if not _is_revealed(lesson):
             st.button(
@@ -180,8 +181,8 @@ def _predict(lesson: Lesson, _prepared: Prepared) -> None:
                 key="show-anyway",
                 type="tertiary",
                 help="For whoever presents the lesson.",
-                on_click=_store_prediction,
-                args=(lesson, None),
+                on_click=shell.tried,
+                args=(_store_prediction, lesson, None),
             )
 
 
@@ -223,14 +224,14 @@ def _runs(lesson: Lesson, prepared: Prepared) -> None:
 def _prepare_anew(lesson: Lesson, prepared: Prepared) -> None:
     """With other images, in place of those that are prepared."""
     classroom.check_shared(shell.workspace(), class_panel.visitor(), lesson.key)
-    preparation.prepare(shell.workspace(), lesson.key, prepared.seed + 1, class_panel.visitor())
+    _prepare(lesson, prepared.seed + 1)
 
 
 def _job(lesson: Lesson, prepared: Prepared) -> None:
     """Progress, whoever started it, or why it left nothing."""
     job_panel.panel(
         lambda: queue.jobs(prepared.place, LessonRequest),
-        again=lambda job: shell.tried(*_preparation(lesson, prepared.seed)["args"]),
+        again=lambda job: _prepare(lesson, prepared.seed),
     )
     if prepared.is_outdated and prepared.status.state == store.COMPLETED:
         st.warning("Another version of Second Look prepared it. Prepare it again.", icon=":material/update:")
@@ -238,14 +239,14 @@ def _job(lesson: Lesson, prepared: Prepared) -> None:
 
 def _prepare_button(lesson: Lesson, prepared: Prepared) -> None:
     label = "Prepare the lesson" if prepared.status is None else "Try again"
-    st.button(label, key="prepare", type="primary", icon=":material/play_arrow:", **_preparation(lesson, prepared.seed))
+    options = {"icon": ":material/play_arrow:", "on_click": shell.tried, "args": (_prepare, lesson, prepared.seed)}
+    st.button(label, key="prepare", type="primary", **options)
     st.caption(f"It takes about {expected(lesson)}.")
 
 
-def _preparation(lesson: Lesson, seed: int) -> dict[str, Any]:
-    """The call of a button that prepares the lesson for this browser with the images of that seed."""
-    args = (preparation.prepare, shell.workspace(), lesson.key, seed, class_panel.visitor())
-    return {"on_click": shell.tried, "args": args}
+def _prepare(lesson: Lesson, seed: int) -> None:
+    """Prepare the lesson for this browser with the images of that seed."""
+    preparation.prepare(shell.workspace(), lesson.key, seed, class_panel.visitor())
 
 
 def _not_ready(lesson: Lesson, prepared: Prepared) -> None:
