@@ -4,7 +4,9 @@ import pytest
 from awkward_disk import on_disk
 from system_tools import require
 
-READING = ("where", "cache", "datasets", "summary", "decisions", "studies", "runs", "show", "compare", "predict")
+READING = (
+    *("where", "cache", "datasets", "summary", "decisions", "studies", "runs", "show", "compare", "predict", "bundle"),
+)
 
 
 @pytest.mark.slow

@@ -60,12 +60,15 @@ def words_of(workspace: Workspace) -> dict[str, list[str]]:
         "delete-backbone": ["x"],
         "delete-segmenter": ["x"],
         "report": [run, "--to", str(workspace.root)],
+        "bundle": [run, str(workspace.root.parents[1] / "runs.zip"), "--licence", "CC0"],  # beside the disk
     }
 
 
 def on_disk(source: Path, kind: str) -> dict[str, Any]:
     """What the program prints in a process with a disk of its own, for which it is root, or has user namespaces."""
-    with tempfile.TemporaryDirectory() as disk:
+    with tempfile.TemporaryDirectory() as place:
+        disk = f"{place}/disk"
+        Path(disk).mkdir()
         mount = f'mount -t tmpfs -o size={SIZE} none {disk} && exec "$@"'
         alone = ["unshare", *([] if os.geteuid() == 0 else ["-Ur"]), "-m", "sh", "-c", mount, "sh"]
         command = [*alone, sys.executable, __file__, str(source), disk, kind]
