@@ -387,8 +387,8 @@ class DatasetRecord(BaseModel):
 
 
 class BundleRecord(BaseModel):
-    """The bundle that a run was opened from: its SHA-256, what its sender wrote of the licence of the data, and when it
-    was made, in seconds since 1970, by which ``version`` of this program."""
+    """The bundle that a run was opened from: its SHA-256, what its sender wrote of the licence of the run's data, and
+    when it was made, in seconds since 1970, by which ``version`` of this program."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -654,15 +654,17 @@ class Run(JobFolder):
                 with files.published(self.path / name) as temporary:
                     shutil.copyfile(other.path / name, temporary)
 
-    def content(self) -> dict[str, bytes | Path]:
+    def content(self, licence: str = "") -> dict[str, bytes | Path]:
         """What another workspace needs of a finished run, by name in its folder: bytes, or the file that holds them.
 
-        Left out: who started it, the study and number that it has here, its log, its checkpoint, where a file of
-        starting weights lies on this machine, and why it was stopped. Raises RunDamaged.
+        ``licence`` is stated in place of what the run states of its data. Left out: who started it, the study and
+        number that it has here, its log, its checkpoint, where a file of starting weights lies on this machine, and why
+        it was stopped. Raises RunDamaged.
         """
         record = self.record.model_copy(update={"owner": "", "study": "", "bundle": None})
         spec = self.spec.without_folders()
         annotation = self.annotation.model_dump(mode="json", exclude=_OF_WORKSPACE)
+        annotation["licence"] = licence or self.licence
         status = asdict(replace(self.status(), message="", reason="", place=""))
         anew = (_as_written(record, spec), status, annotation)
         written = {name: files.json_bytes(one) for name, one in zip(WRITTEN_ANEW, anew, strict=True)}
@@ -844,6 +846,7 @@ def adopt(staging: Path, bundle: BundleRecord, study: str = "") -> Run:
     stranger's Parquet. Raises RunDamaged.
     """
     run = run_in(staging)
+    bundle = bundle.model_copy(update={"licence": run.annotation.licence or bundle.licence})
     record = run.record.model_copy(update={"owner": access.actor().owner, "study": study, "bundle": bundle})
     files.write_json(staging / "spec.json", _as_written(record, run.spec))
     _write_annotation(staging, {**Annotation().model_dump(include=_OF_WORKSPACE), "number": 0})

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -64,8 +65,7 @@ def pack(
     """
     ids = ", ".join(run.id for run in runs)
     access.check(workspace, access.TAKE_IMAGES if images else access.TAKE_RUNS, what=ids)
-    stated = " ".join(licence.split())
-    licence = stated or stated_licence(runs)
+    licence = " ".join(licence.split())
     if len(licence) > MOST_OF_LICENCE:
         raise InvalidChoice(f"A licence has at most {MOST_OF_LICENCE} letters; it has {len(licence)} now.")
     if target.exists():
@@ -78,8 +78,9 @@ def pack(
             sha256, size = files.sha256_of(temporary), temporary.stat().st_size
     except OSError as error:
         raise RunError(f"The bundle {target.name} cannot be written: {cause(error, target)}.") from error
-    note(workspace, runs, stated, images)
-    return Packed(runs, tuple(studies_of(workspace, runs)), size, sha256, count, licence)
+    note(workspace, runs, licence, images)
+    studies = tuple(studies_of(workspace, runs))
+    return Packed(runs, studies, size, sha256, count, licence or stated_licence(runs))
 
 
 def note(workspace: Workspace, runs: Sequence[Run], licence: str, images: bool) -> None:
@@ -91,8 +92,9 @@ def note(workspace: Workspace, runs: Sequence[Run], licence: str, images: bool) 
 
 
 def stated_licence(runs: Iterable[Run]) -> str:
-    """What runs state of the licence of their data, each statement once."""
-    return "; ".join(dict.fromkeys(run.licence for run in runs if run.licence))
+    """What runs state of the licence of their data, each statement once, in at most MOST_OF_LICENCE letters."""
+    stated = "; ".join(dict.fromkeys(run.licence for run in runs if run.licence))
+    return textwrap.shorten(stated, MOST_OF_LICENCE, placeholder=" ...")
 
 
 def studies_of(workspace: Workspace, runs: Iterable[Run]) -> list[Study]:
@@ -111,19 +113,8 @@ def write(
     progress: Progress = silent,
 ) -> int:
     """Write a bundle into an open file; as ``pack``, which checks who may. Returns how many images it holds."""
-    content: dict[str, Content] = {}
-    for run in runs:
-        content |= {f"runs/{run.id}/{name}": one for name, one in _of_run(workspace, run).items()}
-        if run.result.get("trunk"):
-            path = trunk_path_of(workspace, run)
-            content[f"trunks/{path.name}"] = path
-    content |= backbone_files.carried(workspace, runs)
-    for study in studies_of(workspace, runs):
-        content |= store.carried_study(study)
-    count = 0
-    for dataset in _datasets(workspace, runs) if images else ():
-        content |= {f"datasets/{dataset.id}/{name}": one for name, one in _of_dataset(dataset).items()}
-        count += len(dataset.imported.images)
+    content, count = _content(workspace, runs, licence, images)
+    licence = licence or stated_licence(runs)
     hashes: dict[str, str] = {}
     with ZipFile(handle, "w", ZIP_STORED) as archive:
         for number, (name, one) in enumerate(content.items()):
@@ -136,31 +127,43 @@ def write(
 
 
 @dataclass(frozen=True)
-class Images:
-    """How many images a bundle would hold, and the bytes that these add to it."""
+class Measured:
+    """How many images a bundle would hold, and the bytes of all its files."""
 
     images: int
     bytes: int
 
 
-def images_of(workspace: Workspace, runs: Sequence[Run]) -> Images:
-    """What images would add to a bundle of runs. Raises DataError where they are gone."""
-    images = size = 0
-    for dataset in _datasets(workspace, runs):
-        images += len(dataset.imported.images)
-        paths = [one for one in _of_dataset(dataset).values() if isinstance(one, Path)]
-        try:
-            size += sum(path.stat().st_size for path in paths)
-        except OSError as error:
-            raise DataError(f"Images of {dataset.name} are not where they were: {cause(error)}.") from error
-    return Images(images, size)
+def measured(workspace: Workspace, runs: Sequence[Run], images: bool) -> Measured:
+    """How large a bundle of runs would be. Raises RunError, RunDamaged, or DataError where a file is gone."""
+    content, count = _content(workspace, runs, images=images)
+    try:
+        sizes = [len(one) if isinstance(one, bytes) else one.stat().st_size for one in content.values()]
+    except OSError as error:
+        raise DataError(f"A file of the data set or of a run is not where it was: {cause(error)}.") from error
+    return Measured(count, sum(sizes))
 
 
-def _datasets(workspace: Workspace, runs: Sequence[Run]) -> list[Dataset]:
-    return list({run.dataset.id: dataset_of(workspace, run) for run in runs}.values())
+def _content(
+    workspace: Workspace, runs: Sequence[Run], licence: str = "", images: bool = False
+) -> tuple[dict[str, Content], int]:
+    """All files of a bundle but its list, each once, by name; and how many images are among them."""
+    content: dict[str, Content] = {}
+    for run in runs:
+        content |= {f"runs/{run.id}/{name}": one for name, one in _of_run(workspace, run, licence).items()}
+        if run.result.get("trunk"):
+            path = trunk_path_of(workspace, run)
+            content[f"trunks/{path.name}"] = path
+    content |= backbone_files.carried(workspace, runs)
+    for study in studies_of(workspace, runs):
+        content |= store.carried_study(study)
+    datasets = {run.dataset.id: dataset_of(workspace, run) for run in runs} if images else {}
+    for identifier, dataset in datasets.items():
+        content |= {f"datasets/{identifier}/{name}": one for name, one in _of_dataset(dataset).items()}
+    return content, sum(len(dataset.imported.images) for dataset in datasets.values())
 
 
-def _of_run(workspace: Workspace, run: Run) -> dict[str, Content]:
+def _of_run(workspace: Workspace, run: Run, licence: str) -> dict[str, Content]:
     if not run.has_network:
         table = f"second-look split {run.id} --scores --to FILE"
         raise RunError(f"{run.name} holds imported predictions. A bundle cannot hold them. Send a table: {table}.")
@@ -169,7 +172,7 @@ def _of_run(workspace: Workspace, run: Run) -> dict[str, Content]:
     network = trunk_path_of(workspace, run)
     if not network.is_file() or files.sha256_of(network) != run.result.get("trunk_sha256"):
         raise RunDamaged(f"{run.name}: {network.name} is missing or was changed after training.")
-    return run.content()
+    return run.content(licence)
 
 
 def _of_dataset(dataset: Dataset) -> dict[str, Content]:

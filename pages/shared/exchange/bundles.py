@@ -15,10 +15,10 @@ from covid_core.jobs.kinds import OpenRequest
 from covid_core.jobs.queue import Job
 from covid_core.runs import store
 from covid_core.runs.store import MOST_OF_LICENCE, Run
-from covid_core.workspace import Workspace
-from pages.shared import import_jobs, job_panel, shell
+from pages.shared import import_jobs, job_panel, run_cache, shell
 
 PLACE = "open-bundle"
+STARTED = f"{PLACE}-started"  # session: in its next run, the menu closes
 FILE = f"runs{packing.SUFFIX}"
 LARGEST = 500 * 10**6  # bytes of a bundle that the server makes in its memory, for a browser
 
@@ -56,25 +56,22 @@ def download(runs: Sequence[Run]) -> None:
 
 
 def _is_small(runs: Sequence[Run], images: bool) -> bool:
-    """Name what is in the bundle, and its size. False where a browser does not take that much. Raises DataError."""
+    """Name what is in the bundle, and its size. False where a browser does not take that much. Raises as
+    ``packing.measured``."""
     names = f"Names of image files are in it: check that none names a patient. {opening.NO_PATIENTS}"
-    size = sum(map(store.size_of, runs))
-    if not images:
-        st.caption(f"No images and no pixels: about {file_size(size)}. {names}")
-        return True
-    held = _images_of(str(shell.workspace().root), tuple(run.id for run in runs))
-    size += held.bytes
-    st.caption(f"With {plural(held.images, 'image')}: about {file_size(size)}. {names}")
-    if size > LARGEST:
-        st.warning(f"Above {file_size(LARGEST)}, use the command line: `second-look bundle RUN {FILE} --images`.")
-    return size <= LARGEST
+    held = _measured(tuple(runs), images)
+    what = f"With {plural(held.images, 'image')}" if images else "No images and no pixels"
+    st.caption(f"{what}: about {file_size(held.bytes)}. {names}")
+    if held.bytes > LARGEST:
+        way = f"second-look bundle RUN {FILE}{' --images' if images else ''}"
+        st.warning(f"Above {file_size(LARGEST)}, use the command line: `{way}`.")
+    return held.bytes <= LARGEST
 
 
-@st.cache_data(max_entries=32, show_spinner="Measuring the images")
-def _images_of(root: str, ids: tuple[str, ...]) -> packing.Images:
-    """Images of runs do not change, so they are measured once."""
-    workspace = Workspace(Path(root))
-    return packing.images_of(workspace, [store.open_run(workspace, name) for name in ids])
+@st.cache_data(max_entries=32, show_spinner="Measuring the bundle", hash_funcs=run_cache.BY_FILES)
+def _measured(runs: tuple[Run, ...], images: bool) -> packing.Measured:
+    """Networks are hashed for it, so it is kept until a run's files change."""
+    return packing.measured(shell.workspace(), runs, images)
 
 
 def content(runs: Sequence[Run], licence: str, images: bool = False) -> bytes:
@@ -116,12 +113,15 @@ def offer() -> None:
                     request = OpenRequest(source=str(source), name=uploaded.name[:80], remove_source=True)
                 else:
                     request = OpenRequest(source=str(Path(typed).expanduser().absolute()))
-                import_jobs.start(request)
+                st.session_state[STARTED] = True
+                import_jobs.start(request)  # goes on here only where it was refused
+                del st.session_state[STARTED]
 
 
 def panel() -> None:
     """Bundles that are being opened, those that could not be, and the runs of one that has just been."""
-    if job_panel.panel(lambda: queue.jobs(shell.workspace(), OpenRequest), PLACE, _report):
+    job_panel.panel(lambda: queue.jobs(shell.workspace(), OpenRequest), PLACE, _report)
+    if st.session_state.pop(STARTED, False):
         st.session_state[PLACE] = False  # the menu, which would hide what becomes of it
 
 
