@@ -441,7 +441,7 @@ HOSTILE: dict[str, Change] = {
     "a state that is none": in_json("status.json", state="running"),
     "a result of another form": in_json("result.json", seconds="long"),
     "a device that is none": in_json("result.json", device=None),
-    "an accuracy that is no share": in_json("result.json", accuracy={"test": 1e300}),
+    "an accuracy that is no share": in_json("result.json", accuracy={"test": 0.5, "train": 1e300}),
     "a result that reaches for another file": in_json("result.json", trunk="../../secrets"),
     "a result that is nested without end": deep,
     "a number that is none": replaced("result.json", b'{"finished": NaN}'),
