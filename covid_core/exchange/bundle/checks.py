@@ -23,6 +23,7 @@ from covid_core.data.imports import archives
 from covid_core.errors import CovidCoreError, DataError, ImageError
 from covid_core.evaluation import comparison
 from covid_core.exchange.bundle.manifest import LARGEST
+from covid_core.exchange.cards import card
 from covid_core.images import sandbox
 from covid_core.images.codec import GreyImage
 from covid_core.inference import assessment, robustness
@@ -265,6 +266,7 @@ def checked_run(workspace: Workspace, run: Run) -> None:
         for write in (run_text.training_time, run_text.region, run_text.epochs, run_text.model_file):
             write(run)
         run_text.device(run.result.get("device", ""))
+        card.to_markdown(card.of_run(workspace, run))
         audit = model_audit.stored(run)
         if audit:
             evidence_text.lines(audit)

@@ -181,7 +181,7 @@ def network(subject: Subject) -> Words:
 @of_run("result.json: parameters, parameters_trained; the layers stand in model.keras")
 def parameters(subject: Subject) -> Words:
     result = subject.the_run.result
-    if not result.get("parameters"):
+    if not result.get("parameters") or "parameters_trained" not in result:
         return None
     return f"{count(result['parameters_trained'])} of {count(result['parameters'])} parameters were trained."
 
