@@ -114,6 +114,10 @@ def write(
 ) -> int:
     """Write a bundle into an open file; as ``pack``, which checks who may. Returns how many images it holds."""
     content, count = _content(workspace, runs, licence, images)
+    for run in runs:
+        network = trunk_path_of(workspace, run)
+        if not network.is_file() or files.sha256_of(network) != run.result.get("trunk_sha256"):
+            raise RunDamaged(f"{run.name}: {network.name} is missing or was changed after training.")
     licence = licence or stated_licence(runs)
     hashes: dict[str, str] = {}
     with ZipFile(handle, "w", ZIP_STORED) as archive:
@@ -169,9 +173,6 @@ def _of_run(workspace: Workspace, run: Run, licence: str) -> dict[str, Content]:
         raise RunError(f"{run.name} holds imported predictions. A bundle cannot hold them. Send a table: {table}.")
     if not run.result or not run.status().is_usable:
         raise RunError(f"{run.name} is not finished. Only finished runs go into a bundle.")
-    network = trunk_path_of(workspace, run)
-    if not network.is_file() or files.sha256_of(network) != run.result.get("trunk_sha256"):
-        raise RunDamaged(f"{run.name}: {network.name} is missing or was changed after training.")
     return run.content(licence)
 
 

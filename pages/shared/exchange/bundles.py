@@ -41,25 +41,27 @@ def download(runs: Sequence[Run]) -> None:
             "nothing, what is stated already goes along.",
         ).strip()
         images = st.checkbox("With images", key=f"images-{ids}", **shell.refused(access.TAKE_IMAGES))
-        with shell.errors_shown():
-            if _is_small(runs, images) and access.actor().may(access.TAKE_RUNS):
-                st.download_button(
-                    "Save the bundle",
-                    lambda: content(runs, licence, images),
-                    f"{runs[0].id if len(runs) == 1 else 'runs'}{packing.SUFFIX}",
-                    "application/zip",
-                    key=f"save-bundle-{ids}",
-                    icon=":material/download:",
-                    on_click=_taken,
-                    args=(runs, licence, images),
-                )
+        try:
+            held = _measured(tuple(runs), images)
+        except CovidCoreError as error:  # such as imported predictions; nothing is wrong with the page
+            st.info(shell.plain(error), icon=":material/info:")
+            return
+        if _is_small(held, images) and access.actor().may(access.TAKE_RUNS):
+            st.download_button(
+                "Save the bundle",
+                lambda: content(runs, licence, images),
+                f"{runs[0].id if len(runs) == 1 else 'runs'}{packing.SUFFIX}",
+                "application/zip",
+                key=f"save-bundle-{ids}",
+                icon=":material/download:",
+                on_click=_taken,
+                args=(runs, licence, images),
+            )
 
 
-def _is_small(runs: Sequence[Run], images: bool) -> bool:
-    """Name what is in the bundle, and its size. False where a browser does not take that much. Raises as
-    ``packing.measured``."""
+def _is_small(held: packing.Measured, images: bool) -> bool:
+    """Name what is in the bundle, and its size. False where a browser does not take that much."""
     names = f"Names of image files are in it: check that none names a patient. {opening.NO_PATIENTS}"
-    held = _measured(tuple(runs), images)
     what = f"With {plural(held.images, 'image')}" if images else "No images and no pixels"
     st.caption(f"{what}: about {file_size(held.bytes)}. {names}")
     if held.bytes > LARGEST:
@@ -70,7 +72,7 @@ def _is_small(runs: Sequence[Run], images: bool) -> bool:
 
 @st.cache_data(max_entries=32, show_spinner="Measuring the bundle", hash_funcs=run_cache.BY_FILES)
 def _measured(runs: tuple[Run, ...], images: bool) -> packing.Measured:
-    """Networks are hashed for it, so it is kept until a run's files change."""
+    """Kept until a run's files change: every view of runs shows it."""
     return packing.measured(shell.workspace(), runs, images)
 
 
