@@ -164,7 +164,7 @@ def test_a_bundle_that_is_too_large_for_a_browser_is_not_offered(workspace, copy
 def test_images_that_are_not_here_are_named(run):
     app = opened("train", run=run.id)
     app.checkbox(f"images-{run.id}").check().run()
-    assert not app.exception and any("not here" in one.value for one in app.error)
+    assert not app.exception and not app.error and any("not here" in one.value for one in app.info)
 
 
 def test_a_licence_that_cannot_be_stated_is_told_once_the_file_is_saved(run, monkeypatch):
