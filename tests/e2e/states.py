@@ -1,6 +1,7 @@
 """States of a page that tests wait for, in place of seconds."""
 
 import itertools
+import re
 from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,19 @@ def idle(page: Page) -> None:
     expect(page.locator(IDLE)).to_be_attached()
     expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
     frames(page)
+
+
+def train_an_epoch(page: Page, url: str, dataset: str, name: str) -> None:
+    """Ask the server at ``url`` for a short training, by hand."""
+    page.goto(f"{url}/train?dataset={dataset}")
+    page.get_by_role("textbox", name="Name").fill(name)
+    page.keyboard.press("Enter")
+    page.get_by_text(re.compile("^Learning:")).click()
+    page.get_by_role("spinbutton", name="Epochs", exact=True).fill("1")
+    page.keyboard.press("Enter")
+    idle(page)
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_text(name).first).to_be_visible()
 
 
 def frames(page: Page) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from app_server import App
 from playwright.sync_api import Page, expect
-from states import idle
+from states import train_an_epoch
 from waiting import until
 
 from covid_core.data import dataset as data
@@ -99,15 +99,7 @@ def test_a_image_of_the_gallery_opens_large(page: Page, app: App):
 
 
 def test_a_training_is_watched_to_its_end(page: Page, app: App, workspace: Workspace, small: str):
-    page.goto(f"{app.url}/train?dataset={small}")
-    page.get_by_role("textbox", name="Name").fill("By hand")
-    page.keyboard.press("Enter")
-    page.get_by_text(re.compile("^Learning:")).click()
-    page.get_by_role("spinbutton", name="Epochs", exact=True).fill("1")
-    page.keyboard.press("Enter")
-    idle(page)
-    page.get_by_role("button", name="Train", exact=True).click()
-    expect(page.get_by_text("By hand").first).to_be_visible()
+    train_an_epoch(page, app.url, small, "By hand")
     run = wait_for_run(workspace, "By hand")
     page.goto(f"{app.url}/train?run={run.id}")
     expect(page.get_by_role("heading", name=re.compile("How good is By hand"))).to_be_visible()

@@ -1,12 +1,11 @@
 """Two servers on one workspace: one queue for both, and each shows what the other has started."""
 
-import re
 from collections.abc import Iterator
 
 import pytest
 from app_server import App
 from playwright.sync_api import Page, expect
-from states import idle
+from states import train_an_epoch
 from waiting import until
 
 from covid_core.data.imports import importing
@@ -23,18 +22,6 @@ def other(app: App) -> Iterator[App]:
     second.kill()
 
 
-def ask_for_a_training(page: Page, server: App, dataset: str, name: str) -> None:
-    page.goto(f"{server.url}/train?dataset={dataset}")
-    page.get_by_role("textbox", name="Name").fill(name)
-    page.keyboard.press("Enter")
-    page.get_by_text(re.compile("^Learning:")).click()
-    page.get_by_role("spinbutton", name="Epochs", exact=True).fill("1")
-    page.keyboard.press("Enter")
-    idle(page)
-    page.get_by_role("button", name="Train", exact=True).click()
-    expect(page.get_by_text(name).first).to_be_visible()
-
-
 def test_two_servers_share_one_queue(module_page: Page, app: App, other: App):
     workspace = Workspace(app.home / "workspace")
     dataset = importing.import_phantom(workspace, 60, 1).id
@@ -45,8 +32,8 @@ def test_two_servers_share_one_queue(module_page: Page, app: App, other: App):
         running.append(sum(status.state == store.RUNNING for status in states))
         return len(states) == 2 and all(status.is_final for status in states)
 
-    ask_for_a_training(module_page, app, dataset, "Of the first server")
-    ask_for_a_training(module_page, other, dataset, "Of the second server")
+    train_an_epoch(module_page, app.url, dataset, "Of the first server")
+    train_an_epoch(module_page, other.url, dataset, "Of the second server")
     app.kill()  # what it has started goes on, and the other shows it
     until(all_done, "two runs that have ended")
     assert [run.status().state for run in store.list_runs(workspace)[0]] == [store.COMPLETED] * 2
